@@ -1,0 +1,1 @@
+"""What is asked (params.yaml) and where every file is."""

@@ -1,0 +1,62 @@
+"""How a stage is run from the command line: one name, one lock, errors in one line."""
+
+import argparse
+import fcntl
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from stages.config.errors import UserError
+from stages.config.load import load_params
+from stages.config.params import Params
+from stages.config.paths import Paths
+
+
+def run_stage(
+    stage: Callable[[Params, str, Paths], None], doc: str | None, *, section: str
+) -> None:
+    """Run a stage for the entry of `section` named on the command line."""
+    parser = _parser(doc)
+    parser.add_argument("name", help=f"a key of `{section}` in params.yaml")
+    name = parser.parse_args().name
+    _guarded(f"{stage.__name__}-{name}", lambda: stage(load_params(), name, Paths()))
+
+
+def run_single_stage(stage: Callable[[Params, Paths], None], doc: str | None) -> None:
+    """Run a stage that exists once."""
+    _parser(doc).parse_args()
+    _guarded(stage.__name__, lambda: stage(load_params(), Paths()))
+
+
+def _parser(doc: str | None) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
+
+
+def _guarded(lock_name: str, run: Callable[[], None]) -> None:
+    """Run under a lock; a UserError ends the process with its message alone."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    try:
+        with _only_one(lock_name):
+            run()
+    except UserError as error:
+        sys.exit(f"error: {error}")
+
+
+@contextmanager
+def _only_one(lock_name: str) -> Iterator[None]:
+    """Hold a lock file: a killed `dvc repro` leaves its stage running as an orphan.
+
+    A second `dvc repro` would start the same stage beside it, both writing the same files.
+    """
+    path = Paths().scratch("locks") / f"{lock_name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"{path}: another process is running this stage (an interrupted `dvc repro` "
+                "leaves its stage at work); wait for it or stop it, then run again"
+            ) from None
+        yield

@@ -1,0 +1,265 @@
+"""The schema of params.yaml: every key, its type and its range, in one place.
+
+No field has a default: DVC re-runs a stage when a value that the stage lists changes, so a value
+must stand in params.yaml to be able to change anything.
+"""
+
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt
+from pydantic_core import PydanticCustomError
+
+from stages.config.errors import UserError
+
+NAME_PATTERN = r"^[a-z0-9_-]+$"  # a dot would break DVC's `cases.${key}`
+
+
+def _number(value: object) -> float:
+    """Take YAML's `1e-3`, a string for PyYAML and a float for DVC; refuse booleans."""
+    try:
+        if not isinstance(value, str | int | float) or isinstance(value, bool):
+            raise ValueError
+        return float(value)
+    except (ValueError, OverflowError):
+        raise PydanticCustomError("number", "a valid number") from None
+
+
+T = TypeVar("T")
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
+Share = Annotated[Number, Field(ge=0, le=1)]
+ProperShare = Annotated[Number, Field(gt=0, lt=1)]
+Count = Annotated[StrictInt, Field(ge=1)]
+Seed = Annotated[StrictInt, Field(ge=0, lt=2**31)]
+Modality = Literal["ct", "xray"]
+
+
+class Section(BaseModel):
+    """Base of every section: unknown keys are errors, values cannot change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class PhantomCohort(Section):
+    """Who is drawn for `phantom:<kind>`: patients per class, images each, planted markers."""
+
+    patients: Annotated[dict[str, Count], Field(min_length=2)]
+    images_per_patient: Count
+    marker_share: dict[str, Share]
+
+
+class Phantoms(Section):
+    """The cohorts of the built-in sources, one per kind."""
+
+    ct: PhantomCohort
+    xray: PhantomCohort
+    xray3: PhantomCohort
+
+
+class SplitShares(Section):
+    """Shares of the images that go to each split; they sum to 1."""
+
+    train: ProperShare
+    val: ProperShare
+    test: ProperShare
+
+
+class Dataset(Section):
+    """Where images come from, what their folders mean, who belongs together."""
+
+    source: str  # phantom:<kind>, a folder of class folders, or an archive of one
+    track: str  # the path that DVC hashes: the source itself, or the phantoms' code
+    modality: Modality
+    classes: Annotated[dict[Name, Annotated[list[str], Field(min_length=1)]], Field(min_length=2)]
+    positive: str
+    ignore: list[str]
+    group_pattern: str | None
+    allow_leakage: StrictBool
+    size: Annotated[StrictInt, Field(ge=32, le=4096)]
+    split: SplitShares
+    max_rejected: Share
+
+    @property
+    def phantom_kind(self) -> str | None:
+        """The kind after `phantom:`, or None for files."""
+        prefix, _, kind = self.source.partition(":")
+        return kind if prefix == "phantom" else None
+
+
+class NoCrop(Section):
+    """The whole picture."""
+
+    mode: Literal["none"]
+
+
+class CenterCrop(Section):
+    """The middle of the picture: this share of its width and of its height."""
+
+    mode: Literal["center"]
+    fraction: Annotated[Number, Field(ge=0.1, le=1)]
+
+
+class LungCrop(Section):
+    """The box of the lungs plus a margin; a centre crop where the lungs were not found."""
+
+    mode: Literal["lungs"]
+    margin: Annotated[Number, Field(ge=0, le=0.5)]  # share of the lung box's longer side
+    fallback_fraction: Annotated[Number, Field(ge=0.1, le=1)]
+
+
+Crop = Annotated[NoCrop | CenterCrop | LungCrop, Field(discriminator="mode")]
+
+
+class View(Section):
+    """One way to look at a data set: crop mode and size of the square model input."""
+
+    dataset: str
+    crop: Crop
+    size: Annotated[StrictInt, Field(ge=32, le=2048)]
+    fit: Literal["letterbox", "stretch"]  # keep the aspect ratio on black, or fill the square
+
+
+class Weights(Section):
+    """Initial weights of one architecture."""
+
+    source: str  # random, pretext, timm, or a .safetensors path
+    track: str  # the path that DVC hashes: the file, or the code that makes the weights
+    model: str
+
+
+class Pretext(Section):
+    """The built-in task that initial weights are learned on when no others can be had."""
+
+    images: Annotated[StrictInt, Field(ge=60)]
+    size: Annotated[StrictInt, Field(ge=32, le=512)]
+    epochs: Count
+    batch_size: Annotated[StrictInt, Field(ge=2)]
+    lr: Annotated[Number, Field(gt=0, le=10)]
+
+
+class Augmentation(Section):
+    """Random changes of a training image, drawn anew for each image and epoch."""
+
+    flip: Share  # probability of a left-right mirror
+    rotate_deg: Annotated[Number, Field(ge=0, le=180)]
+    scale: Annotated[Number, Field(ge=0, lt=1)]  # zoom within 1 - scale .. 1 + scale
+    shift: Annotated[Number, Field(ge=0, lt=1)]  # share of the side
+    brightness: Annotated[Number, Field(ge=0, le=1)]  # in units of the full grey range
+    contrast: Annotated[Number, Field(ge=0, lt=1)]
+    noise: Annotated[Number, Field(ge=0, le=1)]  # standard deviation, full grey range = 1
+
+
+class CrossEntropy(Section):
+    """Softmax cross-entropy on one logit per class."""
+
+    name: Literal["ce"]
+    label_smoothing: Annotated[Number, Field(ge=0, lt=1)]
+
+
+class BinaryCrossEntropy(Section):
+    """Sigmoid cross-entropy on one logit, that of the positive class; two classes only."""
+
+    name: Literal["bce"]
+    label_smoothing: Annotated[Number, Field(ge=0, lt=1)]
+
+
+class Focal(Section):
+    """Softmax focal loss, Lin et al. 2017, eq. 4; gamma 0 is plain cross-entropy."""
+
+    name: Literal["focal"]
+    gamma: Annotated[Number, Field(ge=0, le=20)]
+
+
+Loss = Annotated[CrossEntropy | BinaryCrossEntropy | Focal, Field(discriminator="name")]
+
+
+class Case(Section):
+    """One row of the experiment table; its key names every file that it writes."""
+
+    view: str
+    model: str  # cnn3 or a timm architecture
+    weights: str  # a key of `weights`
+    train: Literal["all"]
+    head: list[Count]  # widths of the hidden layers between backbone and logits
+    dropout: Annotated[Number, Field(ge=0, lt=1)]
+    loss: Loss
+    sampler: Literal["none", "weighted"]
+    augment: str  # a key of `augmentations`
+    optimizer: Literal["sgd", "adam", "adamw"]
+    lr: Annotated[Number, Field(gt=0, le=10)]
+    weight_decay: Annotated[Number, Field(ge=0, le=1)]
+    schedule: Literal["constant", "cosine", "onecycle"]
+    epochs: Count
+    patience: Count  # epochs without a better validation loss before training stops
+    batch_size: Annotated[StrictInt, Field(ge=2)]
+    seed: Seed
+
+
+class Compute(Section):
+    """What the networks run on."""
+
+    accelerator: Literal["auto", "cpu", "gpu"]
+    precision: Literal["auto", "fp32", "bf16"]
+
+
+class Audit(Section):
+    """Cross-validation of the shortcut probes."""
+
+    folds: Annotated[StrictInt, Field(ge=2, le=20)]
+
+
+class Evaluate(Section):
+    """Bootstrap draws behind every interval."""
+
+    bootstrap_draws: Annotated[StrictInt, Field(ge=100)]
+
+
+class Cam(Section):
+    """Which maps, of how many test images of the positive class and of the others."""
+
+    methods: Annotated[list[Literal["gradcam", "eigencam"]], Field(min_length=1)]
+    positive: Count
+    negative: Count
+    target_layers: dict[str, str]  # architecture -> module; others: the last feature stage
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    seed: Seed
+    compute: Compute
+    phantoms: Phantoms
+    datasets: Annotated[dict[Name, Dataset], Field(min_length=1)]
+    views: Annotated[dict[Name, View], Field(min_length=1)]
+    pretext: Pretext
+    weights: Annotated[dict[Name, Weights], Field(min_length=1)]
+    augmentations: Annotated[dict[Name, Augmentation], Field(min_length=1)]
+    cases: Annotated[dict[Name, Case], Field(min_length=1)]
+    comparisons: dict[Name, Annotated[list[str], Field(min_length=2, max_length=2)]]
+    audit: Audit
+    evaluate: Evaluate
+    cam: Cam
+
+    def dataset(self, name: str) -> Dataset:
+        """The data set of that name; an unknown name lists the known ones."""
+        return _entry(self.datasets, "datasets", name)
+
+    def view(self, name: str) -> View:
+        """The view of that name; an unknown name lists the known ones."""
+        return _entry(self.views, "views", name)
+
+    def initial_weights(self, name: str) -> Weights:
+        """The entry of `weights` of that name; an unknown name lists the known ones."""
+        return _entry(self.weights, "weights", name)
+
+    def case(self, name: str) -> Case:
+        """The case of that name; an unknown name lists the known ones."""
+        return _entry(self.cases, "cases", name)
+
+
+def _entry(entries: dict[str, T], section: str, name: str) -> T:
+    if name not in entries:
+        raise UserError(
+            f"params.yaml: {section}: no entry named {name!r}; there are: {', '.join(entries)}"
+        )
+    return entries[name]

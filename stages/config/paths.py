@@ -1,0 +1,78 @@
+"""Every file that a stage reads or writes, named once."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Locations below the root of the repository (or of a test's temporary folder)."""
+
+    root: Path = Path()
+
+    @property
+    def check(self) -> Path:
+        """Written when params.yaml is in order; every other stage depends on it."""
+        return self.root / "data" / "check.json"
+
+    def prepared(self, dataset: str) -> Path:
+        """Folder of decoded images, manifest and rejected files."""
+        return self.root / "data" / "prepared" / dataset
+
+    def view(self, view: str) -> Path:
+        """Folder of cropped images, lung masks and boxes."""
+        return self.root / "data" / "views" / view
+
+    def weights(self, name: str) -> Path:
+        """Folder of initial weights or of a case's trained model."""
+        return self.root / "data" / "weights" / name
+
+    def predictions(self, case: str) -> Path:
+        """Per-image predictions of all three splits."""
+        return self.root / "data" / "predictions" / f"{case}.csv"
+
+    def scratch(self, name: str) -> Path:
+        """Folder for work in progress; never an output, never in Git."""
+        return self.root / "data" / "scratch" / name
+
+    def audit(self, view: str) -> Path:
+        """How much of the label shortcuts alone give away."""
+        return self.root / "metrics" / "audit" / f"{view}.json"
+
+    def case_metrics(self, case: str) -> Path:
+        """Flat headline figures."""
+        return self.root / "metrics" / "cases" / f"{case}.json"
+
+    def case_report(self, case: str) -> Path:
+        """Confusion matrices, classification reports and curve points."""
+        return self.root / "metrics" / "reports" / f"{case}.json"
+
+    def cam_scores(self, case: str) -> Path:
+        """Where the maps of a case lie."""
+        return self.root / "metrics" / "cam" / f"{case}.json"
+
+    def history_epochs(self, case: str) -> Path:
+        """Loss and accuracy per epoch and split."""
+        return self.root / "plots" / "history" / case / "epochs.csv"
+
+    def history_steps(self, case: str) -> Path:
+        """Loss per step and split."""
+        return self.root / "plots" / "history" / case / "steps.csv"
+
+    def cam_sheets(self, case: str) -> Path:
+        """Folder of overlays and the contact sheet."""
+        return self.root / "plots" / "cam" / case
+
+    @property
+    def comparisons(self) -> Path:
+        """Paired differences of the comparisons named in params.yaml."""
+        return self.root / "metrics" / "comparisons.json"
+
+    def plot(self, name: str) -> Path:
+        """A table over all cases: table, curves, steps, roc, pr or confusion."""
+        return self.root / "plots" / f"{name}.csv"
+
+    @property
+    def report(self) -> Path:
+        """The one page that says it all."""
+        return self.root / "plots" / "report.html"

@@ -1,0 +1,170 @@
+"""Checks across the sections of params.yaml: what one entry says about another."""
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator
+
+from stages.config.params import Case, Dataset, Params, Weights
+
+PHANTOM_CLASSES = {
+    "ct": ("covid", "normal"),
+    "xray": ("infected", "normal"),
+    "xray3": ("covid", "pneumonia", "normal"),
+}
+PHANTOM_CODE = "stages/sources/phantoms"
+WEIGHTS_CODE = "stages/modeling"
+MADE_WEIGHTS = ("random", "pretext", "timm")
+
+
+def find_reference_problems(params: Params) -> list[str]:
+    """One line per contradiction: full key path, what was got, what is allowed."""
+    return list(
+        itertools.chain(
+            _phantom_problems(params),
+            *(_dataset_problems(f"datasets.{n}", d) for n, d in params.datasets.items()),
+            _view_problems(params),
+            *(_weights_problems(f"weights.{n}", w) for n, w in params.weights.items()),
+            _shared_name_problems(params),
+            *(_case_problems(params, f"cases.{n}", c) for n, c in params.cases.items()),
+            _comparison_problems(params),
+        )
+    )
+
+
+def architecture(model: str) -> str:
+    """The architecture of a timm model name, without its `.tag`."""
+    return model.partition(".")[0]
+
+
+def _unknown(where: str, got: str, what: str, known: Iterable[str]) -> str:
+    return f"{where}: got {got!r}, which is not {what}; allowed: {', '.join(known)}"
+
+
+def _phantom_problems(params: Params) -> Iterator[str]:
+    for kind, classes in PHANTOM_CLASSES.items():
+        cohort = getattr(params.phantoms, kind)
+        for field in ("patients", "marker_share"):
+            got = getattr(cohort, field)
+            if set(got) != set(classes):
+                yield (
+                    f"phantoms.{kind}.{field}: got the classes {', '.join(got)}; "
+                    f"allowed: exactly {', '.join(classes)}"
+                )
+
+
+def _dataset_problems(where: str, dataset: Dataset) -> Iterator[str]:
+    names = list(dataset.classes)
+    if dataset.positive not in names:
+        yield _unknown(f"{where}.positive", dataset.positive, "a class", names)
+    total = dataset.split.train + dataset.split.val + dataset.split.test
+    if not math.isclose(total, 1, abs_tol=1e-6):
+        yield f"{where}.split: train + val + test is {total:g}; allowed: a sum of 1"
+    yield from _folder_problems(where, dataset)
+    yield from _source_problems(where, dataset)
+
+
+def _folder_problems(where: str, dataset: Dataset) -> Iterator[str]:
+    owner: dict[str, str] = dict.fromkeys(dataset.ignore, "ignore")
+    for name, folders in dataset.classes.items():
+        for folder in folders:
+            if folder in owner:
+                yield (
+                    f"{where}.classes.{name}: folder {folder!r} is already in "
+                    f"{owner[folder]}; allowed: each folder once"
+                )
+            owner[folder] = f"classes.{name}"
+
+
+def _source_problems(where: str, dataset: Dataset) -> Iterator[str]:
+    if not dataset.source.startswith("phantom:"):
+        if dataset.track != dataset.source:
+            yield (
+                f"{where}.track: got {dataset.track!r}; allowed: {dataset.source!r}, the same as "
+                "source, so that DVC sees when the files change"
+            )
+        return
+    kind = str(dataset.phantom_kind)
+    if kind not in PHANTOM_CLASSES:
+        known = [f"phantom:{k}" for k in PHANTOM_CLASSES]
+        yield _unknown(f"{where}.source", dataset.source, "a built-in phantom", known)
+    elif set(dataset.classes) != set(PHANTOM_CLASSES[kind]):
+        yield (
+            f"{where}.classes: got {', '.join(dataset.classes)}; allowed for phantom:{kind}: "
+            f"exactly {', '.join(PHANTOM_CLASSES[kind])}"
+        )
+    if dataset.track != PHANTOM_CODE:
+        yield f"{where}.track: got {dataset.track!r}; allowed for phantoms: {PHANTOM_CODE!r}"
+
+
+def _view_problems(params: Params) -> Iterator[str]:
+    for name, view in params.views.items():
+        if view.dataset not in params.datasets:
+            yield _unknown(f"views.{name}.dataset", view.dataset, "a data set", params.datasets)
+
+
+def _weights_problems(where: str, weights: Weights) -> Iterator[str]:
+    is_file = weights.source.endswith(".safetensors")
+    if not is_file and weights.source not in MADE_WEIGHTS:
+        allowed = [*MADE_WEIGHTS, "a path that ends in .safetensors"]
+        yield _unknown(f"{where}.source", weights.source, "a source of weights", allowed)
+        return
+    expected = weights.source if is_file else WEIGHTS_CODE
+    if weights.track != expected:
+        yield f"{where}.track: got {weights.track!r}; allowed here: {expected!r}"
+    if weights.source == "timm" and weights.model == "cnn3":
+        yield f"{where}.model: got 'cnn3'; allowed for source timm: a timm model name"
+
+
+def _shared_name_problems(params: Params) -> Iterator[str]:
+    for name in params.weights.keys() & params.cases.keys():
+        where = f"data/weights/{name}/"
+        yield f"weights.{name}: a case has this name too; both write {where}; rename one"
+
+
+def _case_problems(params: Params, where: str, case: Case) -> Iterator[str]:
+    if case.view not in params.views:
+        yield _unknown(f"{where}.view", case.view, "a view", params.views)
+    if case.augment not in params.augmentations:
+        yield _unknown(f"{where}.augment", case.augment, "an augmentation", params.augmentations)
+    yield from _case_weights_problems(params, where, case)
+    view = params.views.get(case.view)
+    dataset = params.datasets.get(view.dataset) if view else None
+    if case.loss.name == "bce" and dataset and len(dataset.classes) != 2:
+        yield (
+            f"{where}.loss.name: got 'bce' for {len(dataset.classes)} classes; "
+            "allowed here: ce, focal (bce has one logit and needs two classes)"
+        )
+
+
+def _case_weights_problems(params: Params, where: str, case: Case) -> Iterator[str]:
+    if case.weights in params.weights:
+        model = params.weights[case.weights].model
+    elif case.weights in params.cases:
+        model = params.cases[case.weights].model
+    else:
+        known = [*params.weights, *params.cases]
+        yield _unknown(f"{where}.weights", case.weights, "an entry of weights or a case", known)
+        return
+    if architecture(model) != architecture(case.model):
+        yield (
+            f"{where}.weights: got {case.weights!r}, which is for {model}; "
+            f"allowed: weights for {case.model}"
+        )
+
+
+def _comparison_problems(params: Params) -> Iterator[str]:
+    for name, pair in params.comparisons.items():
+        where = f"comparisons.{name}"
+        for case in pair:
+            if case not in params.cases:
+                yield _unknown(where, case, "a case", params.cases)
+        datasets = {
+            params.views[params.cases[case].view].dataset
+            for case in pair
+            if case in params.cases and params.cases[case].view in params.views
+        }
+        if len(datasets) > 1:
+            yield (
+                f"{where}: got cases on {' and '.join(sorted(datasets))}; "
+                "allowed: two cases on the same data set"
+            )
