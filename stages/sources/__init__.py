@@ -1,0 +1,1 @@
+"""Where images come from: phantoms, class folders, archives of them."""

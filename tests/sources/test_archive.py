@@ -1,0 +1,249 @@
+import io
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from stages.config.errors import UserError
+from stages.sources import archive
+from stages.sources.archive import is_archive, unpacked
+
+MEMBERS = {"set/COVID/ä 1.png": b"one", "set/Normal/2.png": b"two" * 500}
+TARS = {".tar": "w", ".tar.gz": "w:gz", ".tgz": "w:gz", ".tar.bz2": "w:bz2", ".tar.xz": "w:xz"}
+
+
+def make_zip(path: Path, members: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name, content in members.items():
+            packed.writestr(name, content)
+    return path
+
+
+def make_tar(path: Path, members: dict[str, bytes]) -> Path:
+    suffix = next(s for s in sorted(TARS, key=len, reverse=True) if path.name.endswith(s))
+    with tarfile.open(path, TARS[suffix]) as packed:  # type: ignore[call-overload]
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            packed.addfile(member, io.BytesIO(content))
+    return path
+
+
+def make(path: Path, members: dict[str, bytes]) -> Path:
+    return make_zip(path, members) if path.suffix == ".zip" else make_tar(path, members)
+
+
+def make_tar_link(path: Path, kind: bytes, target: str) -> Path:
+    with tarfile.open(path, "w") as packed:
+        member = tarfile.TarInfo("COVID/link.png")
+        member.type, member.linkname = kind, target
+        packed.addfile(member)
+    return path
+
+
+def unpack(path: Path) -> dict[str, bytes]:
+    """The files of an archive; the folder that they were in has to be gone afterwards."""
+    scratch = path.parent / "scratch"
+    try:
+        with unpacked(path, scratch) as folder:
+            assert folder.parent == scratch
+            files = [file for file in folder.rglob("*") if file.is_file()]
+            return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
+    finally:
+        assert not scratch.exists() or list(scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".ZIP", *TARS])
+def test_members_are_unpacked_and_removed_at_the_end(tmp_path: Path, suffix: str) -> None:
+    path = make(tmp_path / f"set{suffix.lower()}", MEMBERS).rename(tmp_path / f"set{suffix}")
+    assert unpack(path) == MEMBERS
+
+
+def test_folder_is_removed_when_its_user_fails(tmp_path: Path) -> None:
+    path = make_zip(tmp_path / "set.zip", MEMBERS)
+    with pytest.raises(KeyError, match="mine"), unpacked(path, tmp_path / "scratch"):
+        raise KeyError("mine")
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a.zip", True),
+        ("a.b.TAR.GZ", True),
+        ("a.tgz", True),
+        ("a.tar.bz2", True),
+        ("a.tar.xz", True),
+        ("a.tar", True),
+        ("a.gz", False),
+        ("a.rar", False),
+        ("zip", False),
+    ],
+)
+def test_archives_are_known_by_their_suffix(name: str, expected: bool) -> None:
+    assert is_archive(Path(name)) is expected
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar", ".tar.gz"])
+@pytest.mark.parametrize(
+    "name", ["../evil.png", "/evil.png", "COVID/../../evil.png", "..\\evil.png", "C:/evil.png"]
+)
+def test_member_that_would_leave_the_folder_is_refused(
+    tmp_path: Path, suffix: str, name: str
+) -> None:
+    path = make(tmp_path / f"set{suffix}", {**MEMBERS, name: b"evil"})
+    with pytest.raises(UserError, match=r"evil\.png' would land outside the folder"):
+        unpack(path)
+    assert list(tmp_path.rglob("evil.png")) == []
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar"])
+def test_name_with_two_dots_inside_is_no_way_out(tmp_path: Path, suffix: str) -> None:
+    members = {"COVID/a..b.png": b"one"}
+    assert unpack(make(tmp_path / f"set{suffix}", members)) == members
+
+
+@pytest.mark.parametrize("target", ["/etc/hostname", "../../outside", "inside.png"])
+def test_symbolic_link_in_a_tar_is_refused(tmp_path: Path, target: str) -> None:
+    path = make_tar_link(tmp_path / "set.tar", tarfile.SYMTYPE, target)
+    with pytest.raises(UserError, match=r"member 'COVID/link\.png' is a link; pack the files"):
+        unpack(path)
+
+
+def test_symbolic_link_in_a_zip_is_refused(tmp_path: Path) -> None:
+    link = zipfile.ZipInfo("COVID/link.png")
+    link.create_system, link.external_attr = 3, 0o120777 << 16  # made on Unix, S_IFLNK
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as packed:
+        packed.writestr(link, "/etc/hostname")
+    with pytest.raises(UserError, match=r"member 'COVID/link\.png' is a link; pack the files"):
+        unpack(tmp_path / "set.zip")
+
+
+@pytest.mark.parametrize("target", ["../outside.png", "/etc/hostname", "not-there.png"])
+def test_hard_link_to_no_member_of_a_tar_is_refused(tmp_path: Path, target: str) -> None:
+    (tmp_path / "outside.png").write_text("secret")
+    path = make_tar_link(tmp_path / "set.tar", tarfile.LNKTYPE, target)
+    with pytest.raises(UserError, match=r"set\.tar: cannot be unpacked"):
+        unpack(path)
+
+
+def test_hard_link_to_an_earlier_member_of_a_tar_is_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"one")
+    (tmp_path / "b.png").hardlink_to(tmp_path / "a.png")
+    with tarfile.open(tmp_path / "set.tar", "w") as packed:
+        packed.add(tmp_path / "a.png", "a.png")
+        packed.add(tmp_path / "b.png", "b.png")
+    assert unpack(tmp_path / "set.tar") == {"a.png": b"one", "b.png": b"one"}
+
+
+def test_device_in_a_tar_is_refused(tmp_path: Path) -> None:
+    path = make_tar_link(tmp_path / "set.tar", tarfile.FIFOTYPE, "")
+    with pytest.raises(UserError, match=r"'COVID/link\.png' is a special file"):
+        unpack(path)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("suffix", [".zip", ".tar"])
+def test_member_that_would_overwrite_another_is_refused(tmp_path: Path, suffix: str) -> None:
+    path = make(tmp_path / f"set{suffix}", {"COVID/1.png": b"one", "COVID//1.png": b"two"})
+    with pytest.raises(UserError, match=r"member 'COVID//1\.png' is there twice"):
+        unpack(path)
+
+
+def test_encrypted_zip_is_refused(tmp_path: Path) -> None:
+    path = make_zip(tmp_path / "set.zip", {"COVID/1.png": b"one"})
+    content = bytearray(path.read_bytes())
+    directory = content.rfind(b"PK\1\2")
+    content[6] |= 1  # APPNOTE.TXT 4.3.7: flags of the member
+    content[directory + 8] |= 1  # 4.3.12: flags in the table of contents
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"member 'COVID/1\.png' is encrypted; unpack it by hand"):
+        unpack(path)
+
+
+@pytest.mark.parametrize("suffix", [".zip", *TARS])
+@pytest.mark.parametrize("content", [b"", b"<html>quota exceeded</html>" * 100])
+def test_file_that_is_no_archive_is_refused(tmp_path: Path, suffix: str, content: bytes) -> None:
+    (tmp_path / f"set{suffix}").write_bytes(content)
+    with pytest.raises(UserError, match=r"not a zip file|not a tar archive, or damaged"):
+        unpack(tmp_path / f"set{suffix}")
+
+
+@pytest.mark.parametrize("suffix", [".zip", *TARS])
+def test_archive_cut_short_is_refused(tmp_path: Path, suffix: str) -> None:
+    path = make(tmp_path / f"set{suffix}", MEMBERS)
+    # In the second member; a plain tar is padded to 10240 bytes.
+    kept = 3000 if suffix == ".tar" else path.stat().st_size // 2
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(UserError, match=r"download it again") as caught:
+        unpack(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_tar_cut_between_two_members_is_refused(tmp_path: Path) -> None:
+    path = make_tar(tmp_path / "set.tar", {"a.png": b"one", "b.png": b"two"})
+    path.write_bytes(path.read_bytes()[:1024])  # header and content of the first member
+    with pytest.raises(UserError, match="damaged or cut short after 1 members"):
+        unpack(path)
+
+
+def test_tar_with_a_damaged_later_header_is_refused(tmp_path: Path) -> None:
+    path = make_tar(tmp_path / "set.tar", {"a.png": b"one", "b.png": b"two"})
+    content = bytearray(path.read_bytes())
+    content[1024] ^= 1  # first byte of the second member's name
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="damaged or cut short after 1 members"):
+        unpack(path)
+
+
+def test_zip_with_damaged_content_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "set.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as packed:
+        packed.writestr("a.png", b"one")
+    path.write_bytes(path.read_bytes().replace(b"one", b"two"))
+    with pytest.raises(UserError, match=r"cannot be unpacked \(Bad CRC-32 for file 'a\.png'\)"):
+        unpack(path)
+
+
+def test_zip_whose_table_of_contents_hides_a_member_is_refused(tmp_path: Path) -> None:
+    path = make_zip(tmp_path / "set.zip", {"a.png": b"one", "b.png": b"two"})
+    content = bytearray(path.read_bytes())
+    first = content.find(b"PK\1\2")
+    content[first + 33] = 255  # APPNOTE.TXT 4.3.12: high byte of the comment's length
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="damaged: 1 members found, 2 expected"):
+        unpack(path)
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar", ".tar.gz"])
+def test_archive_over_the_size_limit_is_refused(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive, "MAX_UNPACKED_BYTES", 1000)
+    path = make(tmp_path / f"set{suffix}", {"a.png": bytes(600), "b.png": bytes(600)})
+    with pytest.raises(UserError, match=r"would take 0\.0 GiB unpacked, allowed are 0\.0"):
+        unpack(path)
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar.gz"])
+def test_bomb_is_refused_from_the_least_size_on(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make(tmp_path / f"set{suffix}", {"a.png": bytes(1_000_000)})
+    assert path.stat().st_size * archive.MAX_RATIO < 1_000_000
+    assert unpack(path) == {"a.png": bytes(1_000_000)}
+    monkeypatch.setattr(archive, "MIN_BOMB_BYTES", 999_999)
+    with pytest.raises(UserError, match=r"unpacks to \d+ times its size, as a decompression bomb"):
+        unpack(path)
+
+
+def test_missing_archive_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"set\.zip: no such archive"):
+        unpack(tmp_path / "set.zip")
+
+
+def test_other_suffix_is_refused_with_those_that_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "set.rar").write_bytes(b"Rar!")
+    with pytest.raises(UserError, match=r"not an archive by its name; can be read: \.zip, \.tar"):
+        unpack(tmp_path / "set.rar")

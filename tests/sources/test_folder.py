@@ -1,0 +1,309 @@
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from stages.config.errors import UserError
+from stages.sources.folder import FolderListing, folder_items
+
+CLASSES = {"covid": ["COVID", "Covid-19"], "normal": ["Normal"]}
+
+
+def put(root: Path, *names: str) -> Path:
+    """Make files that hold their own name."""
+    for name in names:
+        file = root / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(name)
+    return root
+
+
+def listed(
+    root: Path, ignore: tuple[str, ...] = (), group_pattern: str | None = None
+) -> FolderListing:
+    return folder_items(root, classes=CLASSES, ignore=ignore, group_pattern=group_pattern)
+
+
+def rows(listing: FolderListing) -> list[tuple[str, str, str | None]]:
+    return [(item.source_path, item.label, item.split) for item in listing.items]
+
+
+def test_files_of_class_folders_become_items_of_their_class(tmp_path: Path) -> None:
+    put(tmp_path, "COVID/a.png", "Covid-19/b.jpg", "Normal/c.png")
+    listing = listed(tmp_path)
+    assert rows(listing) == [
+        ("COVID/a.png", "covid", None),
+        ("Covid-19/b.jpg", "covid", None),
+        ("Normal/c.png", "normal", None),
+    ]
+    assert listing.left_out == []
+    assert {(item.patient_id, item.subgroup) for item in listing.items} == {(None, "")}
+
+
+def test_an_item_reads_the_bytes_of_its_file(tmp_path: Path) -> None:
+    put(tmp_path, "COVID/a.png", "Normal/c.png")
+    raw = listed(tmp_path).items[1].read()
+    assert raw.content == b"Normal/c.png"
+    assert raw.truth is None
+
+
+def test_file_that_is_gone_when_read_is_named(tmp_path: Path) -> None:
+    put(tmp_path, "COVID/a.png", "Normal/c.png")
+    item = listed(tmp_path).items[0]
+    (tmp_path / "COVID/a.png").unlink()
+    with pytest.raises(UserError, match=r"COVID/a\.png: cannot be read \(No such file"):
+        item.read()
+
+
+def test_split_folders_in_any_spelling_give_the_split(tmp_path: Path) -> None:
+    for folder in ("Training", "VALID", "test"):
+        put(tmp_path, f"{folder}/COVID/a.png", f"{folder}/Normal/b.png")
+    assert rows(listed(tmp_path)) == [
+        ("Training/COVID/a.png", "covid", "train"),
+        ("Training/Normal/b.png", "normal", "train"),
+        ("VALID/COVID/a.png", "covid", "val"),
+        ("VALID/Normal/b.png", "normal", "val"),
+        ("test/COVID/a.png", "covid", "test"),
+        ("test/Normal/b.png", "normal", "test"),
+    ]
+
+
+@pytest.mark.parametrize("layout", ["", "train/"])
+def test_wrapping_folders_are_entered_also_beside_macosx(tmp_path: Path, layout: str) -> None:
+    put(tmp_path, f"set/v1.0/{layout}COVID/a.png", f"set/v1.0/{layout}Normal/b.png")
+    put(tmp_path, "__MACOSX/set/._a.png", "README.txt", "set/licence.txt")
+    listing = listed(tmp_path)
+    assert [item.label for item in listing.items] == ["covid", "normal"]
+    assert listing.items[0].source_path == f"set/v1.0/{layout}COVID/a.png"
+    assert listing.left_out == ["README.txt", "__MACOSX/", "set/licence.txt"]
+
+
+def test_files_at_any_depth_of_a_class_folder_become_items(tmp_path: Path) -> None:
+    put(tmp_path, "COVID/P1/day 2/a.png", "COVID/b.png", "Normal/c.png")
+    paths = [path for path, _, _ in rows(listed(tmp_path))]
+    assert paths == ["COVID/P1/day 2/a.png", "COVID/b.png", "Normal/c.png"]
+
+
+def test_files_that_are_no_images_stay_items(tmp_path: Path) -> None:
+    put(tmp_path, "COVID/notes.txt", "COVID/no-suffix", "Normal/c.png")
+    assert len(listed(tmp_path).items) == 3
+
+
+def test_items_are_sorted_by_bytes(tmp_path: Path) -> None:
+    put(
+        tmp_path,
+        "COVID/é.png",
+        "COVID/a.png",
+        "COVID/Z.png",
+        "COVID/a/x.png",
+        "Normal/10",
+        "Normal/9",
+    )
+    paths = [path for path, _, _ in rows(listed(tmp_path))]
+    assert paths == [
+        "COVID/Z.png",
+        "COVID/a.png",  # "." is 2E, "/" is 2F
+        "COVID/a/x.png",
+        "COVID/é.png",
+        "Normal/10",
+        "Normal/9",
+    ]
+
+
+def test_names_with_blanks_percent_signs_brackets_and_unicode_are_kept(tmp_path: Path) -> None:
+    name = "COVID/肺 100% [1] {x} 'q' #é.png"
+    put(tmp_path, name, "Normal/c.png")
+    item = listed(tmp_path).items[0]
+    assert item.source_path == name
+    assert item.read().content == name.encode()
+
+
+def test_droppings_of_operating_systems_are_left_out_and_listed(tmp_path: Path) -> None:
+    droppings = ("COVID/.DS_Store", "COVID/._a.png", "COVID/Thumbs.db", "Normal/Desktop.ini")
+    put(tmp_path, *droppings, "COVID/a.png", "Normal/c.png", ".DS_Store")
+    put(tmp_path, "COVID/.ipynb_checkpoints/a-checkpoint.png", "COVID/@eaDir/a.png")
+    listing = listed(tmp_path)
+    assert [item.source_path for item in listing.items] == ["COVID/a.png", "Normal/c.png"]
+    extra = (".DS_Store", "COVID/.ipynb_checkpoints/", "COVID/@eaDir/")
+    assert listing.left_out == sorted((*droppings, *extra))
+
+
+def test_ignored_folders_are_left_out_at_any_depth_and_listed(tmp_path: Path) -> None:
+    put(tmp_path, "COVID/images/a.png", "COVID/masks/a.png", "Normal/c.png", "Other/d.png")
+    listing = listed(tmp_path, ignore=("masks", "Other"))
+    assert [item.source_path for item in listing.items] == ["COVID/images/a.png", "Normal/c.png"]
+    assert listing.left_out == ["COVID/masks/", "Other/"]
+
+
+def test_ignored_folder_does_not_hinder_a_wrapping_folder(tmp_path: Path) -> None:
+    put(tmp_path, "set/COVID/a.png", "set/Normal/b.png", "papers/x.pdf")
+    assert len(listed(tmp_path, ignore=("papers",)).items) == 2
+
+
+def test_folder_of_no_class_is_named_with_what_is_allowed(tmp_path: Path) -> None:
+    put(tmp_path, "COVID/a.png", "Normal/b.png", "Viral Pneumonia/c.png")
+    message = (
+        r"folder 'Viral Pneumonia' belongs to no class; classes take 'COVID', 'Covid-19', "
+        r"'Normal'; ignored are 'Old'; add it to a class or to ignore"
+    )
+    with pytest.raises(UserError, match=message):
+        listed(tmp_path, ignore=("Old",))
+
+
+def test_class_folders_have_to_be_spelt_as_in_the_parameters(tmp_path: Path) -> None:
+    put(tmp_path, "covid/a.png", "Normal/b.png")
+    with pytest.raises(UserError, match="folder 'covid' belongs to no class"):
+        listed(tmp_path)
+
+
+def test_class_without_any_of_its_folders_is_named_with_what_was_found(tmp_path: Path) -> None:
+    put(tmp_path, "Normal/b.png")
+    message = r"class 'covid' has no folder here; it takes 'COVID', 'Covid-19'; found 'Normal'"
+    with pytest.raises(UserError, match=message):
+        listed(tmp_path)
+
+
+def test_split_that_lacks_a_class_is_named(tmp_path: Path) -> None:
+    put(tmp_path, "train/COVID/a.png", "train/Normal/b.png", "val/COVID/c.png")
+    with pytest.raises(UserError, match=r"val: class 'normal' has no folder here"):
+        listed(tmp_path)
+
+
+def test_split_folder_beside_class_folders_is_refused(tmp_path: Path) -> None:
+    put(tmp_path, "COVID/a.png", "Normal/b.png", "Test/COVID/c.png")
+    with pytest.raises(UserError, match="split folder 'Test' beside class folders"):
+        listed(tmp_path)
+
+
+def test_unknown_folder_beside_split_folders_is_refused(tmp_path: Path) -> None:
+    put(tmp_path, "train/COVID/a.png", "train/Normal/b.png", "extra/COVID/c.png")
+    with pytest.raises(UserError, match="folder 'extra' beside split folders is neither train"):
+        listed(tmp_path)
+
+
+def test_two_folders_for_one_split_are_refused(tmp_path: Path) -> None:
+    for folder in ("train", "training"):
+        put(tmp_path, f"{folder}/COVID/a.png", f"{folder}/Normal/b.png")
+    with pytest.raises(UserError, match="folders 'train' and 'training' are both the train split"):
+        listed(tmp_path)
+
+
+@pytest.mark.parametrize("dropping", [None, "COVID/.DS_Store"])
+def test_class_folder_without_any_file_is_refused(tmp_path: Path, dropping: str | None) -> None:
+    put(tmp_path, "Covid-19/a.png", "Normal/b.png", *([dropping] if dropping else []))
+    (tmp_path / "COVID").mkdir(exist_ok=True)
+    with pytest.raises(UserError, match="COVID: class folder without any file"):
+        listed(tmp_path)
+
+
+def test_root_without_class_or_split_folders_lists_what_was_found(tmp_path: Path) -> None:
+    put(tmp_path, "images/a.png", "labels/b.csv")
+    message = r"no class folder and no train, val or test folder; found 'images', 'labels'"
+    with pytest.raises(UserError, match=message):
+        listed(tmp_path)
+
+
+def test_empty_root_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no class folder and no train, .* found none"):
+        listed(tmp_path)
+
+
+def test_missing_root_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nowhere: does not exist; a folder of class folders"):
+        listed(tmp_path / "nowhere")
+
+
+def test_file_as_root_is_refused(tmp_path: Path) -> None:
+    put(tmp_path, "set.csv")
+    with pytest.raises(UserError, match=r"set\.csv: is a file; a folder of class folders"):
+        listed(tmp_path / "set.csv")
+
+
+@pytest.mark.parametrize(
+    ("classes", "ignore"),
+    [
+        ({"covid": ["COVID"], "normal": ["Normal", "COVID"]}, []),
+        ({"covid": ["COVID"], "normal": ["Normal"]}, ["COVID"]),
+    ],
+)
+def test_folder_that_is_named_twice_is_refused(
+    tmp_path: Path, classes: dict[str, list[str]], ignore: list[str]
+) -> None:
+    put(tmp_path, "COVID/a.png", "Normal/b.png")
+    with pytest.raises(UserError, match="folder 'COVID' is named in more than one of them"):
+        folder_items(tmp_path, classes=classes, ignore=ignore, group_pattern=None)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "patient_id"),
+    [
+        (None, None),
+        (r"P(\d+)", "0041"),
+        (r"P\d+", "P0041"),
+        (r"^scan_(\w)|P(\d+)", "0041"),  # the group that took part
+        (r"(\d*)", None),  # matches emptily at the start
+        (r"Q(\d+)", None),
+        (r"COVID", None),  # the folder is not searched
+    ],
+)
+def test_patient_is_searched_in_the_file_name(
+    tmp_path: Path, pattern: str | None, patient_id: str | None
+) -> None:
+    put(tmp_path, "COVID/ct-P0041-3.png", "Normal/x.png")
+    assert listed(tmp_path, group_pattern=pattern).items[0].patient_id == patient_id
+
+
+def test_pattern_that_is_no_regular_expression_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"group_pattern: '\(P' is not a regular expression"):
+        listed(tmp_path, group_pattern="(P")
+
+
+def test_links_to_files_and_folders_are_followed(tmp_path: Path) -> None:
+    put(tmp_path, "store/1.png", "store/more/2.png", "set/Normal/c.png", "set/COVID/a.png")
+    (tmp_path / "set/COVID/1.png").symlink_to(tmp_path / "store/1.png")
+    (tmp_path / "set/COVID/more").symlink_to(tmp_path / "store/more")
+    listing = listed(tmp_path / "set")
+    assert [item.source_path for item in listing.items if item.label == "covid"] == [
+        "COVID/1.png",
+        "COVID/a.png",
+        "COVID/more/2.png",
+    ]
+    assert listing.items[0].read().content == b"store/1.png"
+
+
+def test_link_to_a_folder_above_is_left_out_and_listed(tmp_path: Path) -> None:
+    put(tmp_path, "COVID/P1/a.png", "Normal/c.png")
+    (tmp_path / "COVID/P1/back").symlink_to(tmp_path / "COVID")
+    listing = listed(tmp_path)
+    assert [item.source_path for item in listing.items] == ["COVID/P1/a.png", "Normal/c.png"]
+    assert listing.left_out == ["COVID/P1/back/"]
+
+
+def test_wrapping_folder_that_links_to_itself_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "set").symlink_to(tmp_path)
+    with pytest.raises(UserError, match="no class folder and no train, val or test folder"):
+        listed(tmp_path)
+
+
+@pytest.mark.parametrize("target", ["gone.png", "link.png"])
+def test_link_to_nothing_or_to_itself_is_named(tmp_path: Path, target: str) -> None:
+    put(tmp_path, "COVID/a.png", "Normal/c.png")
+    (tmp_path / "COVID/link.png").symlink_to(tmp_path / "COVID" / target)
+    with pytest.raises(UserError, match=r"link\.png: link to a file that is not there"):
+        listed(tmp_path)
+
+
+def test_named_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    put(tmp_path, "COVID/a.png", "Normal/c.png")
+    os.mkfifo(tmp_path / "COVID/pipe")
+    assert listed(tmp_path).left_out == ["COVID/pipe"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not make such names")
+def test_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    put(tmp_path, "COVID/a.png", "Normal/c.png")
+    with open(os.fsencode(tmp_path / "COVID") + b"/\xff.png", "w"):
+        pass
+    with pytest.raises(UserError, match=r"COVID: name b'\\xff\.png' is not UTF-8; rename it"):
+        listed(tmp_path)
