@@ -1,0 +1,1 @@
+"""From files to arrays: decoding, tables, splits, lungs and crops."""

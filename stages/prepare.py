@@ -1,0 +1,204 @@
+"""Decode every image of a data set once, group what belongs together, and split it.
+
+Reads:  the source of datasets.<name>
+Writes: data/prepared/<name>/: images.npy, manifest.csv, rejected.csv, dataset.json, and truth.npy
+        for phantoms
+"""
+
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+
+from stages.config.command import run_stage
+from stages.config.errors import UserError
+from stages.config.params import Dataset, Params
+from stages.config.paths import Paths
+from stages.imaging.arrays import ImageArrayWriter
+from stages.imaging.decode import UnreadableImage, decode, fit_square
+from stages.imaging.image_set import MANIFEST_COLUMNS, DatasetInfo
+from stages.imaging.split import assign_splits, find_leaks, join_groups
+from stages.sources.item import SourceItem
+from stages.sources.source import Listing, open_source
+
+logger = logging.getLogger(__name__)
+
+
+class Decoded(NamedTuple):
+    """One image on its way to the array."""
+
+    square: NDArray[np.uint8]
+    truth: NDArray[np.uint8] | None
+    facts: dict[str, Any]  # the manifest's columns that come from the file
+    pixel_hash: str
+
+
+class Rejected(NamedTuple):
+    """A file that gave no image."""
+
+    file: str
+    reason: str
+
+
+def prepare_dataset(params: Params, name: str, paths: Paths) -> None:
+    """Write the prepared folder of one data set."""
+    dataset = params.dataset(name)
+    folder = paths.prepared(name)
+    folder.mkdir(parents=True, exist_ok=True)
+    scratch = paths.scratch(f"prepare-{name}")
+    try:
+        with open_source(dataset, params.phantoms, seed=params.seed, scratch=scratch) as listing:
+            manifest, rejected = _decode_all(listing, dataset.size, folder)
+        _require_readable(manifest, rejected, dataset, folder)
+        manifest, leaks = _split(manifest, dataset, seed=params.seed)
+    except UserError as error:
+        raise UserError(f"params.yaml: datasets.{name}: {error}") from None
+    manifest[list(MANIFEST_COLUMNS)].to_csv(folder / "manifest.csv", index=False)
+    _describe(name, dataset, listing, manifest, rejected, leaks).save(folder)
+    _log_summary(name, manifest, rejected, listing.left_out)
+
+
+def _decode_all(listing: Listing, size: int, folder: Path) -> tuple[pd.DataFrame, list[Rejected]]:
+    """Stream every image into images.npy (and truth.npy); memory holds a few images only."""
+    rows: list[dict[str, Any]] = []
+    rejected: list[Rejected] = []
+    jobs = (delayed(_decode_item)(item, size) for item in listing.items)
+    results: Iterable[Decoded | Rejected] = Parallel(n_jobs=-1, return_as="generator")(jobs)
+    with (
+        ImageArrayWriter(folder / "images.npy", size, size) as images,
+        ImageArrayWriter(folder / "truth.npy", size, size) as truths,
+    ):
+        for item, result in zip(listing.items, results, strict=True):
+            if isinstance(result, Rejected):
+                rejected.append(result)
+                continue
+            images.append(result.square)
+            if result.truth is not None:
+                truths.append(result.truth)
+            rows.append(_manifest_row(item, result))
+    if not any(row["has_truth"] for row in rows):
+        (folder / "truth.npy").unlink()
+    pd.DataFrame(rejected, columns=Rejected._fields).to_csv(folder / "rejected.csv", index=False)
+    return pd.DataFrame(rows), rejected
+
+
+def _decode_item(item: SourceItem, size: int) -> Decoded | Rejected:
+    raw = item.read()
+    try:
+        image = decode(raw.content)
+    except UnreadableImage as error:
+        return Rejected(item.source_path, str(error))
+    square, (x0, y0, x1, y1) = fit_square(image.pixels, size, "smooth")
+    facts = {
+        "sha256": hashlib.sha256(raw.content).hexdigest(),
+        "width": image.width,
+        "height": image.height,
+        "mode": image.mode,
+        "format": image.format,
+        **{"x0": x0, "y0": y0, "x1": x1, "y1": y1},
+    }
+    truth = None if raw.truth is None else fit_square(raw.truth, size, "nearest")[0]
+    shape = str(image.pixels.shape).encode()
+    return Decoded(square, truth, facts, hashlib.sha256(shape + image.pixels.tobytes()).hexdigest())
+
+
+def _manifest_row(item: SourceItem, decoded: Decoded) -> dict[str, Any]:
+    path_hash = hashlib.sha256(item.source_path.encode()).hexdigest()
+    return {
+        # From the path, so that ids stay when files are added, and are safe as file names.
+        "image_id": f"{item.label}-{path_hash[:10]}",
+        "source_path": item.source_path,
+        "label": item.label,
+        "subgroup": item.subgroup,
+        "given_split": item.split,
+        "patient_id": item.patient_id,
+        "pixel_hash": decoded.pixel_hash,
+        "has_truth": decoded.truth is not None,
+        **decoded.facts,
+    }
+
+
+def _require_readable(
+    manifest: pd.DataFrame, rejected: Sequence[Rejected], dataset: Dataset, folder: Path
+) -> None:
+    n_files = len(manifest) + len(rejected)
+    if len(rejected) > dataset.max_rejected * n_files:
+        reasons = Counter(entry.reason for entry in rejected)
+        listed = "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common(3))
+        raise UserError(
+            f"{len(rejected)} of {n_files} files cannot be read: {listed}; allowed: a share of "
+            f"{dataset.max_rejected:g} (max_rejected); all are listed in {folder / 'rejected.csv'}"
+        )
+    readable = set(manifest["label"]) if len(manifest) else set()
+    for label in dataset.classes:
+        if label not in readable:
+            raise UserError(f"classes.{label}: none of its images can be read")
+
+
+def _split(
+    manifest: pd.DataFrame, dataset: Dataset, *, seed: int
+) -> tuple[pd.DataFrame, dict[str, list[str]]]:
+    """Add group_id and split; a group that the given splits cut stops the run or is noted."""
+    given = [split or None for split in manifest["given_split"]]
+    patients = [patient or None for patient in manifest["patient_id"]]
+    groups = join_groups(patients, manifest["pixel_hash"].tolist())
+    leaks = find_leaks(groups, given)
+    if leaks and not dataset.allow_leakage:
+        raise UserError(_leak_message(leaks, groups, manifest))
+    shares = dataset.split.model_dump()
+    splits = assign_splits(manifest["label"].tolist(), groups, given, shares, seed=seed)
+    return manifest.assign(group_id=groups, split=splits), leaks
+
+
+def _leak_message(
+    leaks: dict[str, list[str]], groups: Sequence[str], manifest: pd.DataFrame
+) -> str:
+    group, splits = next(iter(leaks.items()))
+    files = manifest["source_path"][[g == group for g in groups]].tolist()
+    return (
+        f"{len(leaks)} groups (same patient or same pixels) stand in more than one of the splits "
+        f"that came with the data; the first, in {' and '.join(splits)}: {', '.join(files[:4])}; "
+        "mend the folders, or set allow_leakage: true to go on with marked figures"
+    )
+
+
+def _describe(
+    name: str,
+    dataset: Dataset,
+    listing: Listing,
+    manifest: pd.DataFrame,
+    rejected: Sequence[Rejected],
+    leaks: dict[str, list[str]],
+) -> DatasetInfo:
+    return DatasetInfo(
+        dataset=name,
+        source=dataset.source,
+        is_phantom=dataset.phantom_kind is not None,
+        modality=dataset.modality,
+        class_names=list(dataset.classes),
+        positive=dataset.positive,
+        n_files=len(manifest) + len(rejected),
+        n_rejected=len(rejected),
+        n_left_out=len(listing.left_out),
+        leakage=sorted(leaks),
+    )
+
+
+def _log_summary(
+    name: str, manifest: pd.DataFrame, rejected: Sequence[Rejected], left_out: Sequence[str]
+) -> None:
+    counts = pd.crosstab(manifest["label"], manifest["split"])
+    groups = manifest["group_id"].nunique()
+    logger.info("%s: %d images of %d groups\n%s", name, len(manifest), groups, counts.to_string())
+    logger.info("%d files rejected (rejected.csv); %d left out", len(rejected), len(left_out))
+
+
+if __name__ == "__main__":
+    run_stage(prepare_dataset, __doc__, section="datasets")
