@@ -1,0 +1,69 @@
+"""A model on disk: `model.safetensors` and a readable `meta.json` beside it."""
+
+import json
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from torch import Tensor, nn
+
+from stages.config.errors import UserError
+from stages.modeling.classifier import Classifier, build_classifier
+from stages.modeling.outputs import Outputs
+
+VERSIONS_OF = ("torch", "torchvision", "timm", "lightning", "numpy")
+
+
+def describe_parameters(model: nn.Module) -> dict[str, dict[str, Any]]:
+    """Shape of every parameter tensor, and whether it was to be trained."""
+    return {
+        name: {"shape": list(parameter.shape), "trained": parameter.requires_grad}
+        for name, parameter in model.named_parameters()
+    }
+
+
+def save_model(folder: Path, state: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+    """Write both files; `meta` is completed by the versions of the libraries."""
+    folder.mkdir(parents=True, exist_ok=True)
+    contiguous = {name: tensor.detach().contiguous() for name, tensor in state.items()}
+    safetensors.torch.save_file(contiguous, folder / "model.safetensors")
+    full = {**meta, "versions": {package: version(package) for package in VERSIONS_OF}}
+    (folder / "meta.json").write_text(json.dumps(full, indent=2) + "\n", encoding="utf-8")
+
+
+def load_meta(folder: Path) -> dict[str, Any]:
+    """Read meta.json."""
+    meta: dict[str, Any] = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    return meta
+
+
+def load_state(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a .safetensors file."""
+    try:
+        state: dict[str, Tensor] = safetensors.torch.load_file(path)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise UserError(f"{path}: is not a readable .safetensors file: {error}") from None
+    return state
+
+
+def outputs_of(meta: Mapping[str, Any]) -> Outputs:
+    """What the logits of a trained model mean."""
+    return Outputs(tuple(meta["class_names"]), meta["positive"], meta["one_logit"])
+
+
+def load_classifier(folder: Path) -> tuple[Classifier, dict[str, Any]]:
+    """A trained model in eval mode, and its meta."""
+    meta = load_meta(folder)
+    classifier = build_classifier(
+        meta["model"],
+        size=meta["size"],
+        head=meta["head"],
+        outputs=outputs_of(meta).count,
+        dropout=meta["dropout"],
+        mean=meta["mean"],
+        std=meta["std"],
+    )
+    classifier.load_state_dict(load_state(folder / "model.safetensors"))
+    return classifier.eval(), meta

@@ -1,0 +1,123 @@
+"""A network as every case uses it: scaling, backbone, head."""
+
+from collections.abc import Mapping, Sequence
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from stages.config.errors import UserError
+from stages.modeling.cnn3 import MIN_SIZE_PX, Cnn3
+
+BACKBONE = "backbone."
+
+
+class Classifier(nn.Module):
+    """Grey images in [0, 1] to logits; scaling to the backbone's range is part of the network."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, backbone: nn.Module, head: nn.Module, *, mean: float, std: float) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+        # Not persistent: kept in meta.json, so that a state dict holds learned tensors only.
+        self.register_buffer("mean", torch.tensor(mean), persistent=False)
+        self.register_buffer("std", torch.tensor(std), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (B, K) of images (B, 1, S, S) in [0, 1]."""
+        logits: Tensor = self.head(self.backbone((images - self.mean) / self.std))
+        return logits
+
+
+def build_classifier(
+    model: str,
+    *,
+    size: int,
+    head: Sequence[int],
+    outputs: int,
+    dropout: float,
+    mean: float,
+    std: float,
+) -> Classifier:
+    """A network with fresh random weights from torch's global generator.
+
+    Args:
+        model: cnn3 or a timm model name; a `.tag` plays no part in the architecture.
+        size: side of the square input in pixels.
+        head: widths of hidden Linear+ReLU layers before the logits.
+        outputs: number of logits.
+        dropout: probability before each Linear of the head.
+        mean: of the backbone's input scaling, for images in [0, 1].
+        std: likewise.
+
+    Raises:
+        UserError: the model does not exist or cannot take images of this size.
+    """
+    backbone = build_backbone(model)
+    features = count_features(backbone, model, size)
+    return Classifier(backbone, build_head(features, head, outputs, dropout), mean=mean, std=std)
+
+
+def build_backbone(model: str) -> nn.Module:
+    """The network without its classifier, for one grey channel, randomly initialised."""
+    if model == "cnn3":
+        return Cnn3()
+    try:
+        backbone: nn.Module = timm.create_model(model, in_chans=1, num_classes=0)
+    except RuntimeError as error:
+        raise UserError(f"model: timm cannot build {model!r}: {error}") from None
+    return backbone
+
+
+def build_head(features: int, hidden: Sequence[int], outputs: int, dropout: float) -> nn.Sequential:
+    """Dropout, Linear and ReLU per hidden layer, then dropout and the Linear to the logits."""
+    layers: list[nn.Module] = []
+    for width in hidden:
+        layers += [nn.Dropout(dropout), nn.Linear(features, width), nn.ReLU()]
+        features = width
+    return nn.Sequential(*layers, nn.Dropout(dropout), nn.Linear(features, outputs))
+
+
+def count_features(backbone: nn.Module, model: str, size: int) -> int:
+    """Width of the backbone's output for images of that size, by trying one."""
+    if model == "cnn3" and size < MIN_SIZE_PX:
+        raise UserError(f"model: cnn3 got views of {size} px; allowed: at least {MIN_SIZE_PX} px")
+    backbone.eval()
+    try:
+        with torch.inference_mode():
+            features = backbone(torch.zeros(1, 1, size, size))
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"model: {model} cannot take views of {size} px: {error}") from None
+    finally:
+        backbone.train()
+    return int(features.shape[1])
+
+
+def load_backbone(backbone: nn.Module, state: Mapping[str, Tensor], source: str) -> list[str]:
+    """Copy a state dict into a backbone.
+
+    Args:
+        backbone: the network to fill.
+        state: tensors named as in the backbone, with or without the prefix `backbone.`.
+        source: named in errors.
+
+    Returns:
+        Names of the tensors that the backbone has no place for: heads, made anew.
+
+    Raises:
+        UserError: a tensor of the backbone is missing or has another shape; it is named.
+    """
+    given = {name.removeprefix(BACKBONE): tensor for name, tensor in state.items()}
+    wanted = backbone.state_dict()
+    for name, want in wanted.items():
+        if name not in given or given[name].shape != want.shape:
+            has = tuple(given[name].shape) if name in given else "none"
+            raise UserError(
+                f"{source}: tensor {name!r} does not fit: the weights have {has}, "
+                f"the model wants {tuple(want.shape)}"
+            )
+    backbone.load_state_dict({name: given[name] for name in wanted})
+    return sorted(given.keys() - wanted.keys())

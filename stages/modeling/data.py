@@ -1,0 +1,78 @@
+"""Batches of a view for torch: uint8 from the memory map, drawn by a seeded sampler."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    RandomSampler,
+    Sampler,
+    SequentialSampler,
+    WeightedRandomSampler,
+)
+
+
+class Batch(NamedTuple):
+    """Images (B, S, S) uint8 and their class indices (B,) int64."""
+
+    images: Tensor
+    targets: Tensor
+
+
+class ImageRows(Dataset[Batch]):
+    """Some rows of an image array; indexed by a list of positions, it gives a whole batch."""
+
+    def __init__(
+        self, images: NDArray[np.uint8], targets: NDArray[np.int64], rows: NDArray[np.int64]
+    ) -> None:
+        self.targets = targets[rows]
+        self._images = images
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, positions: list[int]) -> Batch:
+        images = self._images[self._rows[positions]]
+        return Batch(torch.from_numpy(images), torch.from_numpy(self.targets[positions]))
+
+
+def train_loader(
+    images: ImageRows, *, batch_size: int, sampler: str, seed: int
+) -> DataLoader[Batch]:
+    """Shuffled batches; the rest that fills no batch is left out, other images each epoch.
+
+    Batch normalisation cannot learn from a rest of one image.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    order: Sampler[int]
+    if sampler == "weighted":
+        weights = class_balancing_weights(images.targets)
+        order = WeightedRandomSampler(weights, len(images), generator=generator)
+    else:
+        order = RandomSampler(images, generator=generator)
+    batches = BatchSampler(order, batch_size, drop_last=len(images) > batch_size)
+    return DataLoader(images, sampler=batches, batch_size=None)
+
+
+def ordered_loader(images: ImageRows, *, batch_size: int) -> DataLoader[Batch]:
+    """Every image once, in order."""
+    batches = BatchSampler(SequentialSampler(images), batch_size, drop_last=False)
+    return DataLoader(images, sampler=batches, batch_size=None)
+
+
+def class_balancing_weights(targets: NDArray[np.int64]) -> Sequence[float]:
+    """Per image one over the size of its class, so that classes are drawn equally often."""
+    weights: list[float] = (1.0 / np.bincount(targets)[targets]).tolist()
+    return weights
+
+
+def to_unit_range(images: Tensor) -> Tensor:
+    """(B, S, S) uint8 to (B, 1, S, S) float in [0, 1], the input of a Classifier."""
+    return images.unsqueeze(1).float() / 255

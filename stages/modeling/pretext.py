@@ -1,0 +1,106 @@
+"""The built-in pretext task: tell modality and lesion pattern of phantoms nobody else sees.
+
+It stands in for ImageNet weights where there is no network, so that transfer can really be run.
+Six classes: CT or X-ray, with no lesion, ground glass or consolidation.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+
+from stages.config.params import Augmentation, CrossEntropy, Pretext
+from stages.imaging.decode import fit_square
+from stages.modeling.augment import Augmenter
+from stages.modeling.classifier import build_classifier
+from stages.modeling.compute import Hardware
+from stages.modeling.data import ImageRows, ordered_loader, train_loader
+from stages.modeling.fit import FitResult, FitSettings, TrainingModule, fit
+from stages.modeling.initial import GREY_MEAN, GREY_STD, InitialWeights
+from stages.modeling.losses import build_loss
+from stages.modeling.outputs import Outputs
+from stages.sources.phantoms import PATTERNS, draw_ct, draw_xray
+
+CLASSES = tuple((modality, pattern) for modality in ("ct", "xray") for pattern in PATTERNS)
+VAL_SHARE = 0.15
+AUGMENTATION = Augmentation(
+    flip=0.5, rotate_deg=15, scale=0.15, shift=0.08, brightness=0.1, contrast=0.2, noise=0.02
+)
+
+
+def learn_pretext_weights(
+    model: str, settings: Pretext, *, seed: int, hardware: Hardware, scratch: Path
+) -> InitialWeights:
+    """Train a network on the task; its backbone is what transfers."""
+    images, targets = draw_pretext_images(settings.images, settings.size, seed=seed)
+    n_val = round(len(images) * VAL_SHARE)
+    torch.manual_seed(seed)
+    classifier = build_classifier(
+        model,
+        size=settings.size,
+        head=[],
+        outputs=len(CLASSES),
+        dropout=0.0,
+        mean=GREY_MEAN,
+        std=GREY_STD,
+    )
+    outputs = Outputs(tuple(f"{m}-{p}" for m, p in CLASSES), positive=0, one_logit=False)
+    module = TrainingModule(
+        classifier,
+        build_loss(CrossEntropy(name="ce", label_smoothing=0.0), positive=0),
+        outputs,
+        Augmenter(AUGMENTATION, torch.Generator().manual_seed(seed)),
+        FitSettings(
+            optimizer="adamw",
+            lr=settings.lr,
+            weight_decay=1e-2,
+            schedule="onecycle",
+            epochs=settings.epochs,
+            patience=settings.epochs,
+            seed=seed,
+        ),
+    )
+    rows = np.arange(len(images))
+    result = fit(
+        module,
+        train_loader(
+            ImageRows(images, targets, rows[n_val:]),
+            batch_size=settings.batch_size,
+            sampler="none",
+            seed=seed,
+        ),
+        ordered_loader(ImageRows(images, targets, rows[:n_val]), batch_size=settings.batch_size),
+        hardware=hardware,
+        scratch=scratch,
+    )
+    return InitialWeights(
+        classifier.backbone, GREY_MEAN, GREY_STD, {"pretext": _final_figures(result)}
+    )
+
+
+def draw_pretext_images(
+    count: int, size: int, *, seed: int
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """(N, S, S) uint8 images, each of another patient, and class indices (N,) in random order."""
+    targets = np.random.default_rng(seed).permutation(np.arange(count) % len(CLASSES))
+    jobs = (
+        delayed(_draw)(int(target), size, [seed, number]) for number, target in enumerate(targets)
+    )
+    images: list[NDArray[np.uint8]] = Parallel(n_jobs=-1)(jobs)
+    return np.stack(images), targets.astype(np.int64)
+
+
+def _draw(target: int, size: int, seed: list[int]) -> NDArray[np.uint8]:
+    modality, pattern = CLASSES[target]
+    draw = draw_ct if modality == "ct" else draw_xray
+    # The word keeps these patients apart from the cohorts', whatever their seed.
+    patient_rng, image_rng = np.random.default_rng([*b"pretext", *seed]).spawn(2)
+    phantom = draw(pattern, patient_rng, image_rng, size_px=size)
+    return fit_square(phantom.image, size, "smooth").pixels
+
+
+def _final_figures(result: FitResult) -> dict[str, float]:
+    best = result.epochs.query("epoch == @result.best_epoch and split == 'val'").iloc[0]
+    return {"val_loss": float(best["loss"]), "val_accuracy": float(best["accuracy"])}

@@ -1,0 +1,59 @@
+"""Make initial weights a tracked artefact: random, from the pretext task, timm's, or a file's.
+
+Reads:  weights.<name>, and the file where it names one
+Writes: data/weights/<name>/ (model.safetensors, meta.json)
+"""
+
+from pathlib import Path
+
+from stages.config.command import run_stage
+from stages.config.errors import UserError
+from stages.config.params import Params, Weights
+from stages.config.paths import Paths
+from stages.modeling.checkpoint import describe_parameters, save_model
+from stages.modeling.classifier import BACKBONE
+from stages.modeling.compute import choose_hardware
+from stages.modeling.initial import InitialWeights, file_weights, random_weights, timm_weights
+from stages.modeling.pretext import learn_pretext_weights
+
+
+def make_weights(params: Params, name: str, paths: Paths) -> None:
+    """Write the initial weights of one entry; every tensor's name starts with `backbone.`."""
+    entry = params.initial_weights(name)
+    try:
+        initial = _make(params, entry, paths.scratch(f"weights-{name}"))
+    except UserError as error:
+        raise UserError(f"params.yaml: weights.{name}: {error}") from None
+    state = {f"{BACKBONE}{key}": tensor for key, tensor in initial.backbone.state_dict().items()}
+    meta = {
+        "model": entry.model,
+        "started_from": entry.source,
+        "mean": initial.mean,
+        "std": initial.std,
+        **initial.facts,
+        "parameters": {
+            f"{BACKBONE}{key}": facts
+            for key, facts in describe_parameters(initial.backbone).items()
+        },
+    }
+    save_model(paths.weights(name), state, meta)
+
+
+def _make(params: Params, entry: Weights, scratch: Path) -> InitialWeights:
+    if entry.source == "random":
+        return random_weights(entry.model, seed=params.seed)
+    if entry.source == "timm":
+        return timm_weights(entry.model)
+    if entry.source == "pretext":
+        return learn_pretext_weights(
+            entry.model,
+            params.pretext,
+            seed=params.seed,
+            hardware=choose_hardware(params.compute),
+            scratch=scratch,
+        )
+    return file_weights(entry.model, Path(entry.source))
+
+
+if __name__ == "__main__":
+    run_stage(make_weights, __doc__, section="weights")
