@@ -1,0 +1,42 @@
+"""Bring all cases together: tables for `dvc plots`, paired comparisons, one report.
+
+Reads:  what every other stage wrote for the cases of params.yaml
+Writes: plots/*.csv, metrics/comparisons.json, plots/report.html
+"""
+
+import json
+import logging
+
+from stages.config.command import run_single_stage
+from stages.config.params import Params
+from stages.config.paths import Paths
+from stages.report.comparisons import compare_cases
+from stages.report.page import render_page
+from stages.report.results import load_results
+from stages.report.tables import build_plot_tables
+
+logger = logging.getLogger(__name__)
+
+SHOWN = ("case", "accuracy", "balanced_accuracy", "f1_macro", "auroc", "n_test")
+
+
+def compare_all(params: Params, paths: Paths) -> None:
+    """Write everything that looks at more than one case."""
+    results = load_results(params, paths)
+    comparisons = {
+        name: compare_cases(results, first, second)
+        for name, (first, second) in params.comparisons.items()
+    }
+    paths.comparisons.parent.mkdir(parents=True, exist_ok=True)
+    paths.comparisons.write_text(json.dumps(comparisons, indent=2) + "\n", encoding="utf-8")
+    tables = build_plot_tables(results)
+    paths.report.parent.mkdir(parents=True, exist_ok=True)
+    for name, table in tables.items():
+        table.to_csv(paths.plot(name), index=False)
+    paths.report.write_text(render_page(results, comparisons), encoding="utf-8")
+    logger.info("%s", tables["table"][list(SHOWN)].to_string(index=False))
+    logger.info("report: %s", paths.report)
+
+
+if __name__ == "__main__":
+    run_single_stage(compare_all, __doc__)

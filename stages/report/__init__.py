@@ -1,0 +1,1 @@
+"""Tables, discussion and the page that people read."""
