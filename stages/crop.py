@@ -99,10 +99,14 @@ def _box_row(row: dict[Any, Any], cropped: CroppedImage) -> dict[str, Any]:
 def _log_summary(name: str, boxes: pd.DataFrame) -> None:
     """Say how often each crop was made; a fallback is counted, never silent."""
     crops = ", ".join(f"{crop} {count}" for crop, count in boxes["crop"].value_counts().items())
-    untrusted = boxes["quality"][boxes["quality"] != "ok"].value_counts()
+    untrusted = boxes["quality"][boxes["quality"] != "ok"]
     logger.info("%s: %d images; crops: %s", name, len(boxes), crops)
-    for reason, count in untrusted.items():
-        logger.info("lungs not trusted in %d images: %s", count, reason)
+    if len(untrusted):
+        logger.info(
+            "lungs not trusted in %d images, listed in boxes.csv; for instance: %s",
+            len(untrusted),
+            untrusted.mode()[0],
+        )
 
 
 if __name__ == "__main__":

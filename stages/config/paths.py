@@ -51,13 +51,17 @@ class Paths:
         """Where the maps of a case lie."""
         return self.root / "metrics" / "cam" / f"{case}.json"
 
+    def history(self, case: str) -> Path:
+        """Folder of a case's learning curves."""
+        return self.root / "plots" / "history" / case
+
     def history_epochs(self, case: str) -> Path:
         """Loss and accuracy per epoch and split."""
-        return self.root / "plots" / "history" / case / "epochs.csv"
+        return self.history(case) / "epochs.csv"
 
     def history_steps(self, case: str) -> Path:
         """Loss per step and split."""
-        return self.root / "plots" / "history" / case / "steps.csv"
+        return self.history(case) / "steps.csv"
 
     def cam_sheets(self, case: str) -> Path:
         """Folder of overlays and the contact sheet."""

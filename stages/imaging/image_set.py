@@ -99,12 +99,14 @@ class ImageSet:
     def targets(self) -> NDArray[np.int64]:
         """(N,) class indices in the order of `info.class_names`."""
         index = {name: number for number, name in enumerate(self.info.class_names)}
-        return self.manifest["label"].map(index).to_numpy(np.int64)
+        targets: NDArray[np.int64] = self.manifest["label"].map(index).to_numpy().astype(np.int64)
+        return targets
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """Row numbers of a split."""
         in_split = self.manifest["split"].to_numpy() == split
-        return np.flatnonzero(in_split).astype(np.int64).astype(np.int64)
+        rows: NDArray[np.int64] = np.flatnonzero(in_split).astype(np.int64)
+        return rows
 
 
 def load_manifest(folder: Path) -> pd.DataFrame:

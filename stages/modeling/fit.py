@@ -3,6 +3,7 @@
 import logging
 import math
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -211,6 +212,7 @@ def fit(
         logger=False,
         num_sanity_val_steps=0,
         enable_model_summary=False,
+        enable_progress_bar=sys.stderr.isatty(),  # else History's line per epoch is enough
     )
     module.classifier.to(memory_format=torch.channels_last)
     trainer.fit(module, train, val)

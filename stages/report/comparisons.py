@@ -90,7 +90,7 @@ def _compare_rows(
 def _compare_maps(results: Results, a: CaseResults, b: CaseResults, method: str) -> Json:
     """Mean share of the maps inside the lungs, and the paired difference, over the drawn images."""
     maps_a, maps_b = (_map_scores(case, method) for case in (a, b))
-    both = maps_a.join(maps_b, lsuffix="_a", rsuffix="_b").dropna()
+    both = maps_a.merge(maps_b, on="image_id", suffixes=("_a", "_b")).dropna()
     low, high = _mean_interval(
         (both["in_lungs_a"] - both["in_lungs_b"]).to_numpy(),
         both["group_id_a"].to_numpy(),

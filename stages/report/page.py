@@ -84,7 +84,7 @@ def _case_row(results: Results, case: str, strata: list[str]) -> Json:
 
 
 def _with_interval(metrics: Json, name: str) -> Json:
-    """A figure and its interval as text; a dash where it is undefined."""
+    """A figure and its interval as text; n/a where it is undefined."""
     value, low, high = (metrics.get(f"{name}{suffix}") for suffix in ("", "_low", "_high"))
     return {
         "value": "n/a" if value is None else f"{value:.3f}",

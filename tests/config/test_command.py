@@ -1,0 +1,132 @@
+import fcntl
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stages.config.command import run_single_stage, run_stage
+from stages.config.errors import UserError
+from stages.config.params import Params
+from stages.config.paths import Paths
+
+REPOSITORY = Path(__file__).parents[2]
+
+PROGRAM = """
+from stages.config.command import run_stage
+
+def write_name(params, name, paths):
+    params.case(name)
+
+run_stage(write_name, "Do it.", section="cases")
+"""
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with the repository's parameters."""
+    text = (REPOSITORY / "params.yaml").read_text(encoding="utf-8")
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run_program(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM, *arguments],
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.usefixtures("workplace")
+def test_a_user_error_ends_the_process_with_its_line_and_no_traceback() -> None:
+    done = run_program("no-such-case")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: params.yaml: cases: no entry named 'no-such-case'; ")
+
+
+@pytest.mark.usefixtures("workplace")
+def test_the_name_of_an_entry_is_required() -> None:
+    done = run_program()
+    assert done.returncode == 2
+    assert "the following arguments are required: name" in done.stderr
+
+
+@pytest.mark.usefixtures("workplace")
+def test_a_stage_gets_its_name_its_parameters_and_the_working_directory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[tuple[int, str, Paths]] = []
+
+    def note(params: Params, name: str, paths: Paths) -> None:
+        seen.append((params.seed, name, paths))
+
+    monkeypatch.setattr(sys, "argv", ["note", "ct"])
+    run_stage(note, "Note it.", section="datasets")
+    assert seen == [(42, "ct", Paths())]
+
+
+def hold_lock(workplace: Path, name: str) -> int:
+    """Lock as another process would; returns the open file."""
+    path = workplace / "data" / "scratch" / "locks" / f"{name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_CREAT | os.O_RDWR)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    return handle
+
+
+def do_nothing(params: Params, paths: Paths) -> None:
+    pass
+
+
+def test_a_stage_that_is_running_is_not_started_again(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["do_nothing"])
+    handle = hold_lock(workplace, "do_nothing")
+    said = r"error: data/scratch/locks/do_nothing\.lock: another process is running this stage"
+    with pytest.raises(SystemExit, match=said):
+        run_single_stage(do_nothing, "Do nothing.")
+    os.close(handle)
+    run_single_stage(do_nothing, "Do nothing.")  # free again
+
+
+def test_another_entry_of_a_running_stage_may_start(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names: list[str] = []
+
+    def note(params: Params, name: str, paths: Paths) -> None:
+        names.append(name)
+
+    handle = hold_lock(workplace, "note-ct")
+    monkeypatch.setattr(sys, "argv", ["note", "xray3"])
+    run_stage(note, None, section="datasets")
+    os.close(handle)
+    assert names == ["xray3"]
+
+
+@pytest.mark.usefixtures("workplace")
+def test_the_lock_is_given_back_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(params: Params, paths: Paths) -> None:
+        raise UserError("here: got this; allowed: that")
+
+    monkeypatch.setattr(sys, "argv", ["fail"])
+    for _ in range(2):
+        with pytest.raises(SystemExit, match=r"^error: here: got this; allowed: that$"):
+            run_single_stage(fail, "Fail.")
+
+
+@pytest.mark.usefixtures("workplace")
+def test_an_error_of_the_program_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(params: Params, paths: Paths) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(sys, "argv", ["fail"])
+    with pytest.raises(ZeroDivisionError):
+        run_single_stage(fail, "Fail.")

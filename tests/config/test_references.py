@@ -1,0 +1,225 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from stages.config.load import parse_params
+from stages.config.references import find_reference_problems
+
+RawParams = dict[str, Any]
+Change = Callable[[RawParams], object]
+
+
+def problems_after(raw: RawParams, change: Change) -> list[str]:
+    change(raw)
+    return find_reference_problems(parse_params(raw))
+
+
+def set_in(section: str, entry: str, **values: object) -> Change:
+    """Set keys of one entry of a section."""
+    return lambda raw: raw[section][entry].update(values)
+
+
+def add_to(section: str, name: str, like: str, **values: object) -> Change:
+    """Add an entry to a section, like another one."""
+    return lambda raw: raw[section].update({name: raw[section][like] | values})
+
+
+def set_class_folders(name: str, folders: list[str]) -> Change:
+    return lambda raw: raw["datasets"]["ct"]["classes"].update({name: folders})
+
+
+ALL_CLASSES = {"covid": ["covid"], "normal": ["normal"], "pneumonia": ["pneumonia"]}
+SPLIT = {"train": 0.7, "val": 0.2, "test": 0.2}
+
+CONTRADICTIONS: list[tuple[str, Change, str]] = [
+    (
+        "view of a case",
+        set_in("cases", "full-ce", view="whole"),
+        "cases.full-ce.view: got 'whole', which is not a view; allowed: full, lungs",
+    ),
+    (
+        "data set of a view",
+        lambda raw: (add_to("views", "spare", "full", dataset="mri")(raw),),
+        "views.spare.dataset: got 'mri', which is not a data set; allowed: ct",
+    ),
+    (
+        "augmentation of a case",
+        set_in("cases", "full-ce", augment="heavy"),
+        "cases.full-ce.augment: got 'heavy', which is not an augmentation; allowed: light",
+    ),
+    (
+        "weights of a case",
+        set_in("cases", "full-ce", weights="imagenet"),
+        "cases.full-ce.weights: got 'imagenet', which is not an entry of weights or a case; "
+        "allowed: cnn3-random, full-ce, lungs-bce",
+    ),
+    (
+        "weights for another architecture",
+        set_in("cases", "full-ce", model="resnet18"),
+        "cases.full-ce.weights: got 'cnn3-random', which is for cnn3; "
+        "allowed: weights for resnet18",
+    ),
+    (
+        "case for another architecture as weights",
+        lambda raw: (
+            add_to("weights", "resnet", "cnn3-random", model="resnet18")(raw),
+            add_to("cases", "next", "full-ce", weights="full-ce", model="resnet18")(raw),
+        ),
+        "cases.next.weights: got 'full-ce', which is for cnn3; allowed: weights for resnet18",
+    ),
+    (
+        "unknown source of weights",
+        add_to("weights", "own", "cnn3-random", source="model.pt"),
+        "weights.own.source: got 'model.pt', which is not a source of weights; allowed: random, "
+        "pretext, timm, a path that ends in .safetensors",
+    ),
+    (
+        "made weights that track something else",
+        add_to("weights", "own", "cnn3-random", track="stages"),
+        "weights.own.track: got 'stages'; allowed here: 'stages/modeling'",
+    ),
+    (
+        "weights of a file that track something else",
+        add_to("weights", "own", "cnn3-random", source="data/raw/own.safetensors"),
+        "weights.own.track: got 'stages/modeling'; allowed here: 'data/raw/own.safetensors'",
+    ),
+    (
+        "cnn3 from timm",
+        add_to("weights", "own", "cnn3-random", source="timm"),
+        "weights.own.model: got 'cnn3'; allowed for source timm: a timm model name",
+    ),
+    (
+        "one name for weights and a case",
+        add_to("weights", "full-ce", "cnn3-random"),
+        "weights.full-ce: a case has this name too; both write data/weights/full-ce/; rename one",
+    ),
+    (
+        "case of a comparison",
+        lambda raw: raw["comparisons"].update(crop=["full-ce", "gone"]),
+        "comparisons.crop: got 'gone', which is not a case; allowed: full-ce, lungs-bce",
+    ),
+    (
+        "positive class",
+        set_in("datasets", "ct", positive="sick"),
+        "datasets.ct.positive: got 'sick', which is not a class; allowed: normal, covid",
+    ),
+    (
+        "shares of the splits",
+        set_in("datasets", "ct", split=SPLIT),
+        "datasets.ct.split: train + val + test is 1.1; allowed: a sum of 1",
+    ),
+    (
+        "folder of two classes",
+        set_class_folders("covid", ["covid", "normal"]),
+        "datasets.ct.classes.covid: folder 'normal' is already in classes.normal; "
+        "allowed: each folder once",
+    ),
+    (
+        "folder twice in a class",
+        set_class_folders("covid", ["covid", "covid"]),
+        "datasets.ct.classes.covid: folder 'covid' is already in classes.covid; "
+        "allowed: each folder once",
+    ),
+    (
+        "folder of a class that is ignored",
+        set_in("datasets", "ct", ignore=["covid"]),
+        "datasets.ct.classes.covid: folder 'covid' is already in ignore; allowed: each folder once",
+    ),
+    (
+        "unknown phantom",
+        set_in("datasets", "ct", source="phantom:mri"),
+        "datasets.ct.source: got 'phantom:mri', which is not a built-in phantom; "
+        "allowed: phantom:ct, phantom:xray, phantom:xray3",
+    ),
+    (
+        "classes that a phantom has not",
+        set_in("datasets", "ct", source="phantom:xray"),
+        "datasets.ct.classes: got normal, covid; allowed for phantom:xray: exactly "
+        "infected, normal",
+    ),
+    (
+        "phantoms that track something else",
+        set_in("datasets", "ct", track="data"),
+        "datasets.ct.track: got 'data'; allowed for phantoms: 'stages/sources/phantoms'",
+    ),
+    (
+        "a folder that is not tracked",
+        set_in("datasets", "ct", source="data/raw/ct"),
+        "datasets.ct.track: got 'stages/sources/phantoms'; allowed: 'data/raw/ct', the same as "
+        "source, so that DVC sees when the files change",
+    ),
+    (
+        "classes of a cohort",
+        lambda raw: raw["phantoms"]["xray"].update(patients={"infected": 3, "sick": 3}),
+        "phantoms.xray.patients: got the classes infected, sick; allowed: exactly infected, normal",
+    ),
+    (
+        "markers of a cohort",
+        lambda raw: raw["phantoms"]["xray"].update(marker_share={"infected": 0.5}),
+        "phantoms.xray.marker_share: got the classes infected; allowed: exactly infected, normal",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [(change, said) for _, change, said in CONTRADICTIONS],
+    ids=[what for what, _, _ in CONTRADICTIONS],
+)
+def test_a_contradiction_is_explained_in_one_line(
+    tiny_params: RawParams, change: Change, said: str
+) -> None:
+    assert problems_after(tiny_params, change) == [said]
+
+
+def test_parameters_without_a_contradiction_have_no_problem(tiny_params: RawParams) -> None:
+    assert problems_after(tiny_params, lambda raw: None) == []
+
+
+def test_a_timm_tag_does_not_make_another_architecture(tiny_params: RawParams) -> None:
+    tiny_params["weights"]["r"] = {
+        "source": "timm",
+        "track": "stages/modeling",
+        "model": "resnet18.a1_in1k",
+    }
+    add = add_to("cases", "tagged", "full-ce", model="resnet18", weights="r")
+    assert problems_after(tiny_params, add) == []
+
+
+def test_a_case_may_start_from_the_model_of_another_case(tiny_params: RawParams) -> None:
+    add = add_to("cases", "second", "full-ce", weights="lungs-bce")
+    assert problems_after(tiny_params, add) == []
+
+
+def with_three_classes(raw: RawParams) -> None:
+    """A second data set, of three classes, with a view of its own."""
+    add_to("datasets", "xray3", "ct", source="phantom:xray3", classes=ALL_CLASSES)(raw)
+    add_to("views", "three", "full", dataset="xray3")(raw)
+
+
+def test_one_logit_is_refused_for_three_classes(tiny_params: RawParams) -> None:
+    with_three_classes(tiny_params)
+    add = add_to("cases", "third", "lungs-bce", view="three")
+    assert problems_after(tiny_params, add) == [
+        "cases.third.loss.name: got 'bce' for 3 classes; allowed here: ce, focal (bce has one "
+        "logit and needs two classes)"
+    ]
+
+
+def test_cases_on_two_data_sets_cannot_be_compared(tiny_params: RawParams) -> None:
+    with_three_classes(tiny_params)
+    add_to("cases", "third", "full-ce", view="three")(tiny_params)
+    change: Change = lambda raw: raw["comparisons"].update(crop=["third", "full-ce"])  # noqa: E731
+    assert problems_after(tiny_params, change) == [
+        "comparisons.crop: got cases on ct and xray3; allowed: two cases on the same data set"
+    ]
+
+
+def test_all_contradictions_are_listed_at_once(tiny_params: RawParams) -> None:
+    set_in("datasets", "ct", positive="sick")(tiny_params)
+    found = problems_after(tiny_params, set_in("cases", "full-ce", view="whole"))
+    assert [problem.partition(":")[0] for problem in found] == [
+        "datasets.ct.positive",
+        "cases.full-ce.view",
+    ]

@@ -1,0 +1,86 @@
+"""Parameters and small data sets for the tests, made from the repository's own params.yaml."""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+REPOSITORY = Path(__file__).parents[1]
+
+RawParams = dict[str, Any]
+
+
+@pytest.fixture
+def raw_params() -> RawParams:
+    """The repository's params.yaml as plain dictionaries."""
+    return load_raw_params()
+
+
+@pytest.fixture
+def tiny_params() -> RawParams:
+    """A few phantoms of one kind, two cases of one epoch."""
+    return shrink(load_raw_params())
+
+
+@pytest.fixture(scope="session")
+def shared_tiny_params() -> RawParams:
+    """As `tiny_params`, for fixtures that live as long; not to be changed."""
+    return shrink(load_raw_params())
+
+
+def load_raw_params() -> RawParams:
+    raw: RawParams = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+    return raw
+
+
+def shrink(raw: RawParams) -> RawParams:
+    """One CT data set of 64 phantoms, a whole and a lung view, random cnn3, one epoch."""
+    cohort = {"patients": {"covid": 16, "normal": 16}, "images_per_patient": 2}
+    raw["phantoms"]["ct"] |= cohort | {"marker_share": {"covid": 0.7, "normal": 0.4}}
+    shares = {"train": 0.5, "val": 0.25, "test": 0.25}
+    raw["datasets"] = {"ct": raw["datasets"]["ct"] | {"size": 96, "split": shares}}
+    raw["views"] = {
+        name: {
+            "dataset": "ct",
+            "crop": {"mode": "lungs", "margin": 0.05, "fallback_fraction": 0.8}
+            if name == "lungs"
+            else {"mode": "none"},
+            "size": 80,
+            "fit": "letterbox",
+        }
+        for name in ("full", "lungs")
+    }
+    raw["weights"] = {
+        "cnn3-random": {"source": "random", "track": "stages/modeling", "model": "cnn3"}
+    }
+    case = next(case for case in raw["cases"].values() if case["model"] == "cnn3")
+    case |= {"weights": "cnn3-random", "head": [8], "epochs": 1, "batch_size": 8}
+    raw["cases"] = {
+        f"{view}-{loss}": copy.deepcopy(case)
+        | {"view": view, "loss": {"name": loss, "label_smoothing": 0.0}}
+        for view, loss in (("full", "ce"), ("lungs", "bce"))
+    }
+    raw["comparisons"] = {"crop": ["lungs-bce", "full-ce"]}
+    raw["audit"]["folds"] = 2
+    raw["evaluate"]["bootstrap_draws"] = 200
+    raw["cam"] |= {"methods": ["gradcam", "eigencam"], "positive": 3, "negative": 2}
+    raw["compute"] = {"accelerator": "cpu", "precision": "fp32"}
+    return raw
+
+
+@pytest.fixture
+def write_picture() -> Callable[[Path, int], Path]:
+    """Writes a grey PNG of noise, another one for each seed."""
+
+    def write(path: Path, seed: int) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(seed).integers(0, 256, (40, 48), dtype=np.uint8)
+        Image.fromarray(pixels).save(path)
+        return path
+
+    return write

@@ -1,0 +1,153 @@
+from collections.abc import Sequence
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+from stages.config.errors import UserError
+from stages.modeling.classifier import (
+    Classifier,
+    build_backbone,
+    build_classifier,
+    build_head,
+    count_features,
+    load_backbone,
+)
+from stages.modeling.cnn3 import Cnn3
+
+TEST_MODELS = timm.list_models("test_*")
+
+
+def classifier(model: str, size: int, head: Sequence[int] = ()) -> Classifier:
+    return build_classifier(model, size=size, head=head, outputs=2, dropout=0.1, mean=0.5, std=0.25)
+
+
+def test_cnn3_has_the_convolutions_of_the_student_projects() -> None:
+    shapes = {name: tuple(p.shape) for name, p in Cnn3().named_parameters()}
+    assert shapes == {
+        "conv1.weight": (32, 1, 8, 8),
+        "conv1.bias": (32,),
+        "conv2.weight": (64, 32, 7, 7),
+        "conv2.bias": (64,),
+        "conv3.weight": (64, 64, 4, 4),
+        "conv3.bias": (64,),
+    }
+
+
+@pytest.mark.parametrize(("size", "features"), [(512, 6400), (80, 64), (128, 256)])
+def test_cnn3_gives_64_features_per_cell_of_its_last_map(size: int, features: int) -> None:
+    # By (n - kernel) // stride + 1: 512, 127, 31, 10; 80, 19, 4, 1; 128, 31, 7, 2.
+    assert count_features(Cnn3(), "cnn3", size) == features
+
+
+def test_cnn3_features_are_after_a_relu_and_are_not_all_zero() -> None:
+    features = Cnn3()(torch.rand(2, 1, 128, 128, generator=torch.Generator().manual_seed(0)))
+    assert features.min() >= 0
+    assert features.max() > 0
+
+
+def test_cnn3_below_80_px_is_refused() -> None:
+    with pytest.raises(UserError, match=r"cnn3 got views of 79 px; allowed: at least 80 px"):
+        classifier("cnn3", size=79)
+
+
+@pytest.mark.parametrize("model", TEST_MODELS)
+def test_every_kind_of_timm_network_takes_one_grey_channel(model: str) -> None:
+    network = classifier(model, size=160).eval()
+    with torch.inference_mode():
+        logits = network(torch.rand(2, 1, 160, 160))
+    assert logits.shape == (2, 2)
+    assert logits.isfinite().all()
+
+
+def test_network_of_a_fixed_size_refuses_another_one() -> None:
+    with pytest.raises(UserError, match=r"test_vit3 cannot take views of 80 px: .*160"):
+        classifier("test_vit3", size=80)
+
+
+def test_unknown_model_is_named() -> None:
+    with pytest.raises(UserError, match=r"timm cannot build 'resnet_of_nobody'"):
+        build_backbone("resnet_of_nobody")
+
+
+def test_tag_of_a_model_name_does_not_change_the_architecture() -> None:
+    tagged, plain = build_backbone("test_resnet.r160_in1k"), build_backbone("test_resnet")
+    assert tagged.state_dict().keys() == plain.state_dict().keys()
+
+
+def test_head_has_the_widths_asked_for() -> None:
+    head = build_head(features=100, hidden=[64, 16], outputs=3, dropout=0.25)
+    linears = [(m.in_features, m.out_features) for m in head if isinstance(m, nn.Linear)]
+    assert linears == [(100, 64), (64, 16), (16, 3)]
+    assert [m.p for m in head if isinstance(m, nn.Dropout)] == [0.25, 0.25, 0.25]
+    assert isinstance(head[-1], nn.Linear)  # logits are not rectified
+
+
+def test_head_without_hidden_layers_is_one_linear_layer() -> None:
+    network = classifier("cnn3", size=80)
+    assert [type(m) for m in network.head.children()] == [nn.Dropout, nn.Linear]
+
+
+def test_images_are_scaled_before_the_backbone_sees_them() -> None:
+    network = Classifier(nn.Flatten(), nn.Identity(), mean=0.5, std=0.25)
+    images = torch.tensor([0.0, 0.5, 1.0, 0.75]).view(1, 1, 2, 2)
+    assert network(images).tolist() == [[-2.0, 0.0, 2.0, 1.0]]
+
+
+def test_state_dict_holds_learned_tensors_only() -> None:
+    names = classifier("cnn3", size=80).state_dict().keys()
+    assert {name.partition(".")[0] for name in names} == {"backbone", "head"}
+
+
+def test_building_a_classifier_leaves_it_ready_to_train() -> None:
+    network = classifier("test_resnet", size=64)
+    assert all(module.training for module in network.modules())
+
+
+@pytest.mark.parametrize("prefix", ["", "backbone."])
+def test_backbone_takes_tensors_with_and_without_the_prefix(prefix: str) -> None:
+    source, target = Cnn3(), Cnn3()
+    state = {f"{prefix}{name}": tensor for name, tensor in source.state_dict().items()}
+    assert load_backbone(target, state, "file") == []
+    for name, tensor in source.state_dict().items():
+        assert torch.equal(tensor, target.state_dict()[name])
+
+
+def test_tensors_of_a_head_are_listed_as_left_out() -> None:
+    head = {"head.1.weight": torch.zeros(2, 64), "head.1.bias": torch.zeros(2)}
+    left_out = load_backbone(Cnn3(), Cnn3().state_dict() | head, "file")
+    assert left_out == ["head.1.bias", "head.1.weight"]
+
+
+def test_missing_tensor_is_named_and_nothing_is_copied() -> None:
+    state = Cnn3().state_dict()
+    del state["conv3.bias"]
+    target = Cnn3()
+    before = {name: tensor.clone() for name, tensor in target.state_dict().items()}
+    with pytest.raises(
+        UserError, match=r"^w\.safetensors: tensor 'conv3\.bias' .* have none, .* wants \(64,\)"
+    ):
+        load_backbone(target, state, "w.safetensors")
+    assert all(torch.equal(before[name], t) for name, t in target.state_dict().items())
+
+
+def test_tensor_of_another_shape_is_named_with_both_shapes() -> None:
+    state = Cnn3().state_dict() | {"conv1.weight": torch.zeros(32, 3, 8, 8)}
+    with pytest.raises(
+        UserError, match=r"'conv1\.weight' .* have \(32, 3, 8, 8\), .* wants \(32, 1, 8, 8\)"
+    ):
+        load_backbone(Cnn3(), state, "w.safetensors")
+
+
+def test_prediction_of_an_image_does_not_depend_on_its_batch() -> None:
+    torch.manual_seed(0)
+    network = classifier("test_resnet", size=64)
+    images = torch.rand(6, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    network(images)  # a training pass, so that batch normalisation has figures of its own
+    network.eval()
+    with torch.inference_mode():
+        together = network(images)
+        alone = torch.cat([network(image[None]) for image in images])
+    torch.testing.assert_close(together, alone, atol=1e-6, rtol=1e-5)
+    assert together.std(dim=0).min() > 1e-4  # the images do differ

@@ -1,0 +1,55 @@
+import pytest
+import torch
+
+from stages.config.errors import UserError
+from stages.config.params import Compute
+from stages.modeling.compute import Hardware, choose_hardware, describe_device
+
+
+def pretend_gpu(monkeypatch: pytest.MonkeyPatch, there: bool, *, has_bf16: bool = True) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_bf16)
+
+
+def chosen(accelerator: str, precision: str) -> Hardware:
+    compute = Compute.model_validate({"accelerator": accelerator, "precision": precision})
+    return choose_hardware(compute)
+
+
+def test_gpu_that_is_not_there_is_an_error_and_not_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_gpu(monkeypatch, there=False)
+    with pytest.raises(
+        UserError, match=r"compute\.accelerator: got 'gpu'.*allowed here: cpu, auto"
+    ):
+        chosen("gpu", "fp32")
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "there", "device"),
+    [("auto", False, "cpu"), ("auto", True, "cuda"), ("cpu", True, "cpu"), ("gpu", True, "cuda")],
+)
+def test_device_is_the_one_asked_for_or_the_gpu_where_there_is_one(
+    monkeypatch: pytest.MonkeyPatch, accelerator: str, there: bool, device: str
+) -> None:
+    pretend_gpu(monkeypatch, there)
+    assert chosen(accelerator, "fp32") == (device, "fp32")
+
+
+@pytest.mark.parametrize(("has_bf16", "precision"), [(True, "bf16"), (False, "fp32")])
+def test_precision_follows_what_the_gpu_computes_in(
+    monkeypatch: pytest.MonkeyPatch, has_bf16: bool, precision: str
+) -> None:
+    pretend_gpu(monkeypatch, there=True, has_bf16=has_bf16)
+    assert chosen("auto", "auto") == ("cuda", precision)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_precision_that_is_asked_for_is_kept(
+    monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    pretend_gpu(monkeypatch, there=False)
+    assert chosen("cpu", precision) == ("cpu", precision)
+
+
+def test_cpu_is_recorded_by_that_name() -> None:
+    assert describe_device("cpu") == "cpu"

@@ -1,0 +1,108 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import timm
+import torch
+from torch import nn
+
+from stages.config.errors import UserError
+from stages.modeling.checkpoint import save_model
+from stages.modeling.classifier import build_backbone
+from stages.modeling.initial import file_weights, random_weights, timm_weights
+
+MODEL = "test_efficientnet"
+# Means of timm's ImageNet scaling: (0.485 + 0.456 + 0.406) / 3 and (0.229 + 0.224 + 0.225) / 3.
+IMAGENET_GREY = (0.449, 0.226)
+
+
+def same_tensors(one: nn.Module, other: nn.Module) -> bool:
+    ours, theirs = one.state_dict(), other.state_dict()
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[n], theirs[n]) for n in ours)
+
+
+def timm_file(folder: Path) -> tuple[Path, dict[str, torch.Tensor]]:
+    """A file as timm gives it: three colours, 1000 classes."""
+    state = timm.create_model(MODEL).state_dict()
+    safetensors.torch.save_file(state, folder / "model.safetensors")
+    return folder / "model.safetensors", state
+
+
+def without_network(name: str, **kwargs: Any) -> nn.Module:
+    raise ConnectionError("cannot reach\n  the hub")
+
+
+def test_random_weights_depend_on_the_seed_alone() -> None:
+    first, again, other = (random_weights("cnn3", seed=seed) for seed in (1, 1, 2))
+    assert same_tensors(first.backbone, again.backbone)
+    assert not same_tensors(first.backbone, other.backbone)
+
+
+def test_random_weights_bring_a_scaling_around_mid_grey() -> None:
+    initial = random_weights("cnn3", seed=0)
+    assert (initial.mean, initial.std) == (0.5, 0.25)
+
+
+def test_file_of_this_project_comes_back_with_its_scaling(tmp_path: Path) -> None:
+    backbone = random_weights(MODEL, seed=3).backbone
+    state = {f"backbone.{name}": tensor for name, tensor in backbone.state_dict().items()}
+    head = {"head.1.weight": torch.zeros(2, 256)}
+    save_model(tmp_path, state | head, {"mean": 0.4, "std": 0.2})
+    loaded = file_weights(MODEL, tmp_path / "model.safetensors")
+    assert same_tensors(backbone, loaded.backbone)
+    assert (loaded.mean, loaded.std) == (0.4, 0.2)
+    assert loaded.facts == {"tensors_left_out": ["head.1.weight"]}
+
+
+def test_colour_file_of_timm_is_summed_to_one_channel(tmp_path: Path) -> None:
+    path, state = timm_file(tmp_path)
+    loaded = file_weights(MODEL, path)
+    first = loaded.backbone.state_dict()["conv_stem.weight"]
+    torch.testing.assert_close(first, state["conv_stem.weight"].sum(dim=1, keepdim=True))
+    assert torch.equal(loaded.backbone.state_dict()["conv_head.weight"], state["conv_head.weight"])
+    assert loaded.facts == {"tensors_left_out": ["classifier.bias", "classifier.weight"]}
+
+
+def test_colour_file_of_timm_gets_the_mean_of_its_colours_as_scaling(tmp_path: Path) -> None:
+    path, _ = timm_file(tmp_path)
+    loaded = file_weights(MODEL, path)
+    assert (loaded.mean, loaded.std) == pytest.approx(IMAGENET_GREY)
+
+
+def test_file_of_another_network_names_itself_and_a_tensor(tmp_path: Path) -> None:
+    path, _ = timm_file(tmp_path)
+    with pytest.raises(UserError, match=r"model\.safetensors: tensor 'conv1\.weight' does not fit"):
+        file_weights("cnn3", path)
+
+
+def test_timm_weights_without_a_network_say_what_else_there_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(timm, "create_model", without_network)
+    expected = r"'test_resnet' cannot be had: cannot reach the hub; allowed: .*source: pretext"
+    with pytest.raises(UserError, match=expected):
+        timm_weights("test_resnet")
+
+
+def test_timm_weights_that_do_not_exist_are_refused() -> None:
+    with pytest.raises(UserError, match=r"timm's weights of 'test_resnet\.nobodys' cannot be had"):
+        timm_weights("test_resnet.nobodys")
+
+
+def test_timm_weights_are_asked_for_pretrained_in_grey_and_record_their_tag(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[str, dict[str, Any]]] = []
+
+    def offline(name: str, **kwargs: Any) -> nn.Module:
+        asked.append((name, kwargs))
+        return untrained
+
+    untrained = build_backbone(MODEL)
+    monkeypatch.setattr(timm, "create_model", offline)
+    initial = timm_weights(MODEL)
+    assert asked == [(MODEL, {"pretrained": True, "in_chans": 1, "num_classes": 0})]
+    assert initial.backbone is untrained
+    assert (initial.mean, initial.std) == pytest.approx(IMAGENET_GREY)
+    assert initial.facts == {"tag": "r160_in1k"}

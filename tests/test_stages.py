@@ -1,0 +1,639 @@
+import json
+import logging
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+import safetensors.torch
+from PIL import Image
+
+from stages.audit import audit_view
+from stages.cam import explain_case
+from stages.check import check_params
+from stages.compare import compare_all
+from stages.config.errors import UserError
+from stages.config.load import parse_params
+from stages.config.params import Params
+from stages.config.paths import Paths
+from stages.crop import crop_view
+from stages.evaluate import evaluate_case
+from stages.imaging.image_set import BOX_COLUMNS, MANIFEST_COLUMNS, ImageSet, load_image_set
+from stages.prepare import prepare_dataset
+from stages.train import train_case
+from stages.weights import make_weights
+
+RawParams = dict[str, Any]
+Json = dict[str, Any]
+WritePicture = Callable[[Path, int], Path]
+Prepare = Callable[..., ImageSet]
+
+HEADLINE = ("accuracy", "balanced_accuracy", "f1_macro", "auroc", "sensitivity", "specificity")
+ENDS = ("", "_low", "_high")
+IMAGES = 64  # of the fixture: 2 classes, 16 patients, 2 images
+
+
+class Chain(NamedTuple):
+    """A root in which every stage has run, and what it ran with."""
+
+    params: Params
+    paths: Paths
+
+
+def run_until_evaluated(params: Params, paths: Paths, case: str) -> None:
+    """All that one case needs, in the order of dvc.yaml."""
+    view = params.case(case).view
+    check_params(params, paths)
+    prepare_dataset(params, "ct", paths)
+    crop_view(params, view, paths)
+    make_weights(params, "cnn3-random", paths)
+    train_case(params, case, paths)
+    evaluate_case(params, case, paths)
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory: pytest.TempPathFactory, shared_tiny_params: RawParams) -> Chain:
+    """The whole pipeline, once, started from an empty working directory."""
+    paths = Paths(tmp_path_factory.mktemp("chain"))
+    params = parse_params(shared_tiny_params)
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(elsewhere)
+        run_until_evaluated(params, paths, "full-ce")
+        crop_view(params, "lungs", paths)
+        train_case(params, "lungs-bce", paths)
+        evaluate_case(params, "lungs-bce", paths)
+        for view in params.views:
+            audit_view(params, view, paths)
+        for case in params.cases:
+            explain_case(params, case, paths)
+        compare_all(params, paths)
+    assert list(elsewhere.iterdir()) == []  # everything is written below the root
+    return Chain(params, paths)
+
+
+def load_json(path: Path) -> Json:
+    """Read JSON as strictly as other tools do: no NaN, no Infinity."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(constant)
+
+    content: Json = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+    return content
+
+
+# ---- what the stages write -------------------------------------------------------------------
+
+
+def test_prepared_tables_and_arrays_have_a_row_per_image(chain: Chain) -> None:
+    prepared = load_image_set(chain.paths.prepared("ct"))
+    assert prepared.images.shape == (IMAGES, 96, 96)
+    assert prepared.truth is not None
+    assert prepared.truth.shape == (IMAGES, 96, 96)
+    assert tuple(prepared.manifest.columns) == MANIFEST_COLUMNS
+    assert prepared.manifest["image_id"].is_unique
+    assert prepared.info.is_phantom
+    assert (prepared.info.n_files, prepared.info.n_rejected) == (IMAGES, 0)
+    rejected = (chain.paths.prepared("ct") / "rejected.csv").read_text(encoding="utf-8")
+    assert rejected == "file,reason\n"
+
+
+def test_phantom_patients_stay_in_one_split(chain: Chain) -> None:
+    manifest = load_image_set(chain.paths.prepared("ct")).manifest
+    assert manifest["group_id"].nunique() == 32
+    assert (manifest.groupby("group_id")["split"].nunique() == 1).all()
+    counts = manifest["split"].value_counts()
+    assert counts.to_dict() == {"train": 32, "val": 16, "test": 16}
+
+
+def test_a_view_has_images_masks_truth_and_boxes_of_every_prepared_image(chain: Chain) -> None:
+    for name in ("full", "lungs"):
+        view = load_image_set(chain.paths.view(name))
+        assert view.images.shape == (IMAGES, 80, 80)
+        assert view.lung_masks is not None
+        assert view.lung_masks.shape == (IMAGES, 80, 80)
+        assert view.truth is not None
+        assert view.truth.shape == (IMAGES, 80, 80)
+        assert view.boxes is not None
+        assert tuple(view.boxes.columns) == BOX_COLUMNS
+        assert view.boxes["image_id"].tolist() == view.manifest["image_id"].tolist()
+
+
+def boxes_of(view: ImageSet) -> pd.DataFrame:
+    assert view.boxes is not None
+    return view.boxes
+
+
+def test_crop_boxes_are_in_pixels_of_the_original_file(chain: Chain) -> None:
+    whole = load_image_set(chain.paths.view("full"))
+    boxes, files = boxes_of(whole), whole.manifest
+    assert set(boxes["crop"]) == {"none"}
+    np.testing.assert_allclose(boxes["x1"] - boxes["x0"], files["width"], atol=0.02)
+    np.testing.assert_allclose(boxes["y1"] - boxes["y0"], files["height"], atol=0.02)
+    lungs = boxes_of(load_image_set(chain.paths.view("lungs")))
+    for low, high, side in (("x0", "x1", "width"), ("y0", "y1", "height")):
+        assert (lungs[low] >= 0).all()
+        assert (lungs[low] < lungs[high]).all()
+        assert (lungs[high] <= files[side] + 0.02).all()
+
+
+def test_predictions_have_a_row_per_image_and_a_column_per_class(chain: Chain) -> None:
+    manifest = load_image_set(chain.paths.prepared("ct")).manifest
+    for case in chain.params.cases:
+        table = pd.read_csv(chain.paths.predictions(case))
+        assert table.columns.tolist() == [
+            "image_id",
+            "group_id",
+            "split",
+            "subgroup",
+            "label",
+            "prediction",
+            "prob_normal",
+            "prob_covid",
+        ]
+        for column in ("image_id", "group_id", "split", "label"):
+            assert table[column].tolist() == manifest[column].tolist()
+        np.testing.assert_allclose(table["prob_normal"] + table["prob_covid"], 1, atol=2e-6)
+        likelier = np.where(table["prob_covid"] > table["prob_normal"], "covid", "normal")
+        assert (table["prediction"] == likelier).all()
+
+
+def test_headline_figures_are_flat_and_have_intervals(chain: Chain) -> None:
+    for case in chain.params.cases:
+        flat = load_json(chain.paths.case_metrics(case))
+        assert all(value is None or isinstance(value, int | float) for value in flat.values())
+        for name in HEADLINE:
+            low, value, high = (flat[f"{name}{end}"] for end in ("_low", "", "_high"))
+            assert 0 <= low <= value <= high <= 1
+        assert flat["n_test"] == 16
+        for stratum in ("marker", "no-marker"):
+            assert f"auroc_{stratum}_low" in flat
+
+
+def test_headline_accuracies_are_those_of_the_predictions(chain: Chain) -> None:
+    for case in chain.params.cases:
+        flat = load_json(chain.paths.case_metrics(case))
+        table = pd.read_csv(chain.paths.predictions(case))
+        hits = (table["prediction"] == table["label"]).groupby(table["split"]).mean()
+        for name, split in (
+            ("accuracy", "test"),
+            ("train_accuracy", "train"),
+            ("val_accuracy", "val"),
+        ):
+            assert flat[name] == pytest.approx(hits[split], abs=1e-6)
+
+
+def test_reports_have_matrices_and_classification_reports_of_every_split(chain: Chain) -> None:
+    for case in chain.params.cases:
+        reports = load_json(chain.paths.case_report(case))
+        table = pd.read_csv(chain.paths.predictions(case))
+        for split, n in (("train", 32), ("val", 16), ("test", 16), ("test_balanced", 16)):
+            report = reports[split]
+            assert report["class_names"] == ["normal", "covid"]
+            assert np.sum(report["confusion_matrix"]) == n
+            assert report["classification_report"]["covid"]["support"] == n / 2
+        test = table[table["split"] == "test"]
+        missed = (test["label"] == "covid") & (test["prediction"] == "normal")
+        assert reports["test"]["confusion_matrix"][1][0] == missed.sum()
+        assert set(reports["test"]["curves"]["covid"]) == {
+            "roc",
+            "precision_recall",
+            "calibration",
+        }
+
+
+def test_an_undefined_figure_has_a_reason(chain: Chain) -> None:
+    reports = load_json(chain.paths.case_report("full-ce"))
+    tables = [*reports["test_subgroups"].values()]
+    assert len(tables) == 2
+    for table in tables:
+        missing = {name for name, value in table["metrics"].items() if value is None}
+        assert missing == set(table["undefined"])
+
+
+def test_a_model_says_what_it_started_from_and_which_tensors_were_trained(chain: Chain) -> None:
+    for case, logits in (("full-ce", 2), ("lungs-bce", 1)):
+        folder = chain.paths.weights(case)
+        meta = load_json(folder / "meta.json")
+        assert (meta["started_from"], meta["model"]) == ("cnn3-random", "cnn3")
+        assert (meta["device"], meta["precision"]) == ("cpu", "fp32")
+        assert meta["best_epoch"] == 0
+        assert meta["epochs_run"] == 1
+        assert {"torch", "timm", "lightning"} <= set(meta["versions"])
+        shapes = {
+            name: list(tensor.shape)
+            for name, tensor in safetensors.torch.load_file(folder / "model.safetensors").items()
+        }
+        assert {n: facts["shape"] for n, facts in meta["parameters"].items()} == shapes
+        assert all(facts["trained"] for facts in meta["parameters"].values())
+        assert [logits] in shapes.values()
+
+
+def test_training_changes_the_initial_weights(chain: Chain) -> None:
+    before, after = (
+        safetensors.torch.load_file(chain.paths.weights(name) / "model.safetensors")
+        for name in ("cnn3-random", "full-ce")
+    )
+    assert set(before) < set(after)
+    for name, tensor in before.items():
+        assert not np.array_equal(tensor.numpy(), after[name].numpy()), name
+
+
+def test_learning_curves_have_a_row_per_epoch_and_a_row_per_batch(chain: Chain) -> None:
+    epochs = pd.read_csv(chain.paths.history_epochs("full-ce"))
+    steps = pd.read_csv(chain.paths.history_steps("full-ce"))
+    assert epochs.columns.tolist() == ["epoch", "split", "loss", "accuracy"]
+    assert sorted(epochs["split"]) == ["train", "val"]
+    # 32 training and 16 validation images in batches of 8.
+    assert steps["split"].value_counts().to_dict() == {"train": 4, "val": 2}
+
+
+def test_an_audit_has_every_probe_with_its_interval(chain: Chain) -> None:
+    for view in chain.params.views:
+        report = load_json(chain.paths.audit(view))
+        assert report["n"] == IMAGES
+        assert set(report["probes"]) == {"file", "border", "no_lungs", "lungs_only", "whole"}
+        for figures in report["probes"].values():
+            assert set(figures) == {
+                f"{name}{end}" for name in ("auroc", "balanced_accuracy") for end in ENDS
+            }
+
+
+def test_maps_are_of_the_same_test_images_in_every_case(chain: Chain) -> None:
+    manifest = load_image_set(chain.paths.prepared("ct")).manifest.set_index("image_id")
+    shown = {}
+    for case in chain.params.cases:
+        scores = load_json(chain.paths.cam_scores(case))
+        assert scores["lung_masks"] == "truth"
+        shown[case] = [image["image_id"] for image in scores["images"]]
+        assert [image["label"] for image in scores["images"]] == ["covid"] * 3 + ["normal"] * 2
+        folder = chain.paths.cam_sheets(case)
+        for method in chain.params.cam.methods:
+            pictures = {path.stem for path in (folder / method).iterdir()}
+            assert pictures == set(shown[case])
+        assert Image.open(folder / "sheet.png").size[0] > 80
+    assert shown["full-ce"] == shown["lungs-bce"]
+    assert set(manifest.loc[shown["full-ce"], "split"]) == {"test"}
+
+
+def test_the_comparison_quotes_the_difference_of_the_headline_figures(chain: Chain) -> None:
+    found = load_json(chain.paths.comparisons)["crop"]
+    first, second = (load_json(chain.paths.case_metrics(found[k])) for k in ("first", "second"))
+    assert (found["first"], found["second"]) == ("lungs-bce", "full-ce")
+    for metric in HEADLINE:
+        expected = first[metric] - second[metric]
+        assert found["test"][metric]["difference"] == pytest.approx(expected, abs=2e-6)
+
+
+def test_the_report_and_the_tables_show_every_case(chain: Chain) -> None:
+    html = chain.paths.report.read_text(encoding="utf-8")
+    table = pd.read_csv(chain.paths.plot("table"))
+    assert table["case"].tolist() == ["full-ce", "lungs-bce"]
+    for case in chain.params.cases:
+        accuracy = load_json(chain.paths.case_metrics(case))["accuracy"]
+        assert f"<tr><th>{case}</th>" in html
+        assert f'<td class="number">{accuracy:.3f}<small>' in html
+    for name in ("curves", "steps", "roc", "pr", "confusion"):
+        assert set(pd.read_csv(chain.paths.plot(name))["case"]) == set(chain.params.cases)
+
+
+@pytest.fixture
+def chain_copy(chain: Chain, tmp_path: Path) -> Chain:
+    """The same root again, for stages that overwrite it."""
+    shutil.copytree(chain.paths.root, tmp_path / "root")
+    return Chain(chain.params, Paths(tmp_path / "root"))
+
+
+def test_a_case_that_was_removed_is_not_compared_although_its_files_stay(
+    chain_copy: Chain,
+) -> None:
+    params, paths = chain_copy
+    left = params.model_copy(
+        update={"cases": {"full-ce": params.case("full-ce")}, "comparisons": {}}
+    )
+    compare_all(left, paths)
+    assert paths.case_metrics("lungs-bce").exists()
+    assert pd.read_csv(paths.plot("table"))["case"].tolist() == ["full-ce"]
+    assert "lungs-bce" not in paths.report.read_text(encoding="utf-8")
+    assert load_json(paths.comparisons) == {}
+
+
+def test_a_case_can_start_from_the_model_of_another(chain_copy: Chain) -> None:
+    params, paths = chain_copy
+    settings = params.case("full-ce").model_copy(update={"weights": "lungs-bce"})
+    more = params.model_copy(update={"cases": {**params.cases, "second": settings}})
+    train_case(more, "second", paths)
+    meta = load_json(paths.weights("second") / "meta.json")
+    assert meta["started_from"] == "lungs-bce"
+    # Its head has one logit and is made anew.
+    assert all(name.startswith("head.") for name in meta["tensors_left_out"])
+    assert meta["tensors_left_out"]
+
+
+def test_the_same_seed_gives_the_same_bytes(chain: Chain, tmp_path: Path) -> None:
+    again = Paths(tmp_path)
+    run_until_evaluated(chain.params, again, "full-ce")
+    made = [path for path in sorted((tmp_path / "data").rglob("*")) if path.is_file()]
+    assert {path.name for path in made} >= {"manifest.csv", "model.safetensors", "full-ce.csv"}
+    made += [again.case_metrics("full-ce"), again.case_report("full-ce")]
+    for path in made:
+        first = chain.paths.root / path.relative_to(tmp_path)
+        assert path.read_bytes() == first.read_bytes(), path.name
+
+
+def test_fewer_patients_than_folds_of_the_audit_are_refused(chain: Chain) -> None:
+    audit = chain.params.audit.model_copy(update={"folds": 17})
+    params = chain.params.model_copy(update={"audit": audit})
+    said = r"audit\.folds: got 17, but class '\w+' of view full has 16 groups .* here: 2 to 16$"
+    with pytest.raises(UserError, match=said):
+        audit_view(params, "full", chain.paths)
+
+
+def test_every_crop_is_counted_in_the_log(
+    chain_copy: Chain, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        crop_view(chain_copy.params, "lungs", chain_copy.paths)
+    counted = re.findall(r"(none|center|lungs) (\d+)", caplog.messages[0])
+    boxes = boxes_of(load_image_set(chain_copy.paths.view("lungs")))
+    assert {crop: int(n) for crop, n in counted} == boxes["crop"].value_counts().to_dict()
+    assert caplog.messages[0].startswith("lungs: 64 images; crops: lungs ")
+    untrusted = sum(int(m.split(" in ")[1].split()[0]) for m in caplog.messages[1:])
+    assert untrusted == (boxes["quality"] != "ok").sum()
+
+
+# ---- folders and archives --------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path, write_picture: WritePicture) -> Path:
+    """Six patients of each class with two pictures each, all different."""
+    root = tmp_path / "source"
+    for number, label in enumerate(("covid", "normal")):
+        for patient in range(6):
+            for image in range(2):
+                name = f"p{number}{patient}_{image}.png"
+                write_picture(root / label / name, 100 * number + 10 * patient + image)
+    return root
+
+
+@pytest.fixture
+def split_folder(tmp_path: Path, write_picture: WritePicture) -> Path:
+    """Train, val and test folders of three pictures of each class, all different."""
+    root = tmp_path / "source"
+    names = [(s, c) for s in ("train", "val", "test") for c in ("covid", "normal")]
+    for number, (split, label) in enumerate(names):
+        for image in range(3):
+            write_picture(root / split / label / f"p{number}{image}_0.png", 10 * number + image)
+    return root
+
+
+@pytest.fixture
+def prepare(tiny_params: RawParams, tmp_path: Path) -> Prepare:
+    """Prepares a folder or archive below tmp_path, with some settings changed."""
+
+    def run(source: Path, root: str = "root", **changes: object) -> ImageSet:
+        settings = {
+            "source": str(source),
+            "track": str(source),
+            "group_pattern": r"^(p\d+)_",
+            "size": 48,
+        }
+        tiny_params["datasets"]["ct"] |= settings | changes
+        paths = Paths(tmp_path / root)
+        prepare_dataset(parse_params(tiny_params), "ct", paths)
+        return load_image_set(paths.prepared("ct"))
+
+    return run
+
+
+def read_rejected(tmp_path: Path) -> list[list[str]]:
+    table = pd.read_csv(Paths(tmp_path / "root").prepared("ct") / "rejected.csv")
+    rows: list[list[str]] = table.to_numpy().tolist()
+    return rows
+
+
+def test_a_folder_is_prepared_with_its_patients_kept_together(
+    folder: Path, prepare: Prepare
+) -> None:
+    prepared = prepare(folder)
+    assert prepared.images.shape == (24, 48, 48)
+    assert prepared.truth is None
+    assert not prepared.info.is_phantom
+    assert set(prepared.manifest["subgroup"]) == {""}
+    patients = prepared.manifest["source_path"].str.extract(r"(p\d+)_")[0]
+    assert prepared.manifest["group_id"].groupby(patients).nunique().eq(1).all()
+    assert prepared.manifest["group_id"].nunique() == 12
+
+
+def test_pictures_keep_their_place_inside_the_padding(folder: Path, prepare: Prepare) -> None:
+    prepared = prepare(folder)
+    boxes = prepared.manifest[["x0", "y0", "x1", "y1"]].drop_duplicates().to_numpy().tolist()
+    assert boxes == [[0, 4, 48, 44]]  # 48 x 40 pixels in a square of 48
+    first = prepared.manifest["source_path"].iloc[0]
+    original = np.asarray(Image.open(folder / first))
+    np.testing.assert_array_equal(prepared.images[0, 4:44], original)
+
+
+def test_files_that_are_no_images_are_listed_with_the_reason(
+    folder: Path, prepare: Prepare, tmp_path: Path
+) -> None:
+    (folder / "covid" / "notes.txt").write_text("not an image")
+    (folder / "normal" / "p99_0.png").write_bytes(b"")
+    prepared = prepare(folder, max_rejected=0.2)
+    rejected = read_rejected(tmp_path)
+    assert [file for file, _ in rejected] == ["covid/notes.txt", "normal/p99_0.png"]
+    assert rejected[0][1].startswith("not an image, or a damaged header")
+    assert rejected[1][1] == "empty file"
+    assert (prepared.info.n_files, prepared.info.n_rejected) == (26, 2)
+    assert len(prepared.images) == len(prepared.manifest) == 24
+
+
+def test_too_many_unreadable_files_stop_the_run_and_are_listed(
+    folder: Path, prepare: Prepare, tmp_path: Path
+) -> None:
+    for number in range(3):
+        (folder / "covid" / f"bad{number}.png").write_bytes(b"")
+    said = (
+        r"^params\.yaml: datasets\.ct: 3 of 27 files cannot be read: empty file \(3\); "
+        r"allowed: a share of 0\.1 \(max_rejected\); all are listed in .*rejected\.csv$"
+    )
+    with pytest.raises(UserError, match=said):
+        prepare(folder, max_rejected=0.1)
+    assert len(read_rejected(tmp_path)) == 3
+
+
+@pytest.mark.parametrize("labels", [["covid"], ["covid", "normal"]])
+def test_a_class_without_a_readable_image_stops_the_run(
+    folder: Path, prepare: Prepare, labels: list[str]
+) -> None:
+    for label in labels:
+        for picture in (folder / label).iterdir():
+            picture.write_bytes(b"")
+    said = rf"^params\.yaml: datasets\.ct: classes\.({'|'.join(labels)}): none of its images"
+    with pytest.raises(UserError, match=said):
+        prepare(folder, max_rejected=1.0)
+
+
+def test_splits_that_came_with_the_data_are_kept(split_folder: Path, prepare: Prepare) -> None:
+    prepared = prepare(split_folder)
+    folders = prepared.manifest["source_path"].str.partition("/")[0]
+    assert folders.tolist() == prepared.manifest["split"].tolist()
+    assert prepared.info.leakage == []
+
+
+def leak_by_patient(root: Path, write: WritePicture) -> tuple[str, str]:
+    write(root / "test" / "covid" / "p00_9.png", 999)
+    return "train/covid/p00_0.png", "test/covid/p00_9.png"
+
+
+def leak_by_pixels(root: Path, write: WritePicture) -> tuple[str, str]:
+    shutil.copy(root / "train" / "covid" / "p00_0.png", root / "test" / "covid" / "new_0.png")
+    return "train/covid/p00_0.png", "test/covid/new_0.png"
+
+
+def leak_by_pixels_of_another_file_format(root: Path, write: WritePicture) -> tuple[str, str]:
+    picture = Image.open(root / "train" / "covid" / "p00_0.png")
+    picture.save(root / "test" / "covid" / "new_0.bmp")
+    return "train/covid/p00_0.png", "test/covid/new_0.bmp"
+
+
+@pytest.mark.parametrize(
+    "leak", [leak_by_patient, leak_by_pixels, leak_by_pixels_of_another_file_format]
+)
+def test_a_leak_between_given_splits_stops_the_run_and_names_the_files(
+    split_folder: Path,
+    prepare: Prepare,
+    write_picture: WritePicture,
+    leak: Callable[[Path, WritePicture], tuple[str, str]],
+) -> None:
+    files = leak(split_folder, write_picture)
+    with pytest.raises(UserError, match=r"^params\.yaml: datasets\.ct: 1 groups .* allow_leakage"):
+        prepare(split_folder)
+    with pytest.raises(UserError) as caught:
+        prepare(split_folder)
+    assert f"the first, in test and train: {', '.join(sorted(files))}; mend" in str(caught.value)
+
+
+def test_a_leak_that_is_allowed_is_noted(
+    split_folder: Path, prepare: Prepare, write_picture: WritePicture
+) -> None:
+    files = leak_by_patient(split_folder, write_picture)
+    prepared = prepare(split_folder, allow_leakage=True)
+    by_file = prepared.manifest.set_index("source_path")
+    assert prepared.info.leakage == [by_file.loc[files[0], "group_id"]]
+    assert by_file.loc[list(files), "split"].tolist() == ["train", "test"]
+
+
+def test_an_archive_gives_what_its_folder_gives(
+    folder: Path, prepare: Prepare, tmp_path: Path
+) -> None:
+    archive = Path(shutil.make_archive(str(tmp_path / "source"), "zip", folder))
+    packed, loose = prepare(archive, root="packed"), prepare(folder, root="loose")
+    pd.testing.assert_frame_equal(packed.manifest, loose.manifest)
+    np.testing.assert_array_equal(packed.images, loose.images)
+    left = Paths(tmp_path / "packed").scratch("prepare-ct")
+    assert list(left.iterdir()) == []  # the unpacked folder is gone
+
+
+def test_another_seed_gives_another_split_of_the_same_images(
+    folder: Path, prepare: Prepare, tiny_params: RawParams
+) -> None:
+    first = prepare(folder, root="first").manifest
+    tiny_params["seed"] = 7
+    second = prepare(folder, root="second").manifest
+    assert first.drop(columns="split").equals(second.drop(columns="split"))
+    assert first["split"].tolist() != second["split"].tolist()
+
+
+def test_too_few_patients_are_explained_with_the_data_set(folder: Path, prepare: Prepare) -> None:
+    said = r"^params\.yaml: datasets\.ct: split: class '\w+' has 6 groups .* at least 10 are needed"
+    with pytest.raises(UserError, match=said):
+        prepare(folder, split={"train": 0.8, "val": 0.1, "test": 0.1})
+
+
+# ---- check -----------------------------------------------------------------------------------
+
+
+def check_message(raw: Mapping[str, Any], root: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        check_params(parse_params(raw), Paths(root))
+    assert not Paths(root).check.exists()
+    return str(caught.value)
+
+
+def test_check_passes_parameters_that_are_in_order(tiny_params: RawParams, tmp_path: Path) -> None:
+    check_params(parse_params(tiny_params), Paths(tmp_path))
+    assert load_json(Paths(tmp_path).check) == {"params.yaml": "checked"}
+
+
+def test_what_check_writes_does_not_depend_on_the_parameters(
+    tiny_params: RawParams, tmp_path: Path
+) -> None:
+    check_params(parse_params(tiny_params), Paths(tmp_path / "a"))
+    tiny_params["seed"] = 7
+    check_params(parse_params(tiny_params), Paths(tmp_path / "b"))
+    assert Paths(tmp_path / "a").check.read_bytes() == Paths(tmp_path / "b").check.read_bytes()
+
+
+def test_check_names_a_source_that_is_missing(tiny_params: RawParams, tmp_path: Path) -> None:
+    tiny_params["datasets"]["ct"] |= {"source": "no/such/folder", "track": "no/such/folder"}
+    said = "params.yaml: datasets.ct: source 'no/such/folder': no such folder or archive"
+    assert check_message(tiny_params, tmp_path) == said
+
+
+def test_check_names_a_class_that_has_no_folder(
+    tiny_params: RawParams, tmp_path: Path, write_picture: WritePicture
+) -> None:
+    write_picture(tmp_path / "source" / "covid" / "a.png", 0)
+    source = str(tmp_path / "source")
+    tiny_params["datasets"]["ct"] |= {"source": source, "track": source}
+    message = check_message(tiny_params, tmp_path)
+    assert message.startswith(f"params.yaml: datasets.ct: {source}: class 'normal' has no folder")
+
+
+def test_check_does_not_unpack_an_archive(tiny_params: RawParams, tmp_path: Path) -> None:
+    archive = tmp_path / "source.zip"
+    archive.write_bytes(b"not really a zip: prepare will tell")
+    tiny_params["datasets"]["ct"] |= {"source": str(archive), "track": str(archive)}
+    check_params(parse_params(tiny_params), Paths(tmp_path))
+    assert Paths(tmp_path).check.exists()
+
+
+def test_check_names_a_network_that_timm_does_not_know(
+    tiny_params: RawParams, tmp_path: Path
+) -> None:
+    tiny_params["weights"]["cnn3-random"]["model"] = "resnet19"
+    for case in tiny_params["cases"].values():
+        case["model"] = "resnet19"
+    lines = check_message(tiny_params, tmp_path).split("\n")
+    assert [line.split(": got")[0] for line in lines] == [
+        "params.yaml: weights.cnn3-random.model",
+        "params.yaml: cases.full-ce.model",
+        "params.yaml: cases.lungs-bce.model",
+    ]
+    assert all("'resnet19'; allowed: cnn3 or a timm model, such as " in line for line in lines)
+
+
+def test_check_names_a_file_of_weights_that_is_missing(
+    tiny_params: RawParams, tmp_path: Path
+) -> None:
+    tiny_params["weights"]["cnn3-random"] |= {
+        "source": "own.safetensors",
+        "track": "own.safetensors",
+    }
+    said = "params.yaml: weights.cnn3-random.source: got 'own.safetensors'; there is no such file"
+    assert check_message(tiny_params, tmp_path) == said
+
+
+def test_check_lists_all_problems_at_once(tiny_params: RawParams, tmp_path: Path) -> None:
+    tiny_params["datasets"]["ct"] |= {"source": "gone", "track": "gone"}
+    tiny_params["weights"]["cnn3-random"] |= {
+        "source": "own.safetensors",
+        "track": "own.safetensors",
+    }
+    assert check_message(tiny_params, tmp_path).count("\n") == 1
