@@ -76,6 +76,13 @@ def chain(tmp_path_factory: pytest.TempPathFactory, shared_tiny_params: RawParam
     return Chain(params, paths)
 
 
+@pytest.fixture
+def chain_copy(chain: Chain, tmp_path: Path) -> Chain:
+    """The same root again, for stages that overwrite it."""
+    shutil.copytree(chain.paths.root, tmp_path / "root")
+    return Chain(chain.params, Paths(tmp_path / "root"))
+
+
 def load_json(path: Path) -> Json:
     """Read JSON as strictly as other tools do: no NaN, no Infinity."""
 
@@ -174,17 +181,24 @@ def test_headline_figures_are_flat_and_have_intervals(chain: Chain) -> None:
             assert f"auroc_{stratum}_low" in flat
 
 
-def test_headline_accuracies_are_those_of_the_predictions(chain: Chain) -> None:
-    for case in chain.params.cases:
-        flat = load_json(chain.paths.case_metrics(case))
-        table = pd.read_csv(chain.paths.predictions(case))
-        hits = (table["prediction"] == table["label"]).groupby(table["split"]).mean()
-        for name, split in (
-            ("accuracy", "test"),
-            ("train_accuracy", "train"),
-            ("val_accuracy", "val"),
-        ):
-            assert flat[name] == pytest.approx(hits[split], abs=1e-6)
+def test_headline_accuracies_are_those_of_the_predictions_of_their_split(
+    chain_copy: Chain,
+) -> None:
+    # One class alone in each of train and val, so that no two splits have the same accuracy.
+    table = chain_copy.paths.view("full") / "manifest.csv"
+    manifest = pd.read_csv(table, keep_default_na=False)
+    only = {"train": "covid", "val": "normal"}
+    manifest["label"] = manifest["split"].map(only).fillna(manifest["label"])
+    manifest.to_csv(table, index=False)
+    evaluate_case(chain_copy.params, "full-ce", chain_copy.paths)
+    flat = load_json(chain_copy.paths.case_metrics("full-ce"))
+    predictions = pd.read_csv(chain_copy.paths.predictions("full-ce"))
+    hits = predictions["prediction"] == predictions["label"]
+    of_split = hits.groupby(predictions["split"]).mean().round(6)
+    assert of_split.nunique() == 3
+    assert flat["accuracy"] == of_split["test"]
+    assert flat["train_accuracy"] == of_split["train"]
+    assert flat["val_accuracy"] == of_split["val"]
 
 
 def test_reports_have_matrices_and_classification_reports_of_every_split(chain: Chain) -> None:
@@ -243,6 +257,33 @@ def test_training_changes_the_initial_weights(chain: Chain) -> None:
         assert not np.array_equal(tensor.numpy(), after[name].numpy()), name
 
 
+def retrained(chain: Chain, *, blackened: str) -> list[bytes]:
+    """Model and learning curves after the images of one split were made black."""
+    view = load_image_set(chain.paths.view("full"))
+    images = np.array(view.images)
+    images[view.rows(blackened)] = 0
+    np.save(chain.paths.view("full") / "images.npy", images)
+    train_case(chain.params, "full-ce", chain.paths)
+    return training_files(chain)
+
+
+def training_files(chain: Chain) -> list[bytes]:
+    paths = chain.paths
+    model = paths.weights("full-ce") / "model.safetensors"
+    return [path.read_bytes() for path in (model, paths.history_epochs("full-ce"))]
+
+
+def test_training_does_not_look_at_test_images(chain: Chain, chain_copy: Chain) -> None:
+    assert retrained(chain_copy, blackened="test") == training_files(chain)
+
+
+def test_training_looks_at_validation_images_for_its_curves(
+    chain: Chain, chain_copy: Chain
+) -> None:
+    _, curves = retrained(chain_copy, blackened="val")
+    assert curves != training_files(chain)[1]
+
+
 def test_learning_curves_have_a_row_per_epoch_and_a_row_per_batch(chain: Chain) -> None:
     epochs = pd.read_csv(chain.paths.history_epochs("full-ce"))
     steps = pd.read_csv(chain.paths.history_steps("full-ce"))
@@ -299,13 +340,6 @@ def test_the_report_and_the_tables_show_every_case(chain: Chain) -> None:
         assert f'<td class="number">{accuracy:.3f}<small>' in html
     for name in ("curves", "steps", "roc", "pr", "confusion"):
         assert set(pd.read_csv(chain.paths.plot(name))["case"]) == set(chain.params.cases)
-
-
-@pytest.fixture
-def chain_copy(chain: Chain, tmp_path: Path) -> Chain:
-    """The same root again, for stages that overwrite it."""
-    shutil.copytree(chain.paths.root, tmp_path / "root")
-    return Chain(chain.params, Paths(tmp_path / "root"))
 
 
 def test_a_case_that_was_removed_is_not_compared_although_its_files_stay(
@@ -437,6 +471,23 @@ def test_pictures_keep_their_place_inside_the_padding(folder: Path, prepare: Pre
     first = prepared.manifest["source_path"].iloc[0]
     original = np.asarray(Image.open(folder / first))
     np.testing.assert_array_equal(prepared.images[0, 4:44], original)
+
+
+def test_crop_boxes_count_in_pixels_of_the_file_not_of_the_prepared_array(
+    folder: Path, prepare: Prepare, tiny_params: RawParams, tmp_path: Path
+) -> None:
+    tiny_params["views"]["full"]["crop"] = {"mode": "center", "fraction": 0.5}
+    prepared = prepare(folder, size=32)
+    # 48 x 40 pixels became 32 x 27; the middle is 16 x 14 of these, from (8, 6).
+    assert prepared.manifest[["x0", "x1", "y0", "y1"]].to_numpy()[0].tolist() == [0, 32, 2, 29]
+    paths = Paths(tmp_path / "root")
+    crop_view(parse_params(tiny_params), "full", paths)
+    boxes = boxes_of(load_image_set(paths.view("full")))
+    sides = boxes[["x0", "y0", "x1", "y1"]].to_numpy()[0].tolist()
+    assert sides == pytest.approx([8 * 1.5, 6 * 40 / 27, 24 * 1.5, 20 * 40 / 27], abs=0.005)
+    # 16 x 14 fill 80 x 70 of the view.
+    places = boxes[["view_x0", "view_y0", "view_x1", "view_y1"]].to_numpy()[0].tolist()
+    assert places == [0, 5, 80, 75]
 
 
 def test_files_that_are_no_images_are_listed_with_the_reason(

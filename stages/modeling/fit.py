@@ -4,6 +4,7 @@ import logging
 import math
 import shutil
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +27,10 @@ from stages.modeling.losses import LossFunction
 from stages.modeling.outputs import Outputs
 
 logger = logging.getLogger(__name__)
+# What Lightning says at its start (devices, tips) buries the epochs; its warnings stay.
+logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning 2.6 on torch 2.15
+warnings.filterwarnings("ignore", message=".*does not have many workers.*")  # memory-mapped
 
 
 class FitSettings(NamedTuple):
@@ -215,6 +220,7 @@ def fit(
         enable_progress_bar=sys.stderr.isatty(),  # else History's line per epoch is enough
     )
     module.classifier.to(memory_format=torch.channels_last)
+    torch.manual_seed(module.settings.seed)  # dropout
     trainer.fit(module, train, val)
     checkpoint = torch.load(best.best_model_path, weights_only=True, map_location="cpu")
     module.cpu().load_state_dict(checkpoint["state_dict"])

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from stages.config.params import Augmentation, CrossEntropy, Pretext
@@ -85,10 +84,7 @@ def draw_pretext_images(
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """(N, S, S) uint8 images, each of another patient, and class indices (N,) in random order."""
     targets = np.random.default_rng(seed).permutation(np.arange(count) % len(CLASSES))
-    jobs = (
-        delayed(_draw)(int(target), size, [seed, number]) for number, target in enumerate(targets)
-    )
-    images: list[NDArray[np.uint8]] = Parallel(n_jobs=-1)(jobs)
+    images = [_draw(int(target), size, [seed, number]) for number, target in enumerate(targets)]
     return np.stack(images), targets.astype(np.int64)
 
 

@@ -96,6 +96,20 @@ def test_a_stage_that_is_running_is_not_started_again(
     run_single_stage(do_nothing, "Do nothing.")  # free again
 
 
+@pytest.mark.usefixtures("workplace")
+def test_a_running_stage_holds_its_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused: list[str] = []
+
+    def start_again(params: Params, paths: Paths) -> None:
+        with pytest.raises(SystemExit, match="another process is running this stage") as caught:
+            run_single_stage(start_again, None)
+        refused.append(str(caught.value))
+
+    monkeypatch.setattr(sys, "argv", ["start_again"])
+    run_single_stage(start_again, None)
+    assert len(refused) == 1
+
+
 def test_another_entry_of_a_running_stage_may_start(
     workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -153,6 +153,24 @@ def test_epoch_of_the_lowest_validation_loss_is_kept(tmp_path: Path) -> None:
     assert val_loss_now(module.classifier) == pytest.approx(losses[1], abs=1e-5)
 
 
+def test_validation_loss_that_chooses_the_epoch_weighs_images_and_not_batches(
+    tmp_path: Path,
+) -> None:
+    # Batches of 4 and 1 images. Means over images: 0.8, then 0.7; over batches: 0.5, then 1.0.
+    module = new_module(SETTINGS._replace(epochs=2))
+    loss_fn, of_validation = module.loss_fn, iter([1.0, 0.0, 0.5, 1.5])
+
+    def prescribed(logits: Tensor, targets: Tensor) -> Tensor:
+        if torch.is_grad_enabled():
+            return loss_fn(logits, targets)
+        return torch.tensor(next(of_validation))
+
+    module.loss_fn = prescribed
+    result = trained(module, tmp_path)
+    assert val_losses(result) == pytest.approx([0.8, 0.7])
+    assert result.best_epoch == 1
+
+
 def test_training_stops_when_patience_is_at_its_end(tmp_path: Path) -> None:
     # A step too small to change a float: epoch 0 stays the best, epochs 1 and 2 do not improve.
     settings = SETTINGS._replace(optimizer="sgd", lr=1e-30, epochs=9, patience=2, weight_decay=0)
@@ -190,6 +208,20 @@ def test_accuracy_is_the_share_of_right_decisions(tmp_path: Path) -> None:
         logits = module.classifier.eval()(to_unit_range(torch.from_numpy(images[N_TRAIN:])))
     right = (logits.argmax(dim=1).numpy() == targets[N_TRAIN:]).mean()
     assert result.epochs.query("split == 'val'")["accuracy"].item() == pytest.approx(right)
+
+
+def test_only_training_images_are_augmented(tmp_path: Path) -> None:
+    module = new_module(SETTINGS._replace(epochs=1))
+    module.augment = lambda images: torch.full_like(images, 0.25)
+    seen: dict[bool, list[Tensor]] = {True: [], False: []}
+    module.classifier.register_forward_pre_hook(
+        lambda classifier, given: seen[classifier.training].append(given[0].clone())
+    )
+    trained(module, tmp_path)
+    assert [len(images) for images in seen[True]] == [4, 4, 4]
+    assert all((images == 0.25).all() for images in seen[True])
+    raw = to_unit_range(torch.from_numpy(pictures()[0][N_TRAIN:]))
+    assert torch.equal(torch.cat(seen[False]), raw)
 
 
 def test_frozen_parameters_keep_their_bits_and_the_others_change(tmp_path: Path) -> None:
