@@ -48,6 +48,7 @@ def _make(params: Params, entry: Weights, scratch: Path) -> InitialWeights:
         return learn_pretext_weights(
             entry.model,
             params.pretext,
+            params.augmentations[params.pretext.augment],
             seed=params.seed,
             hardware=choose_hardware(params.compute),
             scratch=scratch,

@@ -135,6 +135,7 @@ class Pretext(Section):
     epochs: Count
     batch_size: Annotated[StrictInt, Field(ge=2)]
     lr: Annotated[Number, Field(gt=0, le=10)]
+    augment: str  # a key of `augmentations`
 
 
 class Augmentation(Section):

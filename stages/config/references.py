@@ -23,6 +23,7 @@ def find_reference_problems(params: Params) -> list[str]:
             _phantom_problems(params),
             *(_dataset_problems(f"datasets.{n}", d) for n, d in params.datasets.items()),
             _view_problems(params),
+            _pretext_problems(params),
             *(_weights_problems(f"weights.{n}", w) for n, w in params.weights.items()),
             _shared_name_problems(params),
             *(_case_problems(params, f"cases.{n}", c) for n, c in params.cases.items()),
@@ -100,6 +101,12 @@ def _view_problems(params: Params) -> Iterator[str]:
     for name, view in params.views.items():
         if view.dataset not in params.datasets:
             yield _unknown(f"views.{name}.dataset", view.dataset, "a data set", params.datasets)
+
+
+def _pretext_problems(params: Params) -> Iterator[str]:
+    got = params.pretext.augment
+    if got not in params.augmentations:
+        yield _unknown("pretext.augment", got, "an augmentation", params.augmentations)
 
 
 def _weights_problems(where: str, weights: Weights) -> Iterator[str]:

@@ -1,16 +1,13 @@
-"""Crop boxes, and the square views cut out by them."""
+"""One picture to one row of a view: find the lungs, choose the box, cut."""
 
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from stages.config.params import CenterCrop, Crop, LungCrop, NoCrop
-from stages.imaging.decode import FILTERS, Resample, fit_square
+from stages.imaging.boxes import Box, center_box, lay_into_square, lung_box
 from stages.imaging.lungs import segment_lungs
-
-Box = tuple[int, int, int, int]  # x0, y0, x1, y1, half-open, pixels
 
 
 class CroppedImage(NamedTuple):
@@ -77,35 +74,3 @@ def choose_box(crop: Crop, lung_mask: NDArray[np.bool_], *, lungs_trusted: bool)
         case LungCrop(fallback_fraction=fraction):
             return "center", center_box(height, width, fraction)
     raise AssertionError(crop)
-
-
-def center_box(height: int, width: int, fraction: float) -> Box:
-    """The middle of a picture: `fraction` of its width and of its height, at least a pixel."""
-    box_width, box_height = max(1, round(width * fraction)), max(1, round(height * fraction))
-    x0, y0 = (width - box_width) // 2, (height - box_height) // 2
-    return x0, y0, x0 + box_width, y0 + box_height
-
-
-def lung_box(lung_mask: NDArray[np.bool_], margin: float) -> Box:
-    """The mask's box, grown on each side by `margin` of its longer side, inside the picture."""
-    height, width = lung_mask.shape
-    rows, columns = np.flatnonzero(lung_mask.any(axis=1)), np.flatnonzero(lung_mask.any(axis=0))
-    x0, x1, y0, y1 = int(columns[0]), int(columns[-1]) + 1, int(rows[0]), int(rows[-1]) + 1
-    grow = round(margin * max(x1 - x0, y1 - y0))
-    return max(0, x0 - grow), max(0, y0 - grow), min(width, x1 + grow), min(height, y1 + grow)
-
-
-def lay_into_square(
-    array: NDArray[np.uint8], box: Box, size: int, fit: str, resample: Resample
-) -> tuple[NDArray[np.uint8], Box]:
-    """Cut `box` out of (H, W) and resize it into (size, size).
-
-    `fit` letterbox keeps the aspect ratio and centres on zeros; stretch fills the square.
-    Returns the square and the box that the crop takes in it.
-    """
-    x0, y0, x1, y1 = box
-    cut = np.ascontiguousarray(array[y0:y1, x0:x1])
-    if fit == "letterbox":
-        return fit_square(cut, size, resample)
-    stretched = Image.fromarray(cut).resize((size, size), FILTERS[resample])
-    return np.asarray(stretched), (0, 0, size, size)

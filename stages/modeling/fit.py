@@ -110,10 +110,10 @@ def build_optimizer(classifier: Classifier, settings: FitSettings) -> Optimizer:
     parameters = [p for p in classifier.parameters() if p.requires_grad]
     lr, weight_decay = settings.lr, settings.weight_decay
     if settings.optimizer == "sgd":
-        return torch.optim.SGD(parameters, lr, momentum=0.9, weight_decay=weight_decay)
+        return torch.optim.SGD(parameters, lr, momentum=0.9, weight_decay=weight_decay, fused=True)
     if settings.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr, weight_decay=weight_decay)
-    return torch.optim.AdamW(parameters, lr, weight_decay=weight_decay)
+        return torch.optim.Adam(parameters, lr, weight_decay=weight_decay, fused=True)
+    return torch.optim.AdamW(parameters, lr, weight_decay=weight_decay, fused=True)
 
 
 def build_schedule(optimizer: Optimizer, settings: FitSettings, steps: int) -> LRScheduler:

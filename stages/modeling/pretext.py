@@ -1,7 +1,7 @@
 """The built-in pretext task: tell modality and lesion pattern of phantoms nobody else sees.
 
 It stands in for ImageNet weights where there is no network, so that transfer can really be run.
-Six classes: CT or X-ray, with no lesion, ground glass or consolidation.
+Six classes: CT or X-ray, with no lesion, ground glass or consolidation, cropped to the lungs.
 """
 
 from pathlib import Path
@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from stages.config.params import Augmentation, CrossEntropy, Pretext
-from stages.imaging.decode import fit_square
+from stages.imaging.boxes import lay_into_square, lung_box
 from stages.modeling.augment import Augmenter
 from stages.modeling.classifier import build_classifier
 from stages.modeling.compute import Hardware
@@ -20,47 +20,29 @@ from stages.modeling.fit import FitResult, FitSettings, TrainingModule, fit
 from stages.modeling.initial import GREY_MEAN, GREY_STD, InitialWeights
 from stages.modeling.losses import build_loss
 from stages.modeling.outputs import Outputs
+from stages.sources.item import LUNG_BIT
 from stages.sources.phantoms import PATTERNS, draw_ct, draw_xray
 
 CLASSES = tuple((modality, pattern) for modality in ("ct", "xray") for pattern in PATTERNS)
 VAL_SHARE = 0.15
-AUGMENTATION = Augmentation(
-    flip=0.5, rotate_deg=15, scale=0.15, shift=0.08, brightness=0.1, contrast=0.2, noise=0.02
-)
+LUNG_MARGIN = 0.05
+# The phantoms are drawn larger than the crop of their lungs.
+DRAWN_SCALE = 2
 
 
 def learn_pretext_weights(
-    model: str, settings: Pretext, *, seed: int, hardware: Hardware, scratch: Path
+    model: str,
+    settings: Pretext,
+    augmentation: Augmentation,
+    *,
+    seed: int,
+    hardware: Hardware,
+    scratch: Path,
 ) -> InitialWeights:
     """Train a network on the task; its backbone is what transfers."""
     images, targets = draw_pretext_images(settings.images, settings.size, seed=seed)
     n_val = round(len(images) * VAL_SHARE)
-    torch.manual_seed(seed)
-    classifier = build_classifier(
-        model,
-        size=settings.size,
-        head=[],
-        outputs=len(CLASSES),
-        dropout=0.0,
-        mean=GREY_MEAN,
-        std=GREY_STD,
-    )
-    outputs = Outputs(tuple(f"{m}-{p}" for m, p in CLASSES), positive=0, one_logit=False)
-    module = TrainingModule(
-        classifier,
-        build_loss(CrossEntropy(name="ce", label_smoothing=0.0), positive=0),
-        outputs,
-        Augmenter(AUGMENTATION, torch.Generator().manual_seed(seed)),
-        FitSettings(
-            optimizer="adamw",
-            lr=settings.lr,
-            weight_decay=1e-2,
-            schedule="onecycle",
-            epochs=settings.epochs,
-            patience=settings.epochs,
-            seed=seed,
-        ),
-    )
+    module = _training_module(model, settings, augmentation, seed)
     rows = np.arange(len(images))
     result = fit(
         module,
@@ -75,7 +57,38 @@ def learn_pretext_weights(
         scratch=scratch,
     )
     return InitialWeights(
-        classifier.backbone, GREY_MEAN, GREY_STD, {"pretext": _final_figures(result)}
+        module.classifier.backbone, GREY_MEAN, GREY_STD, {"pretext": _final_figures(result)}
+    )
+
+
+def _training_module(
+    model: str, settings: Pretext, augmentation: Augmentation, seed: int
+) -> TrainingModule:
+    torch.manual_seed(seed)
+    classifier = build_classifier(
+        model,
+        size=settings.size,
+        head=[],
+        outputs=len(CLASSES),
+        dropout=0.0,
+        mean=GREY_MEAN,
+        std=GREY_STD,
+    )
+    outputs = Outputs(tuple(f"{m}-{p}" for m, p in CLASSES), positive=0, one_logit=False)
+    return TrainingModule(
+        classifier,
+        build_loss(CrossEntropy(name="ce", label_smoothing=0.0), positive=0),
+        outputs,
+        Augmenter(augmentation, torch.Generator().manual_seed(seed)),
+        FitSettings(
+            optimizer="adamw",
+            lr=settings.lr,
+            weight_decay=1e-2,
+            schedule="onecycle",
+            epochs=settings.epochs,
+            patience=settings.epochs,
+            seed=seed,
+        ),
     )
 
 
@@ -93,8 +106,9 @@ def _draw(target: int, size: int, seed: list[int]) -> NDArray[np.uint8]:
     draw = draw_ct if modality == "ct" else draw_xray
     # The word keeps these patients apart from the cohorts', whatever their seed.
     patient_rng, image_rng = np.random.default_rng([*b"pretext", *seed]).spawn(2)
-    phantom = draw(pattern, patient_rng, image_rng, size_px=size)
-    return fit_square(phantom.image, size, "smooth").pixels
+    phantom = draw(pattern, patient_rng, image_rng, size_px=DRAWN_SCALE * size)
+    box = lung_box((phantom.truth & LUNG_BIT) > 0, LUNG_MARGIN)
+    return lay_into_square(phantom.image, box, size, "letterbox", "smooth")[0]
 
 
 def _final_figures(result: FitResult) -> dict[str, float]:

@@ -3,13 +3,8 @@ import pytest
 from numpy.typing import NDArray
 
 from stages.config.params import CenterCrop, LungCrop, NoCrop
-from stages.imaging.crops import (
-    center_box,
-    choose_box,
-    crop_image,
-    lay_into_square,
-    lung_box,
-)
+from stages.imaging.boxes import center_box, lay_into_square, lung_box
+from stages.imaging.crops import choose_box, crop_image
 from stages.sources.item import LUNG_BIT
 from stages.sources.phantoms import draw_ct
 
