@@ -14,7 +14,6 @@ from stages.modeling.checkpoint import describe_parameters, save_model
 from stages.modeling.classifier import BACKBONE
 from stages.modeling.compute import choose_hardware
 from stages.modeling.initial import InitialWeights, file_weights, random_weights, timm_weights
-from stages.modeling.pretext import learn_pretext_weights
 
 
 def make_weights(params: Params, name: str, paths: Paths) -> None:
@@ -45,6 +44,8 @@ def _make(params: Params, entry: Weights, scratch: Path) -> InitialWeights:
     if entry.source == "timm":
         return timm_weights(entry.model)
     if entry.source == "pretext":
+        from stages.modeling.pretext import learn_pretext_weights  # imports Lightning: 2 s
+
         return learn_pretext_weights(
             entry.model,
             params.pretext,

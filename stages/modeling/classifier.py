@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-import timm
 import torch
 from torch import Tensor, nn
 
@@ -65,6 +64,8 @@ def build_backbone(model: str) -> nn.Module:
     """The network without its classifier, for one grey channel, randomly initialised."""
     if model == "cnn3":
         return Cnn3()
+    import timm  # 1.6 s that the stages of a cnn3 case need not wait
+
     try:
         backbone: nn.Module = timm.create_model(model, in_chans=1, num_classes=0)
     except RuntimeError as error:

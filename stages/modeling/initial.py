@@ -3,9 +3,7 @@
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-import timm
 import torch
-from timm.models import adapt_input_conv
 from torch import nn
 
 from stages.config.errors import UserError
@@ -40,6 +38,8 @@ def timm_weights(model: str) -> InitialWeights:
     Raises:
         UserError: there are no such weights, or they cannot be fetched.
     """
+    import timm  # here, so that random cnn3 weights need not wait for it
+
     try:
         backbone = timm.create_model(model, pretrained=True, in_chans=1, num_classes=0)
     except (RuntimeError, OSError) as error:
@@ -60,6 +60,8 @@ def file_weights(model: str, path: Path) -> InitialWeights:
     Raises:
         UserError: a tensor of the backbone is missing or has another shape.
     """
+    from timm.models import adapt_input_conv
+
     state = load_state(path)
     backbone = build_backbone(model)
     mean, std = GREY_MEAN, GREY_STD

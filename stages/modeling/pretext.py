@@ -27,7 +27,7 @@ CLASSES = tuple((modality, pattern) for modality in ("ct", "xray") for pattern i
 VAL_SHARE = 0.15
 LUNG_MARGIN = 0.05
 # The phantoms are drawn larger than the crop of their lungs.
-DRAWN_SCALE = 2
+DRAWN_SCALE = 1.5
 
 
 def learn_pretext_weights(
@@ -106,7 +106,7 @@ def _draw(target: int, size: int, seed: list[int]) -> NDArray[np.uint8]:
     draw = draw_ct if modality == "ct" else draw_xray
     # The word keeps these patients apart from the cohorts', whatever their seed.
     patient_rng, image_rng = np.random.default_rng([*b"pretext", *seed]).spawn(2)
-    phantom = draw(pattern, patient_rng, image_rng, size_px=DRAWN_SCALE * size)
+    phantom = draw(pattern, patient_rng, image_rng, size_px=round(DRAWN_SCALE * size))
     box = lung_box((phantom.truth & LUNG_BIT) > 0, LUNG_MARGIN)
     return lay_into_square(phantom.image, box, size, "letterbox", "smooth")[0]
 
