@@ -46,7 +46,7 @@ CONTRADICTIONS: list[tuple[str, Change, str]] = [
     (
         "augmentation of a case",
         set_in("cases", "full-ce", augment="heavy"),
-        "cases.full-ce.augment: got 'heavy', which is not an augmentation; allowed: light, medium",
+        "cases.full-ce.augment: got 'heavy', which is not an augmentation; allowed: light",
     ),
     (
         "weights of a case",
