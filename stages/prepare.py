@@ -146,8 +146,7 @@ def _split(
     manifest: pd.DataFrame, dataset: Dataset, *, seed: int
 ) -> tuple[pd.DataFrame, dict[str, list[str]]]:
     """Add group_id and split; a group that the given splits cut stops the run or is noted."""
-    given = [split or None for split in manifest["given_split"]]
-    patients = [patient or None for patient in manifest["patient_id"]]
+    given, patients = (_known(manifest[column]) for column in ("given_split", "patient_id"))
     groups = join_groups(patients, manifest["pixel_hash"].tolist())
     leaks = find_leaks(groups, given)
     if leaks and not dataset.allow_leakage:
@@ -155,6 +154,11 @@ def _split(
     shares = dataset.split.model_dump()
     splits = assign_splits(manifest["label"].tolist(), groups, given, shares, seed=seed)
     return manifest.assign(group_id=groups, split=splits), leaks
+
+
+def _known(column: pd.Series) -> list[str | None]:
+    """Text or None; pandas turns a None among texts into NaN, which would be one big group."""
+    return [None if pd.isna(value) else str(value) for value in column]
 
 
 def _leak_message(

@@ -464,6 +464,16 @@ def test_a_folder_is_prepared_with_its_patients_kept_together(
     assert prepared.manifest["group_id"].nunique() == 12
 
 
+def test_files_without_a_patient_in_their_name_are_not_one_group(
+    folder: Path, prepare: Prepare, write_picture: WritePicture
+) -> None:
+    unnamed = [f"covid/scan {number}.png" for number in range(3)]
+    for number, name in enumerate(unnamed):
+        write_picture(folder / name, 5000 + number)
+    by_file = prepare(folder, group_pattern=r"^(p\d+)").manifest.set_index("source_path")
+    assert by_file.loc[unnamed, "group_id"].nunique() == len(unnamed)
+
+
 def test_pictures_keep_their_place_inside_the_padding(folder: Path, prepare: Prepare) -> None:
     prepared = prepare(folder)
     boxes = prepared.manifest[["x0", "y0", "x1", "y1"]].drop_duplicates().to_numpy().tolist()
