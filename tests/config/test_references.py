@@ -3,8 +3,10 @@ from typing import Any
 
 import pytest
 
+from stages.config import references
 from stages.config.load import parse_params
 from stages.config.references import find_reference_problems
+from stages.sources import phantoms
 
 RawParams = dict[str, Any]
 Change = Callable[[RawParams], object]
@@ -223,3 +225,7 @@ def test_all_contradictions_are_listed_at_once(tiny_params: RawParams) -> None:
         "datasets.ct.positive",
         "cases.full-ce.view",
     ]
+
+
+def test_the_classes_of_phantoms_are_those_that_are_drawn() -> None:
+    assert references.PHANTOM_CLASSES == phantoms.PHANTOM_CLASSES
