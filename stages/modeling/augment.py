@@ -1,6 +1,7 @@
 """Random changes of training images, drawn for each image of a batch by itself."""
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -8,9 +9,28 @@ from torch.nn import functional
 
 from stages.config.params import Augmentation
 
+# Width over height lies between 3/4 and 4/3, the range of torchvision's RandomResizedCrop.
+MAX_LOG_ASPECT = math.log(4 / 3)
+
+
+class _CropWindows(NamedTuple):
+    """One window per image, each field (B,).
+
+    Attributes:
+        width: share of the image's width, in (0, 1].
+        height: share of the image's height, in (0, 1].
+        center_x: middle of the window between the left (-1) and the right (1) border.
+        center_y: middle of the window between the upper (-1) and the lower (1) border.
+    """
+
+    width: Tensor
+    height: Tensor
+    center_x: Tensor
+    center_y: Tensor
+
 
 class Augmenter:
-    """Flip, rotation, zoom, shift in one resampling, then contrast, brightness and noise."""
+    """Crop, flips, rotation, zoom, shift in one resampling; then contrast, brightness and noise."""
 
     def __init__(self, settings: Augmentation, generator: torch.Generator) -> None:
         self._settings = settings
@@ -18,27 +38,49 @@ class Augmenter:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Change images (B, 1, H, W) in [0, 1]; the result stays in [0, 1]."""
+        # Aligned corners: -1 and 1 are the centres of the border pixels, so a window that touches
+        # the border takes no share of the black outside.
         moved = functional.grid_sample(
             images,
             functional.affine_grid(
-                self._matrices(len(images)).to(images), list(images.shape), align_corners=False
+                self._matrices(len(images)).to(images), list(images.shape), align_corners=True
             ),
             mode="bilinear",
             padding_mode="zeros",
-            align_corners=False,
+            align_corners=True,
         )
         return self._change_intensity(moved)
 
     def _matrices(self, count: int) -> Tensor:
-        """(B, 2, 3) maps from output to input coordinates, both in [-1, 1]."""
+        """(B, 2, 3) maps from output to input coordinates, both in [-1, 1].
+
+        The window is cut out and stretched to the whole square first; what it becomes is turned,
+        zoomed, shifted and mirrored. Read from output to input, the window comes last.
+        """
         s = self._settings
+        window = self._crop_windows(count)
         angle = self._uniform(count, math.radians(s.rotate_deg))
         zoom = 1 / (1 + self._uniform(count, s.scale))
-        flip = 1 - 2 * (self._random(count) < s.flip).float()
         shift_x, shift_y = self._uniform(count, 2 * s.shift), self._uniform(count, 2 * s.shift)
+        x = window.width * self._mirror(count, s.flip)
+        y = window.height * self._mirror(count, s.flip_vertical)
         cos, sin = zoom * torch.cos(angle), zoom * torch.sin(angle)
-        rows = (flip * cos, -flip * sin, shift_x, sin, cos, shift_y)
-        return torch.stack(rows, dim=1).view(count, 2, 3)
+        to_x = (x * cos, -x * sin, x * shift_x + window.center_x)
+        to_y = (y * sin, y * cos, y * shift_y + window.center_y)
+        return torch.stack((*to_x, *to_y), dim=1).view(count, 2, 3)
+
+    def _crop_windows(self, count: int) -> _CropWindows:
+        """Windows inside the image, their areas even in crop_area..1, their aspects log-uniform.
+
+        A window of more than 3/4 of the area fits at a narrower range of aspects only. torchvision
+        draws area and aspect again until they fit, which favours small areas.
+        """
+        log_area = (1 - self._random(count) * (1 - self._settings.crop_area)).log()
+        log_aspect = self._uniform(count, (-log_area).clamp(max=MAX_LOG_ASPECT))
+        width = ((log_area + log_aspect) / 2).exp()
+        height = ((log_area - log_aspect) / 2).exp()
+        center_x, center_y = self._uniform(count, 1 - width), self._uniform(count, 1 - height)
+        return _CropWindows(width, height, center_x, center_y)
 
     def _change_intensity(self, images: Tensor) -> Tensor:
         s, count = self._settings, len(images)
@@ -48,8 +90,13 @@ class Augmenter:
         # Around mid-grey: the mean of an image would tie its brightness to its padding.
         return ((images - 0.5) * contrast + 0.5 + brightness + noise).clamp(0, 1)
 
+    def _mirror(self, count: int, probability: float) -> Tensor:
+        """(B,) of -1 with this probability, else 1."""
+        return 1 - 2 * (self._random(count) < probability).float()
+
+    def _uniform(self, count: int, half_width: float | Tensor) -> Tensor:
+        """(B,) even between -half_width and half_width."""
+        return (2 * self._random(count) - 1) * half_width
+
     def _random(self, count: int) -> Tensor:
         return torch.rand(count, generator=self._generator)
-
-    def _uniform(self, count: int, half_width: float) -> Tensor:
-        return (2 * self._random(count) - 1) * half_width

@@ -73,6 +73,12 @@ def class_balancing_weights(targets: NDArray[np.int64]) -> Sequence[float]:
     return weights
 
 
+def class_counts(targets: NDArray[np.int64], n_classes: int) -> list[int]:
+    """Images per class, in class order, of class indices (N,); 0 for a class that has none."""
+    counts: list[int] = np.bincount(targets, minlength=n_classes).tolist()
+    return counts
+
+
 def to_unit_range(images: Tensor) -> Tensor:
     """(B, S, S) uint8 to (B, 1, S, S) float in [0, 1], the input of a Classifier."""
     return images.unsqueeze(1).float() / 255

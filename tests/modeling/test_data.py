@@ -7,6 +7,7 @@ from stages.modeling.data import (
     Batch,
     ImageRows,
     class_balancing_weights,
+    class_counts,
     ordered_loader,
     to_unit_range,
     train_loader,
@@ -24,6 +25,13 @@ def unequal(count: int) -> ImageRows:
     """Nine of ten images are of class 0."""
     targets = (np.arange(count) % 10 == 0).astype(np.int64)
     return ImageRows(np.zeros((count, 1, 1), np.uint8), targets, np.arange(count))
+
+
+def of_classes(*sizes: int) -> ImageRows:
+    """Images of 1 px numbered from 0, class after class of these sizes."""
+    targets = np.repeat(np.arange(len(sizes)), sizes)
+    images = np.arange(len(targets), dtype=np.uint8).reshape(-1, 1, 1)
+    return ImageRows(images, targets, np.arange(len(targets)))
 
 
 def numbers(batch: Batch) -> list[int]:
@@ -90,6 +98,38 @@ def test_weighted_sampler_draws_a_class_of_one_tenth_half_of_the_time() -> None:
     loader = train_loader(unequal(1000), batch_size=100, sampler="weighted", seed=0)
     drawn = sum(int(batch.targets.sum()) for batch in loader)
     assert abs(drawn - 500) < 80  # five standard deviations of 1000 draws of 1/2: 5 * 15.8
+
+
+def test_weighted_sampler_draws_classes_evenly_and_the_images_of_a_class_evenly() -> None:
+    sizes = (140, 40, 20)
+    loader = train_loader(of_classes(*sizes), batch_size=20, sampler="weighted", seed=0)
+    drawn = np.array([n for _ in range(30) for batch in loader for n in numbers(batch)])
+    assert len(drawn) == 6000
+    per_class = np.histogram(drawn, bins=np.cumsum((0, *sizes)))[0]
+    # 6000 draws of 1/3: 2000, and five standard deviations of 36.5.
+    assert (abs(per_class - 2000) < 183).all()
+    per_image = np.bincount(drawn, minlength=200)
+    expected = 2000 / np.repeat(sizes, sizes)
+    assert (abs(per_image - expected) < 5 * np.sqrt(expected)).all()
+
+
+@pytest.mark.parametrize("batch_size", [4, 10])
+def test_plain_sampler_draws_no_image_twice_in_an_epoch(batch_size: int) -> None:
+    loader = train_loader(of_classes(35, 15), batch_size=batch_size, sampler="none", seed=0)
+    for _ in range(5):
+        drawn = [number for batch in loader for number in numbers(batch)]
+        assert len(set(drawn)) == len(drawn) == 50 // batch_size * batch_size
+
+
+def test_weighted_sampler_repeats_images_of_the_small_class_in_an_epoch() -> None:
+    loader = train_loader(of_classes(45, 5), batch_size=10, sampler="weighted", seed=0)
+    drawn = np.bincount([number for batch in loader for number in numbers(batch)], minlength=50)
+    assert drawn.sum() == 50
+    assert drawn[45:].max() > 1
+
+
+def test_class_counts_are_in_class_order_and_name_empty_classes() -> None:
+    assert class_counts(np.array([2, 0, 2, 2]), n_classes=4) == [1, 0, 3, 0]
 
 
 def test_plain_sampler_leaves_classes_as_they_are() -> None:
