@@ -24,6 +24,21 @@ def describe_parameters(model: nn.Module) -> dict[str, dict[str, Any]]:
     }
 
 
+def count_parameters(model: nn.Module) -> dict[str, int]:
+    """Numbers of scalars, and of the tensors that they are in, that train and that are frozen."""
+    counts = {"trained": 0, "frozen": 0, "trained_tensors": 0, "frozen_tensors": 0}
+    for parameter in model.parameters():
+        kind = "trained" if parameter.requires_grad else "frozen"
+        counts[kind] += parameter.numel()
+        counts[f"{kind}_tensors"] += 1
+    return counts
+
+
+def run_folder(case_folder: Path, run_name: str) -> Path:
+    """Where the model of one run of a case is; the only run of a case, "", has no subfolder."""
+    return case_folder / run_name  # a path / "" is the path itself
+
+
 def save_model(folder: Path, state: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
     """Write both files; `meta` is completed by the versions of the libraries."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -34,8 +49,18 @@ def save_model(folder: Path, state: Mapping[str, Tensor], meta: Mapping[str, Any
 
 
 def load_meta(folder: Path) -> dict[str, Any]:
-    """Read meta.json."""
-    meta: dict[str, Any] = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    """Read meta.json.
+
+    Raises:
+        UserError: there is none.
+    """
+    path = folder / "meta.json"
+    if not path.exists():
+        raise UserError(
+            f"{path}: does not exist; allowed: the folder of initial weights or of one run of a "
+            "trained case; dvc repro makes both"
+        )
+    meta: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return meta
 
 
@@ -50,11 +75,11 @@ def load_state(path: Path) -> dict[str, Tensor]:
 
 def outputs_of(meta: Mapping[str, Any]) -> Outputs:
     """What the logits of a trained model mean."""
-    return Outputs(tuple(meta["class_names"]), meta["positive"], meta["one_logit"])
+    return Outputs(tuple(meta["class_names"]), meta["positive"], meta["one_logit"], meta["implies"])
 
 
 def load_classifier(folder: Path) -> tuple[Classifier, dict[str, Any]]:
-    """A trained model in eval mode, and its meta."""
+    """The trained model of one run in eval mode, and its meta."""
     meta = load_meta(folder)
     classifier = build_classifier(
         meta["model"],

@@ -1,6 +1,7 @@
 """A network as every case uses it: scaling, backbone, head."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +30,32 @@ class Classifier(nn.Module):
         """Logits (B, K) of images (B, 1, S, S) in [0, 1]."""
         logits: Tensor = self.head(self.backbone((images - self.mean) / self.std))
         return logits
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode, but leave frozen modules in evaluation.
+
+        A frozen batch normalisation would otherwise go on counting, and frozen dropout dropping;
+        Lightning calls this, so no training loop can forget it.
+        """
+        super().train(mode)
+        for part in self.children():
+            for _, module in frozen_modules(part):
+                module.eval()
+        return self
+
+
+def frozen_modules(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """The outermost modules that hold parameters of which none is to be trained, by dotted name.
+
+    What has no parameters (dropout, drop path, activations, normalisation without weights) goes
+    with the module that it is in.
+    """
+    wanted = [parameter.requires_grad for parameter in module.parameters()]
+    if wanted and not any(wanted):
+        yield name, module
+        return
+    for child_name, child in module.named_children():
+        yield from frozen_modules(child, f"{name}.{child_name}".lstrip("."))
 
 
 def build_classifier(

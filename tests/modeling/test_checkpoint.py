@@ -1,4 +1,5 @@
 import json
+import math
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -8,14 +9,17 @@ import torch
 
 from stages.config.errors import UserError
 from stages.modeling.checkpoint import (
+    count_parameters,
     describe_parameters,
     load_classifier,
     load_meta,
     load_state,
     outputs_of,
+    run_folder,
     save_model,
 )
 from stages.modeling.classifier import Classifier, build_classifier
+from stages.modeling.freeze import freeze
 
 SHAPE: dict[str, Any] = {
     "model": "test_resnet",
@@ -25,7 +29,7 @@ SHAPE: dict[str, Any] = {
     "mean": 0.4,
     "std": 0.2,
 }
-MEANING = {"class_names": ["covid", "normal"], "positive": 0, "one_logit": True}
+MEANING = {"class_names": ["covid", "normal"], "positive": 0, "one_logit": True, "implies": {}}
 
 
 def trained_classifier() -> tuple[Classifier, torch.Tensor]:
@@ -74,10 +78,54 @@ def test_parameters_are_described_by_shape_and_by_whether_they_are_trained() -> 
     assert len(described) == 10
 
 
+def test_counts_of_parameters_are_of_scalars_and_of_tensors() -> None:
+    # cnn3 at 80 px: 32*64 + 32, 64*32*49 + 64, 64*64*16 + 64; head: 64*8 + 8, 8*1 + 1.
+    classifier = build_classifier(**(SHAPE | {"model": "cnn3", "size": 80}), outputs=1)
+    for name in ("conv1.weight", "conv1.bias"):
+        classifier.get_parameter(f"backbone.{name}").requires_grad_(False)
+    assert count_parameters(classifier) == {
+        "trained": 100416 + 65600 + 520 + 9,
+        "frozen": 2080,
+        "trained_tensors": 8,
+        "frozen_tensors": 2,
+    }
+
+
+def test_counts_and_descriptions_of_parameters_tell_the_same() -> None:
+    classifier, _ = trained_classifier()
+    freeze(classifier, "last:1")
+    counts, described = count_parameters(classifier), describe_parameters(classifier)
+    total = sum(parameter.numel() for parameter in classifier.parameters())
+    assert counts["trained"] + counts["frozen"] == total
+    for kind, trained in (("trained", True), ("frozen", False)):
+        shapes = [facts["shape"] for facts in described.values() if facts["trained"] == trained]
+        assert sum(math.prod(shape) for shape in shapes) == counts[kind] > 0
+        assert len(shapes) == counts[f"{kind}_tensors"]
+
+
 def test_meaning_of_the_logits_is_read_from_the_meta() -> None:
     outputs = outputs_of(MEANING)
     assert outputs.class_names == ("covid", "normal")
     assert (outputs.positive, outputs.one_logit, outputs.count) == (0, True, 1)
+
+
+def test_labels_that_imply_others_are_read_from_the_meta() -> None:
+    names = ["covid", "pneumonia", "normal"]
+    implies = {"covid": ["pneumonia"]}
+    outputs = outputs_of(MEANING | {"class_names": names, "one_logit": False, "implies": implies})
+    assert (outputs.implies, outputs.count) == (implies, 3)
+
+
+def test_each_of_several_runs_has_a_folder_and_a_single_one_has_that_of_its_case(
+    tmp_path: Path,
+) -> None:
+    assert run_folder(tmp_path / "case", "") == tmp_path / "case"
+    assert run_folder(tmp_path / "case", "fold2-seed1") == tmp_path / "case" / "fold2-seed1"
+
+
+def test_folder_without_a_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"fold1-seed0/meta\.json: does not exist; .*dvc repro"):
+        load_classifier(run_folder(tmp_path, "fold1-seed0"))
 
 
 def test_file_that_is_no_safetensors_is_named(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from stages.modeling.classifier import (
     build_classifier,
     build_head,
     count_features,
+    frozen_modules,
     load_backbone,
 )
 from stages.modeling.cnn3 import Cnn3
@@ -103,6 +104,58 @@ def test_state_dict_holds_learned_tensors_only() -> None:
 def test_building_a_classifier_leaves_it_ready_to_train() -> None:
     network = classifier("test_resnet", size=64)
     assert all(module.training for module in network.modules())
+
+
+def small_network() -> Classifier:
+    """For 8 x 8 px: two convolutions with normalisation, that of the first without weights."""
+    backbone = nn.Sequential(
+        nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2, affine=False), nn.Dropout(0.5)),
+        nn.Sequential(nn.Conv2d(2, 2, 3), nn.BatchNorm2d(2), nn.Flatten()),
+    )
+    return Classifier(backbone, nn.Sequential(nn.Dropout(0.5), nn.Linear(32, 2)), mean=0, std=1)
+
+
+def freeze_only(network: Classifier, *prefixes: str) -> None:
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(not name.startswith(prefixes))
+
+
+@pytest.mark.parametrize(
+    ("prefixes", "expected"),
+    [
+        (["nothing"], []),
+        (["backbone.0."], ["backbone.0"]),
+        (["backbone."], ["backbone"]),
+        (["backbone.1.1."], ["backbone.1.1"]),
+        (["backbone.1.0.weight"], []),  # its bias trains
+    ],
+)
+def test_frozen_modules_are_the_outermost_of_which_nothing_trains(
+    prefixes: list[str], expected: list[str]
+) -> None:
+    network = small_network()
+    freeze_only(network, *prefixes)
+    assert [name for name, _ in frozen_modules(network)] == expected
+
+
+def test_what_has_no_parameters_goes_with_the_module_that_it_is_in() -> None:
+    network = small_network()
+    freeze_only(network, "backbone.0.")
+    network.train()
+    assert not any(module.training for module in network.backbone.get_submodule("0").modules())
+    freeze_only(network, "backbone.1.")
+    network.train()
+    assert all(module.training for module in network.backbone.get_submodule("0").modules())
+
+
+def test_statistics_of_frozen_normalisation_do_not_move_whoever_asks_for_training() -> None:
+    network = small_network()
+    freeze_only(network, "backbone.0.")
+    before = {name: buffer.clone() for name, buffer in network.backbone.named_buffers()}
+    nn.ModuleList([network]).eval().train()  # as the module of a training loop does
+    network(torch.rand(4, 1, 8, 8))
+    moved = {n for n, buffer in network.backbone.named_buffers() if not buffer.equal(before[n])}
+    assert moved == {"1.1.running_mean", "1.1.running_var", "1.1.num_batches_tracked"}
 
 
 @pytest.mark.parametrize("prefix", ["", "backbone."])

@@ -9,7 +9,7 @@ from torch import nn
 
 from stages.config.errors import UserError
 from stages.modeling.checkpoint import save_model
-from stages.modeling.classifier import build_backbone
+from stages.modeling.classifier import build_backbone, build_classifier
 from stages.modeling.initial import file_weights, random_weights, timm_weights
 
 MODEL = "test_efficientnet"
@@ -42,6 +42,7 @@ def test_random_weights_depend_on_the_seed_alone() -> None:
 def test_random_weights_bring_a_scaling_around_mid_grey() -> None:
     initial = random_weights("cnn3", seed=0)
     assert (initial.mean, initial.std) == (0.5, 0.25)
+    assert initial.facts == {"scaling": "default 0.5/0.25"}
 
 
 def test_file_of_this_project_comes_back_with_its_scaling(tmp_path: Path) -> None:
@@ -52,7 +53,45 @@ def test_file_of_this_project_comes_back_with_its_scaling(tmp_path: Path) -> Non
     loaded = file_weights(MODEL, tmp_path / "model.safetensors")
     assert same_tensors(backbone, loaded.backbone)
     assert (loaded.mean, loaded.std) == (0.4, 0.2)
-    assert loaded.facts == {"tensors_left_out": ["head.1.weight"]}
+    assert loaded.facts == {"scaling": "meta.json", "tensors_left_out": ["head.1.weight"]}
+
+
+def test_file_without_a_meta_json_and_not_of_timm_says_that_its_scaling_is_the_default(
+    tmp_path: Path,
+) -> None:
+    state = random_weights("cnn3", seed=0).backbone.state_dict()
+    safetensors.torch.save_file(state, tmp_path / "model.safetensors")
+    loaded = file_weights("cnn3", tmp_path / "model.safetensors")
+    assert (loaded.mean, loaded.std) == (0.5, 0.25)
+    assert loaded.facts["scaling"] == "default 0.5/0.25"
+
+
+def test_meta_json_without_a_scaling_is_named(tmp_path: Path) -> None:
+    save_model(tmp_path, random_weights("cnn3", seed=0).backbone.state_dict(), {"mean": 0.5})
+    with pytest.raises(UserError, match=r"meta\.json: has no mean and std; allowed: "):
+        file_weights("cnn3", tmp_path / "model.safetensors")
+
+
+def test_model_of_a_case_gives_its_backbone_and_its_scaling_to_another_case(
+    tmp_path: Path,
+) -> None:
+    case = build_classifier(MODEL, size=64, head=[8], outputs=3, dropout=0.5, mean=0.4, std=0.2)
+    save_model(tmp_path, case.state_dict(), {"mean": 0.4, "std": 0.2})
+    loaded = file_weights(MODEL, tmp_path / "model.safetensors")
+    assert same_tensors(case.backbone, loaded.backbone)
+    assert loaded.facts["tensors_left_out"] == [
+        f"head.{number}.{kind}" for number in (1, 4) for kind in ("bias", "weight")
+    ]
+
+
+def test_model_of_a_case_with_another_network_names_the_case_and_a_tensor(tmp_path: Path) -> None:
+    case = build_classifier("cnn3", size=80, head=[], outputs=2, dropout=0.5, mean=0.4, std=0.2)
+    save_model(tmp_path / "cnn3-case", case.state_dict(), {"mean": 0.4, "std": 0.2})
+    expected = (
+        r"cnn3-case/model\.safetensors: tensor 'conv_stem\.weight' does not fit: .* have none"
+    )
+    with pytest.raises(UserError, match=expected):
+        file_weights(MODEL, tmp_path / "cnn3-case" / "model.safetensors")
 
 
 def test_colour_file_of_timm_is_summed_to_one_channel(tmp_path: Path) -> None:
@@ -61,13 +100,14 @@ def test_colour_file_of_timm_is_summed_to_one_channel(tmp_path: Path) -> None:
     first = loaded.backbone.state_dict()["conv_stem.weight"]
     torch.testing.assert_close(first, state["conv_stem.weight"].sum(dim=1, keepdim=True))
     assert torch.equal(loaded.backbone.state_dict()["conv_head.weight"], state["conv_head.weight"])
-    assert loaded.facts == {"tensors_left_out": ["classifier.bias", "classifier.weight"]}
+    assert loaded.facts["tensors_left_out"] == ["classifier.bias", "classifier.weight"]
 
 
 def test_colour_file_of_timm_gets_the_mean_of_its_colours_as_scaling(tmp_path: Path) -> None:
     path, _ = timm_file(tmp_path)
     loaded = file_weights(MODEL, path)
     assert (loaded.mean, loaded.std) == pytest.approx(IMAGENET_GREY)
+    assert loaded.facts["scaling"] == "timm"
 
 
 def test_file_of_another_network_names_itself_and_a_tensor(tmp_path: Path) -> None:
@@ -80,7 +120,7 @@ def test_timm_weights_without_a_network_say_what_else_there_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(timm, "create_model", without_network)
-    expected = r"'test_resnet' cannot be had: cannot reach the hub; allowed: .*source: pretext"
+    expected = r"'test_resnet' cannot be had: cannot reach the hub; .*HF_HUB_OFFLINE=1.*pretext"
     with pytest.raises(UserError, match=expected):
         timm_weights("test_resnet")
 
@@ -105,4 +145,4 @@ def test_timm_weights_are_asked_for_pretrained_in_grey_and_record_their_tag(
     assert asked == [(MODEL, {"pretrained": True, "in_chans": 1, "num_classes": 0})]
     assert initial.backbone is untrained
     assert (initial.mean, initial.std) == pytest.approx(IMAGENET_GREY)
-    assert initial.facts == {"tag": "r160_in1k"}
+    assert initial.facts == {"scaling": "timm", "tag": "r160_in1k"}
