@@ -192,6 +192,7 @@ def _describe(
         n_rejected=len(rejected),
         n_left_out=len(listing.left_out),
         leakage=sorted(leaks),
+        implies=dict(dataset.implies),
     )
 
 

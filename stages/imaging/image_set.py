@@ -67,11 +67,22 @@ class DatasetInfo:
     n_rejected: int
     n_left_out: int
     leakage: list[str]  # groups that the given splits cut, where that was allowed
+    implies: dict[str, list[str]]  # class -> the classes that its images belong to as well
 
     @property
     def positive_index(self) -> int:
         """Position of the positive class in the class order."""
         return self.class_names.index(self.positive)
+
+    @property
+    def label_patterns(self) -> NDArray[np.bool_]:
+        """(K, K): row c tells which of the K labels an image of class c carries."""
+        return np.array(
+            [
+                [label == name or label in self.implies.get(name, []) for label in self.class_names]
+                for name in self.class_names
+            ]
+        )
 
     def save(self, folder: Path) -> None:
         """Write dataset.json."""

@@ -5,10 +5,12 @@ from fractions import Fraction
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import StratifiedGroupKFold
+from numpy.typing import NDArray
 
 from stages.config.errors import UserError
 from stages.imaging.image_set import SPLITS
+
+Labels = Sequence[str] | NDArray[np.str_]
 
 MAX_FOLDS = 10  # unless a share is smaller than one fold of these
 
@@ -77,37 +79,81 @@ def assign_splits(
                 f"image for {split} and train; add a train folder, or take the split folders away"
             )
         share = shares[split] / remaining
-        chosen = _draw(np.array(labels)[pool], np.array(group_ids)[pool], share, seed=seed)
+        chosen = draw_share(
+            np.array(labels)[pool], np.array(group_ids)[pool], share, seed=seed, where="split"
+        )
         splits[pool[chosen]] = split
         remaining -= shares[split]
-    _require_every_class(labels, list(splits))
+    missing = find_missing_class(labels, list(splits))
+    if missing:
+        raise UserError(
+            f"split: no image of class {missing[0]!r} in {missing[1]}; more patients, or other "
+            "shares in datasets.<name>.split, are needed"
+        )
     return list(splits)
 
 
-def _draw(labels: np.ndarray, group_ids: np.ndarray, share: float, *, seed: int) -> np.ndarray:
-    """Positions of about `share` of the images, whole groups, stratified.
+def draw_share(
+    labels: Labels, group_ids: Labels, share: float, *, seed: int, where: str
+) -> NDArray[np.int64]:
+    """Sorted positions of about `share` of the images, whole groups, stratified by label.
 
     The share is rounded to a fraction m/k, and m of k equal folds are taken.
+
+    Args:
+        labels: (n,) class names.
+        group_ids: (n,) who belongs together.
+        share: between 0 and 1.
+        seed: the same seed, labels and groups give the same draw.
+        where: start of the message if that cannot be done.
+
+    Raises:
+        UserError: a class has too few groups for that share.
     """
-    groups_per_label = pd.DataFrame({"l": labels, "g": group_ids}).groupby("l")["g"].nunique()
-    fewest, needed = groups_per_label.min(), max(2, round(1 / min(share, 1 - share)))
+    label, fewest = _rarest_class(labels, group_ids)
+    needed = max(2, round(1 / min(share, 1 - share)))
     if fewest < needed:
         raise UserError(
-            f"split: class {groups_per_label.idxmin()!r} has {fewest} groups (patients), too few "
+            f"{where}: class {label!r} has {fewest} groups (patients), too few "
             f"to give {share:.0%} of them away; at least {needed} are needed"
         )
-    part = Fraction(share).limit_denominator(int(min(fewest, max(needed, MAX_FOLDS))))
-    folds = StratifiedGroupKFold(n_splits=part.denominator, shuffle=True, random_state=seed)
-    chosen = [fold for _, fold in folds.split(labels, labels, group_ids)][: part.numerator]
-    return np.sort(np.concatenate(chosen))
+    part = Fraction(share).limit_denominator(min(fewest, max(needed, MAX_FOLDS)))
+    fold_of = deal_folds(labels, group_ids, part.denominator, seed=seed)
+    return np.flatnonzero(fold_of < part.numerator).astype(np.int64)
 
 
-def _require_every_class(labels: Sequence[str], splits: Sequence[str]) -> None:
-    counts = pd.crosstab(pd.Series(labels), pd.Series(splits))
-    for label in counts.index:
+def deal_folds(labels: Labels, group_ids: Labels, folds: int, *, seed: int) -> NDArray[np.int64]:
+    """(n,) fold of each image, 0 to `folds` - 1: whole groups, stratified by label.
+
+    Raises:
+        UserError: a class has fewer groups than there are folds.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold  # 1 s that one-run cases need not wait
+
+    label, fewest = _rarest_class(labels, group_ids)
+    if fewest < folds:
+        raise UserError(
+            f"folds: got {folds}, but class {label!r} has {fewest} groups (patients); every fold "
+            f"needs one: allowed here is at most {fewest}"
+        )
+    dealer = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
+    fold_of = np.empty(len(labels), np.int64)
+    for fold, (_, members) in enumerate(dealer.split(labels, labels, group_ids)):
+        fold_of[members] = fold
+    return fold_of
+
+
+def find_missing_class(labels: Sequence[str], splits: Sequence[str]) -> tuple[str, str] | None:
+    """The first class without an image in one of the three splits, and that split; else None."""
+    found = set(zip(labels, splits, strict=True))
+    for label in sorted(set(labels)):
         for split in SPLITS:
-            if split not in counts or counts.loc[label, split] == 0:
-                raise UserError(
-                    f"split: no image of class {label!r} in {split}; more patients, or other "
-                    "shares in datasets.<name>.split, are needed"
-                )
+            if (label, split) not in found:
+                return label, split
+    return None
+
+
+def _rarest_class(labels: Labels, group_ids: Labels) -> tuple[str, int]:
+    """The class of the fewest groups, and how many these are."""
+    groups = pd.DataFrame({"l": labels, "g": group_ids}).groupby("l")["g"].nunique()
+    return str(groups.idxmin()), int(groups.min())

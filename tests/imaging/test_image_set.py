@@ -26,6 +26,7 @@ INFO = DatasetInfo(
     n_rejected=1,
     n_left_out=2,
     leakage=["g000001"],
+    implies={"covid": ["normal"]},
 )
 
 
@@ -58,6 +59,13 @@ def test_facts_of_a_data_set_come_back_as_saved(folder: Path) -> None:
 def test_the_positive_index_is_its_place_in_the_class_order() -> None:
     assert INFO.positive_index == 1
     assert replace(INFO, positive="normal").positive_index == 0
+
+
+def test_label_patterns_are_each_class_and_what_it_implies() -> None:
+    classes = ["normal", "pneumonia", "covid"]
+    info = replace(INFO, class_names=classes, implies={"covid": ["pneumonia"]})
+    assert info.label_patterns.astype(int).tolist() == [[1, 0, 0], [0, 1, 0], [0, 1, 1]]
+    assert (replace(info, implies={}).label_patterns == np.eye(3)).all()
 
 
 def test_targets_follow_the_class_order_not_the_alphabet(folder: Path) -> None:
