@@ -11,7 +11,7 @@ from stages.config.command import run_stage
 from stages.config.errors import UserError
 from stages.config.params import Params
 from stages.config.paths import Paths
-from stages.evaluation.intervals import Predictions, metrics_with_intervals
+from stages.evaluation.intervals import Scored, metrics_with_intervals
 from stages.evaluation.shortcuts import PROBES, probe_probabilities
 from stages.imaging.image_set import ImageSet, load_image_set
 
@@ -44,9 +44,7 @@ def _probe(view: ImageSet, probe: str, params: Params) -> dict[str, float | None
         seed=params.seed,
     )
     table = metrics_with_intervals(
-        view.targets,
-        Predictions(probabilities, probabilities.argmax(axis=1)),
-        group_ids,
+        Scored(view.targets, probabilities, probabilities.argmax(axis=1), group_ids),
         class_names=view.info.class_names,
         positive=view.info.positive_index,
         draws=params.evaluate.bootstrap_draws,

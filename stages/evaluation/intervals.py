@@ -28,16 +28,20 @@ class Interval(NamedTuple):
     reason: str | None = None
 
 
-class Predictions(NamedTuple):
-    """What one model says of every image.
+class Scored(NamedTuple):
+    """What was said of n images, or n times of fewer: a row per image and model that tests it.
 
     Attributes:
+        y_true: (n,) integers, index of the true class.
         probabilities: (n, K) in [0, 1], rows sum to 1.
         predictions: (n,) integers, the decision.
+        group_ids: (n,) patient of each row; all rows of a patient are drawn together.
     """
 
+    y_true: ArrayLike
     probabilities: ArrayLike
     predictions: ArrayLike
+    group_ids: ArrayLike
 
 
 class MetricTable(NamedTuple):
@@ -69,17 +73,11 @@ def bootstrap_weights(group_ids: ArrayLike, *, draws: int, seed: int) -> NDArray
     Raises:
         UserError: an id is missing, there are fewer than two groups, or `draws` is below 1.
     """
-    if draws < 1:
-        raise UserError(f"draws: got {draws}; give at least 1")
     groups = _group_indices(group_ids)
     count = int(groups.max()) + 1
     if count < 2:
         raise UserError("group_ids: got 1 group; a bootstrap needs at least 2 patients")
-    chosen = np.random.default_rng(seed).integers(count, size=(draws, count))
-    # One histogram for all draws: draw d counts in cells d * count to (d + 1) * count - 1.
-    cells = chosen + count * np.arange(draws)[:, None]
-    uses = np.bincount(cells.ravel(), minlength=draws * count).reshape(draws, count)
-    return uses.astype(np.int32)[:, groups]
+    return _draw_groups(count, draws, seed)[:, groups]
 
 
 def percentile_interval(values: ArrayLike, level: float = 0.95) -> Interval:
@@ -127,9 +125,7 @@ def wilson_interval(successes: int, n: int, level: float = 0.95) -> Interval:
 
 
 def metrics_with_intervals(
-    y_true: ArrayLike,
-    model: Predictions,
-    group_ids: ArrayLike,
+    scored: Scored,
     *,
     class_names: Sequence[str],
     positive: int,
@@ -140,9 +136,7 @@ def metrics_with_intervals(
     """Compute every metric of one model with its percentile interval over patients.
 
     Args:
-        y_true: (n,) integers, index into `class_names`.
-        model: probabilities and decisions for the same n images.
-        group_ids: (n,) patient of each image.
+        scored: truth, probabilities, decisions and patients of n rows.
         class_names: K names in the order of the probabilities' columns.
         positive: index of the positive class.
         draws: number of bootstrap draws.
@@ -153,10 +147,9 @@ def metrics_with_intervals(
         `<metric>`, `<metric>_low` and `<metric>_high` for each metric of `compute_metrics`.
     """
     needs = _checked_requirements(class_names, positive)
-    weights, problem = _draw(group_ids, len(np.asarray(y_true)), draws, seed)
-    rows = compute_metrics(
-        y_true, *model, class_names=class_names, positive=positive, weights=weights
-    )
+    groups = _checked_groups(scored)
+    uses, problem = _uses(int(groups.max()) + 1, draws, seed)
+    rows = _compute(scored, uses[:, groups], class_names, positive)
     table = MetricTable({}, {})
     for name, row in rows.items():
         _record(table, name, float(row[0]), f"needs {needs[name]}")
@@ -165,10 +158,8 @@ def metrics_with_intervals(
 
 
 def paired_difference(
-    y_true: ArrayLike,
-    model_a: Predictions,
-    model_b: Predictions,
-    group_ids: ArrayLike,
+    a: Scored,
+    b: Scored,
     *,
     class_names: Sequence[str],
     positive: int,
@@ -176,7 +167,10 @@ def paired_difference(
     seed: int,
     level: float = 0.95,
 ) -> MetricTable:
-    """Compute a - b for every metric of two models on the same images, with the same draws.
+    """Compute a - b for every metric of two models on the same patients, with the same draws.
+
+    Draws are of whole patients, so the two may differ in rows per patient, as a case of five
+    trainings does from a case of one.
 
     The p-value is two-sided, of no difference, and inverts the percentile interval:
     2 * min(#{d* <= 0} + 1, #{d* >= 0} + 1) / (draws + 1), at most 1 (Davison and Hinkley 1997,
@@ -184,10 +178,8 @@ def paired_difference(
     comparing many needs a correction by the caller.
 
     Args:
-        y_true: (n,) integers, index into `class_names`.
-        model_a: probabilities and decisions of the first model for the same n images.
-        model_b: those of the second.
-        group_ids: (n,) patient of each image.
+        a: truth, probabilities, decisions and patients of the first model.
+        b: those of the second.
         class_names: K names in the order of the probabilities' columns.
         positive: index of the positive class.
         draws: number of bootstrap draws.
@@ -196,13 +188,16 @@ def paired_difference(
 
     Returns:
         `<metric>` (a - b), `<metric>_low`, `<metric>_high` and `<metric>_p_value`.
+
+    Raises:
+        ValueError: a patient has rows of one model only.
     """
     needs = _checked_requirements(class_names, positive)
-    weights, problem = _draw(group_ids, len(np.asarray(y_true)), draws, seed)
-    rows_a, rows_b = (
-        compute_metrics(y_true, *model, class_names=class_names, positive=positive, weights=weights)
-        for model in (model_a, model_b)
-    )
+    groups_a, groups_b = _checked_groups(a), _checked_groups(b)
+    _require_same_groups(a, b)
+    uses, problem = _uses(int(groups_a.max()) + 1, draws, seed)
+    rows_a = _compute(a, uses[:, groups_a], class_names, positive)
+    rows_b = _compute(b, uses[:, groups_b], class_names, positive)
     table = MetricTable({}, {})
     for name in rows_a:
         # Sums in another order differ by 1e-16; without rounding that would be a signed difference.
@@ -250,17 +245,55 @@ def _missing_ids(ids: Iterable[object]) -> list[int]:
     return [i for i, value in enumerate(ids) if value is None or value == "" or value != value]
 
 
-def _draw(
-    group_ids: ArrayLike, n: int, draws: int, seed: int
-) -> tuple[NDArray[np.int32], str | None]:
-    """Return a row of ones (the point estimate) above the draws, and why there are no draws."""
-    groups = _group_indices(group_ids)
+def _checked_groups(scored: Scored) -> NDArray[np.int64]:
+    """Return (n,) the number of each row's group, in the order of the sorted ids."""
+    groups, n = _group_indices(scored.group_ids), len(np.asarray(scored.y_true))
     if len(groups) != n:
         raise UserError(f"group_ids: got {len(groups)} ids for {n} images; give one per image")
-    ones = np.ones((1, n), dtype=np.int32)
-    if groups.max() == 0:
+    return groups
+
+
+def _require_same_groups(a: Scored, b: Scored) -> None:
+    """Refuse groups of one model only: their numbers would stand for other patients."""
+    alone = np.setxor1d(np.asarray(a.group_ids), np.asarray(b.group_ids))
+    if len(alone):
+        raise ValueError(
+            f"group_ids: {len(alone)} have rows of one model only, the first {alone[0]!s}; "
+            "give both models rows of the same patients"
+        )
+
+
+def _draw_groups(count: int, draws: int, seed: int) -> NDArray[np.int32]:
+    """Return (draws, count): how often each group is drawn, `count` in all per draw."""
+    if draws < 1:
+        raise UserError(f"draws: got {draws}; give at least 1")
+    chosen = np.random.default_rng(seed).integers(count, size=(draws, count))
+    # One histogram for all draws: draw d counts in cells d * count to (d + 1) * count - 1.
+    cells = chosen + count * np.arange(draws)[:, None]
+    uses = np.bincount(cells.ravel(), minlength=draws * count).reshape(draws, count)
+    return uses.astype(np.int32)
+
+
+def _uses(count: int, draws: int, seed: int) -> tuple[NDArray[np.int32], str | None]:
+    """Return a row of ones (the point estimate) above the draws, and why there are no draws."""
+    ones = np.ones((1, count), dtype=np.int32)
+    if count == 1:
         return ones, "all images are of 1 patient; an interval needs at least 2"
-    return np.vstack([ones, bootstrap_weights(groups, draws=draws, seed=seed)]), None
+    return np.vstack([ones, _draw_groups(count, draws, seed)]), None
+
+
+def _compute(
+    scored: Scored, weights: NDArray[np.int32], class_names: Sequence[str], positive: int
+) -> dict[str, FloatArray]:
+    """Return every metric of the rows under each of (B, n) weights."""
+    return compute_metrics(
+        scored.y_true,
+        scored.probabilities,
+        scored.predictions,
+        class_names=class_names,
+        positive=positive,
+        weights=weights,
+    )
 
 
 def _record(table: MetricTable, name: str, value: float, reason: str | None) -> None:

@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from scipy import stats
 from stages.config.errors import UserError
 from stages.evaluation.intervals import (
     MetricTable,
-    Predictions,
+    Scored,
     bootstrap_weights,
     metrics_with_intervals,
     paired_difference,
@@ -20,27 +20,33 @@ from stages.evaluation.metrics import compute_metrics
 NAMES = ["no", "yes"]
 
 
-def model_that_says(scores: Any) -> Predictions:
+class Model(NamedTuple):
+    """What a model says of each image."""
+
+    probabilities: Any
+    predictions: Any
+
+
+def model_that_says(scores: Any) -> Model:
     """A two-class model with its decision at one half."""
     scores = np.asarray(scores, dtype=np.float64)
-    return Predictions(np.column_stack([1 - scores, scores]), (scores >= 0.5).astype(int))
+    return Model(np.column_stack([1 - scores, scores]), (scores >= 0.5).astype(int))
 
 
-def noisy_model(y_true: NDArray[np.int64], seed: int, signal: float) -> Predictions:
+def noisy_model(y_true: NDArray[np.int64], seed: int, signal: float) -> Model:
     noise = np.random.default_rng(seed).normal(size=len(y_true))
     return model_that_says(1 / (1 + np.exp(-signal * (2 * y_true - 1) - noise)))
 
 
-def table_of(y_true: Any, model: Predictions, group_ids: Any, **changed: Any) -> MetricTable:
+def table_of(y_true: Any, model: Model, group_ids: Any, **changed: Any) -> MetricTable:
     settings: dict[str, Any] = {"class_names": NAMES, "positive": 1, "draws": 200, "seed": 0}
-    return metrics_with_intervals(y_true, model, group_ids, **(settings | changed))
+    return metrics_with_intervals(Scored(y_true, *model, group_ids), **(settings | changed))
 
 
-def difference_of(
-    y_true: Any, a: Predictions, b: Predictions, group_ids: Any, **changed: Any
-) -> MetricTable:
+def difference_of(y_true: Any, a: Model, b: Model, group_ids: Any, **changed: Any) -> MetricTable:
     settings: dict[str, Any] = {"class_names": NAMES, "positive": 1, "draws": 200, "seed": 0}
-    return paired_difference(y_true, a, b, group_ids, **(settings | changed))
+    first, second = (Scored(y_true, *model, group_ids) for model in (a, b))
+    return paired_difference(first, second, **(settings | changed))
 
 
 def test_bootstrap_keeps_groups_whole_and_draws_as_many_as_there_are() -> None:
@@ -179,7 +185,7 @@ def test_class_names_that_read_as_ends_of_an_interval_are_refused() -> None:
     with pytest.raises(UserError, match=r"'f1_risk_low', 'recall_risk_low'.* rename the class"):
         table_of(
             [0, 1, 2],
-            Predictions(probabilities, [0, 1, 2]),
+            Model(probabilities, [0, 1, 2]),
             [0, 1, 2],
             class_names=["no", "risk", "risk_low"],
         )
@@ -201,7 +207,7 @@ def test_accuracy_interval_agrees_with_scipy_when_each_image_is_a_group() -> Non
 def test_copies_of_an_image_do_not_narrow_the_interval() -> None:
     y_true = np.tile([0, 1], 30)
     model = noisy_model(y_true, 2, 0.7)
-    copied = Predictions(*(np.repeat(part, 4, axis=0) for part in model))
+    copied = Model(*(np.repeat(part, 4, axis=0) for part in model))
     once = table_of(y_true, model, np.arange(60))
     fourfold = table_of(np.repeat(y_true, 4), copied, np.repeat(np.arange(60), 4))
     assert fourfold.values == pytest.approx(once.values, abs=1e-6)
@@ -235,6 +241,34 @@ def test_identical_models_differ_by_exactly_zero() -> None:
     for name, value in table.values.items():
         assert value == (1.0 if name.endswith("_p_value") else 0.0)
     assert table.undefined == {}
+
+
+def test_a_model_with_every_row_twice_differs_from_itself_by_exactly_zero() -> None:
+    y_true = np.tile([0, 1], 20)
+    once = Scored(y_true, *noisy_model(y_true, 3, 0.5), [f"p{i // 2}" for i in range(40)])
+    twice = Scored(*(np.concatenate([part, part]) for part in once))
+    table = paired_difference(twice, once, class_names=NAMES, positive=1, draws=200, seed=0)
+    for name, value in table.values.items():
+        assert value == (1.0 if name.endswith("_p_value") else 0.0)
+    assert table.undefined == {}
+
+
+def test_each_model_is_scored_on_its_own_rows() -> None:
+    # The first is right on 3 of 4 rows, the second on 1 of 2, of the same two patients.
+    first = Scored([0, 1, 0, 1], *model_that_says([0.1, 0.9, 0.2, 0.3]), ["p", "q", "p", "q"])
+    second = Scored([1, 0], *model_that_says([0.8, 0.7]), ["q", "p"])
+    table = paired_difference(first, second, class_names=NAMES, positive=1, draws=200, seed=0)
+    assert table.values["accuracy"] == 0.25
+    # Only p drawn: 1 - 0. Only q: 0.5 - 1. A quarter of the draws each.
+    assert (table.values["accuracy_low"], table.values["accuracy_high"]) == (-0.5, 1.0)
+
+
+def test_models_of_other_patients_are_refused() -> None:
+    first = Scored([0, 1], *model_that_says([0.1, 0.9]), ["p1", "p2"])
+    second = Scored([0, 1], *model_that_says([0.1, 0.9]), ["p1", "p3"])
+    said = "2 have rows of one model only, the first p2; give both models rows of the same"
+    with pytest.raises(ValueError, match=said):
+        paired_difference(first, second, class_names=NAMES, positive=1, draws=200, seed=0)
 
 
 def test_swapping_the_models_mirrors_the_interval_and_keeps_the_p_value() -> None:

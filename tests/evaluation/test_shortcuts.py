@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from stages.evaluation.intervals import Predictions, metrics_with_intervals
+from stages.evaluation.intervals import Scored, metrics_with_intervals
 from stages.evaluation.shortcuts import (
     PROBES,
     border_features,
@@ -19,7 +19,7 @@ from stages.imaging.image_set import DatasetInfo, ImageSet
 
 PATIENTS = 60
 SIDE = 32
-INFO = DatasetInfo("ct", "somewhere", False, "ct", ["normal", "covid"], "covid", 120, 0, 0, [])
+INFO = DatasetInfo("ct", "somewhere", False, "ct", ["normal", "covid"], "covid", 120, 0, 0, [], {})
 # Lungs are a block in the middle; the rest of the view is outside.
 LUNGS = np.zeros((SIDE, SIDE), np.uint8)
 LUNGS[8:24, 8:24] = 1
@@ -60,9 +60,7 @@ def auroc_of(probe: str, view: ImageSet) -> dict[str, float | None]:
     probabilities = probe_probabilities(PROBES[probe](view), view.targets, groups, folds=5, seed=0)
     assert probabilities.shape == (len(groups), 2)
     table = metrics_with_intervals(
-        view.targets,
-        Predictions(probabilities, probabilities.argmax(axis=1)),
-        groups,
+        Scored(view.targets, probabilities, probabilities.argmax(axis=1), groups),
         class_names=INFO.class_names,
         positive=1,
         draws=300,
