@@ -12,15 +12,16 @@ from stages.config.params import Params, Weights
 from stages.config.paths import Paths
 from stages.modeling.checkpoint import describe_parameters, save_model
 from stages.modeling.classifier import BACKBONE
-from stages.modeling.compute import choose_hardware
+from stages.modeling.compute import choose_hardware, keep_freed_memory
 from stages.modeling.initial import InitialWeights, file_weights, random_weights, timm_weights
 
 
 def make_weights(params: Params, name: str, paths: Paths) -> None:
     """Write the initial weights of one entry; every tensor's name starts with `backbone.`."""
+    keep_freed_memory()
     entry = params.initial_weights(name)
     try:
-        initial = _make(params, entry, paths.scratch(f"weights-{name}"))
+        initial = _make(params, entry)
     except UserError as error:
         raise UserError(f"params.yaml: weights.{name}: {error}") from None
     state = {f"{BACKBONE}{key}": tensor for key, tensor in initial.backbone.state_dict().items()}
@@ -38,7 +39,7 @@ def make_weights(params: Params, name: str, paths: Paths) -> None:
     save_model(paths.weights(name), state, meta)
 
 
-def _make(params: Params, entry: Weights, scratch: Path) -> InitialWeights:
+def _make(params: Params, entry: Weights) -> InitialWeights:
     if entry.source == "random":
         return random_weights(entry.model, seed=params.seed)
     if entry.source == "timm":
@@ -52,7 +53,6 @@ def _make(params: Params, entry: Weights, scratch: Path) -> InitialWeights:
             params.augmentations[params.pretext.augment],
             seed=params.seed,
             hardware=choose_hardware(params.compute),
-            scratch=scratch,
         )
     return file_weights(entry.model, Path(entry.source))
 

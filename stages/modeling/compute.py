@@ -1,5 +1,7 @@
 """Which device and which precision the networks run on, chosen once and written down."""
 
+import ctypes
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,6 +42,23 @@ def _has_bf16(device: str) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     cpuinfo = Path("/proc/cpuinfo")  # elsewhere than on Linux fp32 is the safe choice
     return cpuinfo.exists() and "avx512_bf16" in cpuinfo.read_text()
+
+
+# Parameters of glibc's mallopt (malloc.h), and the largest value that it takes.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, LARGEST = -1, -3, 2**31 - 1
+
+
+def keep_freed_memory() -> None:
+    """Let glibc reuse what torch frees instead of giving it back to the system at every step.
+
+    Each step frees and asks for the same large blocks, and every new page costs a fault: keeping
+    them made a step of VGG-16 twice as fast here. Memory in use stays at its peak until the end.
+    Only for glibc (Linux); elsewhere nothing is done.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt:
+        mallopt(M_MMAP_THRESHOLD, LARGEST)
+        mallopt(M_TRIM_THRESHOLD, LARGEST)
 
 
 def describe_device(device: str) -> str:

@@ -1,18 +1,16 @@
-"""Training: a Lightning module over a Classifier, the best epoch by validation loss."""
+"""Training: a Lightning module over a Classifier, the best or the last epoch kept."""
 
 import logging
 import math
-import shutil
 import sys
 import warnings
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import lightning as L
 import pandas as pd
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping, WeightAveraging
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.optim import Optimizer
@@ -31,6 +29,7 @@ logger = logging.getLogger(__name__)
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning 2.6 on torch 2.15
 warnings.filterwarnings("ignore", message=".*does not have many workers.*")  # memory-mapped
+warnings.filterwarnings("ignore", message=".*module.s. in eval mode.*")  # frozen on purpose
 
 
 class FitSettings(NamedTuple):
@@ -42,6 +41,8 @@ class FitSettings(NamedTuple):
     schedule: str
     epochs: int
     patience: int
+    keep: str
+    ema: float
     seed: int
 
 
@@ -52,12 +53,14 @@ class FitResult(NamedTuple):
         epochs: columns epoch, split, loss, accuracy. Training figures are running means over the
             epoch's augmented batches, dropout on; validation figures are of its end.
         steps: columns step, epoch, split, loss; a step is one batch.
-        best_epoch: number of the epoch, from 0, whose weights the classifier now holds.
+        kept_epoch: number of the epoch, from 0, whose weights the classifier now holds.
+        drawn: training images of each class, by index, in the mean epoch.
     """
 
     epochs: pd.DataFrame
     steps: pd.DataFrame
-    best_epoch: int
+    kept_epoch: int
+    drawn: list[float]
 
 
 class TrainingModule(L.LightningModule):
@@ -106,14 +109,20 @@ class TrainingModule(L.LightningModule):
 
 
 def build_optimizer(classifier: Classifier, settings: FitSettings) -> Optimizer:
-    """SGD with momentum 0.9, Adam or AdamW over the trainable parameters."""
-    parameters = [p for p in classifier.parameters() if p.requires_grad]
-    lr, weight_decay = settings.lr, settings.weight_decay
+    """SGD with momentum 0.9, Adam or AdamW over the trainable parameters.
+
+    Weight decay is for weights alone: pulling biases and norm scales to zero does not regularise.
+    """
+    trainable = [p for p in classifier.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
+    ]
     if settings.optimizer == "sgd":
-        return torch.optim.SGD(parameters, lr, momentum=0.9, weight_decay=weight_decay, fused=True)
+        return torch.optim.SGD(groups, settings.lr, momentum=0.9, fused=True)
     if settings.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr, weight_decay=weight_decay, fused=True)
-    return torch.optim.AdamW(parameters, lr, weight_decay=weight_decay, fused=True)
+        return torch.optim.Adam(groups, settings.lr, fused=True)
+    return torch.optim.AdamW(groups, settings.lr, fused=True)
 
 
 def build_schedule(optimizer: Optimizer, settings: FitSettings, steps: int) -> LRScheduler:
@@ -128,8 +137,9 @@ def build_schedule(optimizer: Optimizer, settings: FitSettings, steps: int) -> L
 class History(Callback):
     """Records the loss of every batch and sums up each epoch."""
 
-    def __init__(self) -> None:
+    def __init__(self, n_classes: int) -> None:
         self._batches: list[dict[str, Any]] = []
+        self._drawn = torch.zeros(n_classes, dtype=torch.int64)
 
     def on_train_batch_end(
         self,
@@ -140,6 +150,7 @@ class History(Callback):
         batch_idx: int,
     ) -> None:
         """Note a training batch."""
+        self._drawn += torch.bincount(batch.targets.cpu(), minlength=len(self._drawn))
         self._note("train", trainer, outputs, batch)
 
     def on_validation_batch_end(
@@ -176,6 +187,16 @@ class History(Callback):
             }
         )
 
+    def drawn(self) -> list[float]:
+        """Training images of each class in the mean epoch."""
+        epochs = 1 + max(batch["epoch"] for batch in self._batches)
+        return [round(count / epochs, 2) for count in self._drawn.tolist()]
+
+    def val_loss(self, epoch: int) -> float:
+        """Mean validation loss of an epoch."""
+        found = self.epochs().query("epoch == @epoch and split == 'val'")["loss"]
+        return float(found.item())
+
     def steps(self) -> pd.DataFrame:
         """One row per batch."""
         return pd.DataFrame(self._batches)[["step", "epoch", "split", "loss"]].round(6)
@@ -192,49 +213,91 @@ class History(Callback):
         return sums[["epoch", "split", "loss", "accuracy"]].round(6)
 
 
+class KeptWeights(Callback):
+    """Copies the weights of the epoch to keep, in memory: writing VGG-16 down takes seconds.
+
+    It must stand before the averaging of weights in the list of callbacks, so that at the end of a
+    validation it still sees the weights that were validated.
+    """
+
+    def __init__(self, history: History, keep: str) -> None:
+        self._history = history
+        self._keep = keep
+        self._loss = math.inf
+        self.epoch = 0
+        self.state: Mapping[str, Tensor] = {}
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Copy the weights if this epoch is the one to keep so far."""
+        assert isinstance(module, TrainingModule)  # `fit` takes no other
+        loss = self._history.val_loss(trainer.current_epoch)
+        if self._keep == "last" or not self.state or loss < self._loss:
+            self._loss, self.epoch = loss, trainer.current_epoch
+            state = module.classifier.state_dict()
+            self.state = {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
+
+
 def fit(
     module: TrainingModule,
     train: DataLoader[Batch],
     val: DataLoader[Batch],
     *,
     hardware: Hardware,
-    scratch: Path,
 ) -> FitResult:
-    """Train, stop early, and leave the weights of the best epoch in the module's classifier.
+    """Train, stop early, and leave the weights of the epoch to keep in the module's classifier.
 
     Raises:
-        UserError: not one epoch has a validation loss that is a number.
+        UserError: the validation loss of the epoch to keep is not a number.
     """
-    history = History()
-    best = ModelCheckpoint(scratch, monitor="val_loss", mode="min", save_weights_only=True)
+    settings = module.settings
+    history = History(len(module.outputs.class_names))
+    kept = KeptWeights(history, settings.keep)
     trainer = L.Trainer(
-        max_epochs=module.settings.epochs,
+        max_epochs=settings.epochs,
         accelerator=hardware.device,
         devices=1,
         precision="bf16-mixed" if hardware.precision == "bf16" else "32-true",
-        callbacks=[history, best, EarlyStopping("val_loss", patience=module.settings.patience)],
+        callbacks=[
+            history,
+            kept,
+            *([average_weights(settings.ema)] if settings.ema else []),
+            EarlyStopping("val_loss", patience=settings.patience),
+        ],
         deterministic=True,
         logger=False,
         num_sanity_val_steps=0,
+        enable_checkpointing=False,
         enable_model_summary=False,
         enable_progress_bar=sys.stderr.isatty(),  # else History's line per epoch is enough
     )
     module.classifier.to(memory_format=torch.channels_last)
-    torch.manual_seed(module.settings.seed)  # dropout
+    torch.manual_seed(settings.seed)  # dropout
     trainer.fit(module, train, val)
-    checkpoint = torch.load(best.best_model_path, weights_only=True, map_location="cpu")
-    module.cpu().load_state_dict(checkpoint["state_dict"])
-    shutil.rmtree(scratch)
-    result = FitResult(history.epochs(), history.steps(), best_epoch=int(checkpoint["epoch"]))
-    _require_convergence(result, module.settings)
-    return result
+    _require_convergence(history.val_loss(kept.epoch), kept.epoch, settings)
+    module.cpu().classifier.load_state_dict(kept.state)
+    return FitResult(history.epochs(), history.steps(), kept.epoch, history.drawn())
 
 
-def _require_convergence(result: FitResult, settings: FitSettings) -> None:
-    """Early stopping ends at the first loss that is no number, so only the first can be kept."""
-    kept = result.epochs.query("epoch == @result.best_epoch and split == 'val'")["loss"].item()
-    if not math.isfinite(kept):
+def average_weights(decay: float) -> WeightAveraging:
+    """Exponential moving average of weights and BatchNorm statistics, validated and kept.
+
+    Counters are copied: an average of integers is cut to the integer below.
+    """
+
+    def average(averages: list[Tensor], current: list[Tensor], _: Tensor) -> None:
+        for mean, value in zip(averages, current, strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(value, 1 - decay)
+            else:
+                mean.copy_(value)
+
+    return WeightAveraging(use_buffers=True, multi_avg_fn=torch.no_grad()(average))
+
+
+def _require_convergence(loss: float, epoch: int, settings: FitSettings) -> None:
+    """Early stopping ends at a loss that is no number; without a better epoch nothing is kept."""
+    if not math.isfinite(loss):
         raise UserError(
-            f"training diverged: the validation loss of the first epoch is {kept}; "
+            f"training diverged: the validation loss of epoch {epoch} is {loss}; "
             f"got lr {settings.lr:g} ({settings.optimizer}); try a smaller lr"
         )

@@ -4,8 +4,6 @@ It stands in for ImageNet weights where there is no network, so that transfer ca
 Six classes: CT or X-ray, with no lesion, ground glass or consolidation, cropped to the lungs.
 """
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,7 +15,7 @@ from stages.modeling.classifier import build_classifier
 from stages.modeling.compute import Hardware
 from stages.modeling.data import ImageRows, ordered_loader, train_loader
 from stages.modeling.fit import FitResult, FitSettings, TrainingModule, fit
-from stages.modeling.initial import GREY_MEAN, GREY_STD, InitialWeights
+from stages.modeling.initial import DEFAULT_SCALING, GREY_MEAN, GREY_STD, InitialWeights
 from stages.modeling.losses import build_loss
 from stages.modeling.outputs import Outputs
 from stages.sources.item import LUNG_BIT
@@ -37,7 +35,6 @@ def learn_pretext_weights(
     *,
     seed: int,
     hardware: Hardware,
-    scratch: Path,
 ) -> InitialWeights:
     """Train a network on the task; its backbone is what transfers."""
     images, targets = draw_pretext_images(settings.images, settings.size, seed=seed)
@@ -54,10 +51,12 @@ def learn_pretext_weights(
         ),
         ordered_loader(ImageRows(images, targets, rows[:n_val]), batch_size=settings.batch_size),
         hardware=hardware,
-        scratch=scratch,
     )
     return InitialWeights(
-        module.classifier.backbone, GREY_MEAN, GREY_STD, {"pretext": _final_figures(result)}
+        module.classifier.backbone,
+        GREY_MEAN,
+        GREY_STD,
+        {"scaling": DEFAULT_SCALING, "pretext": _final_figures(result)},
     )
 
 
@@ -74,10 +73,12 @@ def _training_module(
         mean=GREY_MEAN,
         std=GREY_STD,
     )
-    outputs = Outputs(tuple(f"{m}-{p}" for m, p in CLASSES), positive=0, one_logit=False)
+    outputs = Outputs(
+        tuple(f"{m}-{p}" for m, p in CLASSES), positive=0, one_logit=False, implies={}
+    )
     return TrainingModule(
         classifier,
-        build_loss(CrossEntropy(name="ce", label_smoothing=0.0), positive=0),
+        build_loss(CrossEntropy(name="ce", label_smoothing=0.0), outputs, []),
         outputs,
         Augmenter(augmentation, torch.Generator().manual_seed(seed)),
         FitSettings(
@@ -87,6 +88,8 @@ def _training_module(
             schedule="onecycle",
             epochs=settings.epochs,
             patience=settings.epochs,
+            keep="best",
+            ema=0.0,
             seed=seed,
         ),
     )
@@ -112,5 +115,5 @@ def _draw(target: int, size: int, seed: list[int]) -> NDArray[np.uint8]:
 
 
 def _final_figures(result: FitResult) -> dict[str, float]:
-    best = result.epochs.query("epoch == @result.best_epoch and split == 'val'").iloc[0]
+    best = result.epochs.query("epoch == @result.kept_epoch and split == 'val'").iloc[0]
     return {"val_loss": float(best["loss"]), "val_accuracy": float(best["accuracy"])}

@@ -18,6 +18,7 @@ from stages.modeling.fit import (
     FitResult,
     FitSettings,
     TrainingModule,
+    average_weights,
     build_optimizer,
     build_schedule,
     fit,
@@ -27,10 +28,26 @@ from stages.modeling.outputs import Outputs
 
 SIDE, N_TRAIN, N_VAL, BATCH_SIZE = 80, 12, 5, 4
 LIGHT = Augmentation(
-    flip=0.5, rotate_deg=10, scale=0.1, shift=0.1, brightness=0.1, contrast=0.1, noise=0.1
+    flip=0.5,
+    flip_vertical=0,
+    crop_area=1,
+    rotate_deg=10,
+    scale=0.1,
+    shift=0.1,
+    brightness=0.1,
+    contrast=0.1,
+    noise=0.1,
 )
 SETTINGS = FitSettings(
-    optimizer="adamw", lr=3e-3, weight_decay=0.01, schedule="constant", epochs=4, patience=4, seed=0
+    optimizer="adamw",
+    lr=3e-3,
+    weight_decay=0.01,
+    schedule="constant",
+    epochs=4,
+    patience=4,
+    keep="best",
+    ema=0.0,
+    seed=0,
 )
 
 
@@ -54,16 +71,17 @@ def new_module(settings: FitSettings = SETTINGS, model: str = "cnn3") -> Trainin
     classifier = build_classifier(
         model, size=SIDE, head=[16], outputs=2, dropout=0.2, mean=0.5, std=0.25
     )
+    outputs = Outputs(("a", "b"), positive=0, one_logit=False, implies={})
     return TrainingModule(
         classifier,
-        build_loss(CrossEntropy(name="ce", label_smoothing=0.0), positive=0),
-        Outputs(("a", "b"), positive=0, one_logit=False),
+        build_loss(CrossEntropy(name="ce", label_smoothing=0.0), outputs, [6, 6]),
+        outputs,
         Augmenter(LIGHT, torch.Generator().manual_seed(settings.seed)),
         settings,
     )
 
 
-def trained(module: TrainingModule, scratch: Path) -> FitResult:
+def trained(module: TrainingModule) -> FitResult:
     images, targets = pictures()
     rows = np.arange(len(images))
     train = ImageRows(images, targets, rows[:N_TRAIN])
@@ -73,7 +91,6 @@ def trained(module: TrainingModule, scratch: Path) -> FitResult:
         train_loader(train, batch_size=BATCH_SIZE, sampler="none", seed=module.settings.seed),
         ordered_loader(val, batch_size=BATCH_SIZE),
         hardware=Hardware("cpu", "fp32"),
-        scratch=scratch / "fit",
     )
 
 
@@ -115,27 +132,27 @@ def updated_weight(optimizer_name: str, weight_decay: float) -> tuple[Optimizer,
 
 
 @pytest.mark.parametrize("model", ["cnn3", "test_resnet"])
-def test_training_twice_gives_the_same_bits(tmp_path: Path, model: str) -> None:
+def test_training_twice_gives_the_same_bits(model: str) -> None:
     states: list[dict[str, Tensor]] = []
     results = []
     for _ in range(2):
         module = new_module(SETTINGS._replace(epochs=2), model)
-        results.append(trained(module, tmp_path))
+        results.append(trained(module))
         states.append(module.classifier.state_dict())
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     assert results[0].steps.equals(results[1].steps)
 
 
-def test_another_seed_gives_other_weights(tmp_path: Path) -> None:
+def test_another_seed_gives_other_weights() -> None:
     settings = SETTINGS._replace(epochs=1)
     one, other = new_module(settings), new_module(settings._replace(seed=1))
-    trained(one, tmp_path)
-    trained(other, tmp_path)
+    trained(one)
+    trained(other)
     weights = [m.classifier.get_parameter("backbone.conv1.weight") for m in (one, other)]
     assert not torch.equal(*weights)
 
 
-def test_epoch_of_the_lowest_validation_loss_is_kept(tmp_path: Path) -> None:
+def test_epoch_of_the_lowest_validation_loss_is_kept() -> None:
     module = new_module(SETTINGS._replace(lr=5e-4))
     loss_fn, batches = module.loss_fn, iter(range(100))
 
@@ -145,17 +162,15 @@ def test_epoch_of_the_lowest_validation_loss_is_kept(tmp_path: Path) -> None:
         return -50 * loss if is_late else loss  # large enough to turn the momentum at once
 
     module.loss_fn = unlearning_from_the_third_epoch
-    result = trained(module, tmp_path)
+    result = trained(module)
     losses = val_losses(result)
     assert len(losses) == 4
-    assert result.best_epoch == int(np.argmin(losses)) == 1
+    assert result.kept_epoch == int(np.argmin(losses)) == 1
     assert losses[3] > losses[1] + 0.05
     assert val_loss_now(module.classifier) == pytest.approx(losses[1], abs=1e-5)
 
 
-def test_validation_loss_that_chooses_the_epoch_weighs_images_and_not_batches(
-    tmp_path: Path,
-) -> None:
+def test_validation_loss_that_chooses_the_epoch_weighs_images_and_not_batches() -> None:
     # Batches of 4 and 1 images. Means over images: 0.8, then 0.7; over batches: 0.5, then 1.0.
     module = new_module(SETTINGS._replace(epochs=2))
     loss_fn, of_validation = module.loss_fn, iter([1.0, 0.0, 0.5, 1.5])
@@ -166,21 +181,21 @@ def test_validation_loss_that_chooses_the_epoch_weighs_images_and_not_batches(
         return torch.tensor(next(of_validation))
 
     module.loss_fn = prescribed
-    result = trained(module, tmp_path)
+    result = trained(module)
     assert val_losses(result) == pytest.approx([0.8, 0.7])
-    assert result.best_epoch == 1
+    assert result.kept_epoch == 1
 
 
-def test_training_stops_when_patience_is_at_its_end(tmp_path: Path) -> None:
+def test_training_stops_when_patience_is_at_its_end() -> None:
     # A step too small to change a float: epoch 0 stays the best, epochs 1 and 2 do not improve.
     settings = SETTINGS._replace(optimizer="sgd", lr=1e-30, epochs=9, patience=2, weight_decay=0)
-    result = trained(new_module(settings), tmp_path)
+    result = trained(new_module(settings))
     assert val_losses(result) == [val_losses(result)[0]] * 3
-    assert result.best_epoch == 0
+    assert result.kept_epoch == 0
 
 
-def test_history_has_both_splits_of_every_epoch_and_every_batch(tmp_path: Path) -> None:
-    result = trained(new_module(SETTINGS._replace(epochs=2)), tmp_path)
+def test_history_has_both_splits_of_every_epoch_and_every_batch() -> None:
+    result = trained(new_module(SETTINGS._replace(epochs=2)))
     assert list(result.epochs.columns) == ["epoch", "split", "loss", "accuracy"]
     assert list(result.steps.columns) == ["step", "epoch", "split", "loss"]
     assert list(zip(result.epochs["epoch"], result.epochs["split"], strict=True)) == [
@@ -194,15 +209,15 @@ def test_history_has_both_splits_of_every_epoch_and_every_batch(tmp_path: Path) 
     assert result.steps["step"].tolist() == [1, 2, 3, 3, 3, 4, 5, 6, 6, 6]
 
 
-def test_epoch_loss_weighs_the_rest_of_the_images_by_its_size(tmp_path: Path) -> None:
-    result = trained(new_module(SETTINGS._replace(epochs=1)), tmp_path)
+def test_epoch_loss_weighs_the_rest_of_the_images_by_its_size() -> None:
+    result = trained(new_module(SETTINGS._replace(epochs=1)))
     of_four, of_one = result.steps.query("split == 'val'")["loss"]
     assert val_losses(result)[0] == pytest.approx((4 * of_four + of_one) / 5, abs=2e-6)
 
 
-def test_accuracy_is_the_share_of_right_decisions(tmp_path: Path) -> None:
+def test_accuracy_is_the_share_of_right_decisions() -> None:
     module = new_module(SETTINGS._replace(epochs=1))
-    result = trained(module, tmp_path)
+    result = trained(module)
     images, targets = pictures()
     with torch.inference_mode():
         logits = module.classifier.eval()(to_unit_range(torch.from_numpy(images[N_TRAIN:])))
@@ -210,44 +225,95 @@ def test_accuracy_is_the_share_of_right_decisions(tmp_path: Path) -> None:
     assert result.epochs.query("split == 'val'")["accuracy"].item() == pytest.approx(right)
 
 
-def test_only_training_images_are_augmented(tmp_path: Path) -> None:
+def test_only_training_images_are_augmented() -> None:
     module = new_module(SETTINGS._replace(epochs=1))
     module.augment = lambda images: torch.full_like(images, 0.25)
     seen: dict[bool, list[Tensor]] = {True: [], False: []}
     module.classifier.register_forward_pre_hook(
         lambda classifier, given: seen[classifier.training].append(given[0].clone())
     )
-    trained(module, tmp_path)
+    trained(module)
     assert [len(images) for images in seen[True]] == [4, 4, 4]
     assert all((images == 0.25).all() for images in seen[True])
     raw = to_unit_range(torch.from_numpy(pictures()[0][N_TRAIN:]))
     assert torch.equal(torch.cat(seen[False]), raw)
 
 
-def test_frozen_parameters_keep_their_bits_and_the_others_change(tmp_path: Path) -> None:
+def test_frozen_parameters_keep_their_bits_and_the_others_change() -> None:
     module = new_module(SETTINGS._replace(epochs=1))
     module.classifier.backbone.get_submodule("conv1").requires_grad_(False)
     before = {name: p.detach().clone() for name, p in module.classifier.named_parameters()}
-    trained(module, tmp_path)
+    trained(module)
     unchanged = {n for n, p in module.classifier.named_parameters() if torch.equal(p, before[n])}
     assert unchanged == {"backbone.conv1.weight", "backbone.conv1.bias"}
 
 
-def test_nothing_is_left_on_disk(tmp_path: Path) -> None:
-    trained(new_module(SETTINGS._replace(epochs=1)), tmp_path)
+def test_nothing_is_left_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    trained(new_module(SETTINGS._replace(epochs=1)))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_training_that_diverges_at_once_is_an_error(tmp_path: Path) -> None:
+def test_the_last_epoch_is_kept_where_that_is_asked() -> None:
+    module = new_module(SETTINGS._replace(keep="last", epochs=2))
+    loss_fn, of_validation = module.loss_fn, iter([0.1, 0.1, 0.9, 0.9])  # two batches an epoch
+
+    def prescribed(logits: Tensor, targets: Tensor) -> Tensor:
+        if torch.is_grad_enabled():
+            return loss_fn(logits, targets)
+        return torch.tensor(next(of_validation))
+
+    module.loss_fn = prescribed
+    result = trained(module)
+    assert val_losses(result) == pytest.approx([0.1, 0.9])
+    assert result.kept_epoch == 1
+
+
+def test_averaged_weights_are_the_exponential_mean_of_the_steps() -> None:
+    weight, statistic, counter = torch.tensor([1.0]), torch.tensor([4.0]), torch.tensor([7])
+    average = average_weights(0.75)._kwargs["multi_avg_fn"]
+    # 1 * 0.75 + 3 * 0.25, 4 * 0.75 + 0 * 0.25; the counter is copied
+    average([weight, statistic], [torch.tensor([3.0]), torch.tensor([0.0])], torch.tensor(1))
+    average([counter], [torch.tensor([9])], torch.tensor(1))
+    assert (weight.item(), statistic.item(), counter.item()) == (1.5, 3.0, 9)
+
+
+def test_averaged_weights_are_validated_and_kept() -> None:
+    plain, averaged = (
+        new_module(SETTINGS._replace(epochs=2, keep="last", ema=ema), "test_resnet")
+        for ema in (0.0, 0.9)
+    )
+    trained(plain)
+    result = trained(averaged)
+    assert val_loss_now(averaged.classifier) == pytest.approx(val_losses(result)[-1], rel=1e-4)
+    first = "backbone.conv1.0.weight"
+    start = new_module(SETTINGS, "test_resnet").classifier.get_parameter(first)
+    moved = [(m.classifier.get_parameter(first) - start).norm() for m in (plain, averaged)]
+    assert 0 < moved[1] < 0.8 * moved[0]  # a mean over steps lags behind the last
+
+
+def test_drawn_classes_are_counted_per_epoch() -> None:
+    module = new_module(SETTINGS._replace(epochs=2))
+    assert trained(module).drawn == [6.0, 6.0]
+
+
+def test_biases_and_norms_are_not_decayed() -> None:
+    module = new_module(SETTINGS._replace(weight_decay=0.5), "test_resnet")
+    optimizer = build_optimizer(module.classifier, module.settings)
+    decayed, free = optimizer.param_groups
+    assert (decayed["weight_decay"], free["weight_decay"]) == (0.5, 0.0)
+    assert {p.ndim for p in decayed["params"]} == {2, 4}
+    assert {p.ndim for p in free["params"]} == {1}
+
+
+def test_training_that_diverges_at_once_is_an_error() -> None:
     module = new_module()
     torch.nn.init.constant_(module.classifier.get_parameter("head.1.bias"), float("nan"))
-    with pytest.raises(
-        UserError, match=r"diverged: .* first epoch is nan; got lr 0\.003 \(adamw\)"
-    ):
-        trained(module, tmp_path)
+    with pytest.raises(UserError, match=r"diverged: .* epoch 0 is nan; got lr 0\.003 \(adamw\)"):
+        trained(module)
 
 
-def test_epoch_that_diverges_later_ends_the_training_and_stands_as_nan(tmp_path: Path) -> None:
+def test_epoch_that_diverges_later_ends_the_training_and_stands_as_nan() -> None:
     module = new_module()
     loss_fn, calls = module.loss_fn, iter(range(100))
 
@@ -256,8 +322,8 @@ def test_epoch_that_diverges_later_ends_the_training_and_stands_as_nan(tmp_path:
         return loss if next(calls) < 5 else loss * float("nan")  # 3 + 2 batches an epoch
 
     module.loss_fn = broken_from_the_second_epoch
-    result = trained(module, tmp_path)
-    assert result.best_epoch == 0
+    result = trained(module)
+    assert result.kept_epoch == 0
     assert np.isfinite(val_losses(result)).tolist() == [True, False]
     assert all(p.isfinite().all() for p in module.classifier.parameters())
 

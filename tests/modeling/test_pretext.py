@@ -10,7 +10,17 @@ from stages.modeling.pretext import CLASSES, draw_pretext_images, learn_pretext_
 
 SIDE = 32
 
-NO_CHANGE = Augmentation(flip=0, rotate_deg=0, scale=0, shift=0, brightness=0, contrast=0, noise=0)
+NO_CHANGE = Augmentation(
+    flip=0,
+    flip_vertical=0,
+    crop_area=1,
+    rotate_deg=0,
+    scale=0,
+    shift=0,
+    brightness=0,
+    contrast=0,
+    noise=0,
+)
 
 
 def test_pretext_classes_are_equally_many_and_in_mixed_order() -> None:
@@ -40,7 +50,6 @@ def test_pretext_training_gives_a_backbone_its_scaling_and_its_figures(tmp_path:
         NO_CHANGE,
         seed=0,
         hardware=Hardware("cpu", "fp32"),
-        scratch=tmp_path / "fit",
     )
     torch.use_deterministic_algorithms(False)
     assert initial.backbone(torch.zeros(2, 1, SIDE, SIDE)).shape == (2, 96)

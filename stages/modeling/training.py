@@ -1,0 +1,172 @@
+"""One training of a case: initial weights, what is frozen, the fit, and the facts of it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from stages.config.params import Augmentation, Case
+from stages.imaging.image_set import ImageSet
+from stages.imaging.runs import Run
+from stages.modeling.augment import Augmenter
+from stages.modeling.checkpoint import count_parameters, describe_parameters, load_meta, load_state
+from stages.modeling.classifier import Classifier, build_classifier, load_backbone
+from stages.modeling.compute import Hardware, describe_device
+from stages.modeling.data import ImageRows, class_counts, ordered_loader, train_loader
+from stages.modeling.fit import FitResult, FitSettings, TrainingModule, fit
+from stages.modeling.freeze import FrozenSnapshot, freeze, trained_blocks
+from stages.modeling.losses import build_loss
+from stages.modeling.outputs import Outputs
+
+
+class TrainedRun(NamedTuple):
+    """A trained network, its meta.json and its learning curves."""
+
+    classifier: Classifier
+    meta: dict[str, Any]
+    result: FitResult
+
+
+def train_run(
+    case: Case,
+    augmentation: Augmentation,
+    view: ImageSet,
+    run: Run,
+    *,
+    initial: Path,
+    hardware: Hardware,
+) -> TrainedRun:
+    """Train on the rows of one run.
+
+    Args:
+        case: what to train, and how.
+        augmentation: the random changes that the case names.
+        view: the images.
+        run: which rows train and validate, and the seed.
+        initial: folder of the initial weights.
+        hardware: device and precision.
+
+    Raises:
+        UserError: a tensor does not fit, a block does not exist, or the training diverged.
+        RuntimeError: a frozen tensor moved, or a trained one did not.
+    """
+    outputs = _outputs(case, view)
+    classifier, meta = _initial_classifier(case, view, outputs, run, initial)
+    freeze(classifier, case.train)
+    module = _training_module(case, augmentation, classifier, outputs, view, run)
+    before = FrozenSnapshot(classifier)
+    result = fit(module, *_loaders(case, view, run), hardware=hardware)
+    meta["unchanged_though_trained"] = before.verify(classifier)
+    return TrainedRun(classifier, meta | _facts(case, classifier, result, hardware, run), result)
+
+
+def training_facts(trained: TrainedRun, view: ImageSet, run: Run) -> dict[str, Any]:
+    """What the report says of a training, without its tensors."""
+    names = view.info.class_names
+    return {
+        "started_from": trained.meta["started_from"],
+        "parameters": {kind: trained.meta["counts"][kind] for kind in ("trained", "frozen")},
+        "blocks_trained": trained.meta["blocks_trained"],
+        "class_counts": {
+            "train": _by_class(names, _train_counts(view, run)),
+            "drawn_per_epoch": _by_class(names, trained.result.drawn),
+        },
+        "best_epoch": trained.result.kept_epoch,
+        "epochs_run": trained.meta["epochs_run"],
+    }
+
+
+def _outputs(case: Case, view: ImageSet) -> Outputs:
+    info = view.info
+    one_logit = case.loss.name == "bce" and not info.implies
+    return Outputs(tuple(info.class_names), info.positive_index, one_logit, info.implies)
+
+
+def _initial_classifier(
+    case: Case, view: ImageSet, outputs: Outputs, run: Run, initial: Path
+) -> tuple[Classifier, dict[str, Any]]:
+    """The network with the case's initial backbone and a new head, and the facts to rebuild it."""
+    start = load_meta(initial)
+    shape = {
+        "model": case.model,
+        "size": int(view.images.shape[1]),
+        "head": list(case.head),
+        "dropout": case.dropout,
+        "mean": start["mean"],
+        "std": start["std"],
+    }
+    torch.manual_seed(run.seed)  # the new head
+    classifier = build_classifier(**shape, outputs=outputs.count)
+    state = load_state(initial / "model.safetensors")
+    left_out = load_backbone(classifier.backbone, state, str(initial))
+    facts = {
+        **shape,
+        "class_names": list(outputs.class_names),
+        "positive": outputs.positive,
+        "one_logit": outputs.one_logit,
+        "implies": {name: list(others) for name, others in outputs.implies.items()},
+        "started_from": case.weights,
+        "tensors_left_out": left_out,
+    }
+    return classifier, facts
+
+
+def _training_module(
+    case: Case,
+    augmentation: Augmentation,
+    classifier: Classifier,
+    outputs: Outputs,
+    view: ImageSet,
+    run: Run,
+) -> TrainingModule:
+    settings = FitSettings(
+        optimizer=case.optimizer,
+        lr=case.lr,
+        weight_decay=case.weight_decay,
+        schedule=case.schedule,
+        epochs=case.epochs,
+        patience=case.patience,
+        keep=case.keep,
+        ema=case.ema,
+        seed=run.seed,
+    )
+    augmenter = Augmenter(augmentation, torch.Generator().manual_seed(run.seed))
+    loss_fn = build_loss(case.loss, outputs, _train_counts(view, run))
+    return TrainingModule(classifier, loss_fn, outputs, augmenter, settings)
+
+
+def _loaders(case: Case, view: ImageSet, run: Run) -> tuple[Any, Any]:
+    train, val = (
+        ImageRows(view.images, view.targets, run.rows(split)) for split in ("train", "val")
+    )
+    return (
+        train_loader(train, batch_size=case.batch_size, sampler=case.sampler, seed=run.seed),
+        ordered_loader(val, batch_size=case.batch_size),
+    )
+
+
+def _facts(
+    case: Case, classifier: Classifier, result: FitResult, hardware: Hardware, run: Run
+) -> dict[str, Any]:
+    return {
+        "fold": run.fold,
+        "seed": run.seed,
+        "kept": case.keep,
+        "best_epoch": result.kept_epoch,
+        "epochs_run": int(result.epochs["epoch"].max()) + 1,
+        "device": describe_device(hardware.device),
+        "precision": hardware.precision,
+        "train": case.train,
+        "blocks_trained": trained_blocks(classifier),
+        "counts": count_parameters(classifier),
+        "parameters": describe_parameters(classifier),
+    }
+
+
+def _train_counts(view: ImageSet, run: Run) -> list[int]:
+    return class_counts(view.targets[run.rows("train")], len(view.info.class_names))
+
+
+def _by_class(names: Sequence[str], counts: Sequence[float]) -> dict[str, float]:
+    return dict(zip(names, counts, strict=True))

@@ -1,0 +1,234 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from stages.config.errors import UserError
+from stages.config.params import (
+    Augmentation,
+    BinaryCrossEntropy,
+    Case,
+    CrossEntropy,
+    WeightedCrossEntropy,
+)
+from stages.imaging.image_set import DatasetInfo, ImageSet
+from stages.imaging.runs import Run
+from stages.modeling.checkpoint import load_state, save_model
+from stages.modeling.classifier import BACKBONE
+from stages.modeling.compute import Hardware
+from stages.modeling.initial import random_weights
+from stages.modeling.training import TrainedRun, train_run, training_facts
+
+SIDE = 80
+# Twelve images train (8 of class a, 4 of b), four validate, four are left for testing.
+SPLITS = np.array(["train"] * 12 + ["val"] * 4 + ["test"] * 4)
+LABELS = [*"aaaaaaaabbbb", *"abab", *"abab"]
+CPU = Hardware("cpu", "fp32")
+LIGHT = Augmentation(
+    flip=0.5,
+    flip_vertical=0,
+    crop_area=1,
+    rotate_deg=5,
+    scale=0,
+    shift=0,
+    brightness=0,
+    contrast=0.1,
+    noise=0,
+)
+CASE = Case(
+    view="view",
+    model="cnn3",
+    weights="start",
+    train="all",
+    head=[4],
+    dropout=0.2,
+    loss=CrossEntropy(name="ce", label_smoothing=0.0),
+    sampler="none",
+    augment="light",
+    optimizer="adamw",
+    lr=1e-3,
+    weight_decay=0.0,
+    schedule="constant",
+    epochs=2,
+    patience=2,
+    keep="best",
+    ema=0.0,
+    batch_size=4,
+    folds=1,
+    held_out="test",
+    seeds=[1],
+    ensemble=False,
+)
+
+
+@pytest.fixture(autouse=True)
+def _deterministic_mode_is_put_back() -> Iterator[None]:
+    was = torch.are_deterministic_algorithms_enabled()
+    yield
+    torch.use_deterministic_algorithms(was)
+
+
+@pytest.fixture(scope="module")
+def initial(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of random initial weights with a scaling of its own."""
+    folder = tmp_path_factory.mktemp("start")
+    backbone = random_weights("cnn3", seed=0).backbone
+    state = {f"{BACKBONE}{name}": tensor for name, tensor in backbone.state_dict().items()}
+    save_model(folder, state, {"mean": 0.4, "std": 0.2})
+    return folder
+
+
+def view_of(
+    labels: list[str], implies: dict[str, list[str]], images: NDArray[np.uint8] | None = None
+) -> ImageSet:
+    """Noise with labels; the manifest puts every image into test, which a run must not read."""
+    if images is None:
+        shape = (len(labels), SIDE, SIDE)
+        images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    names = sorted(set(labels))
+    info = DatasetInfo("d", "folder", False, "ct", names, "b", len(labels), 0, 0, [], implies)
+    manifest = pd.DataFrame({"label": labels, "split": "test"})
+    return ImageSet(info, manifest, images, None, None, None)
+
+
+VIEW = view_of(LABELS, {})
+
+
+def run_of(seed: int = 1, splits: NDArray[np.str_] = SPLITS) -> Run:
+    return Run("", 1, seed, splits)
+
+
+def trained(
+    initial: Path, *, view: ImageSet = VIEW, run: Run | None = None, **changes: object
+) -> TrainedRun:
+    case = CASE.model_copy(update=changes)
+    return train_run(case, LIGHT, view, run or run_of(), initial=initial, hardware=CPU)
+
+
+def state_of(done: TrainedRun) -> dict[str, torch.Tensor]:
+    return dict(done.classifier.state_dict())
+
+
+def are_equal(first: TrainedRun, second: TrainedRun) -> bool:
+    ours, theirs = state_of(first), state_of(second)
+    return ours.keys() == theirs.keys() and all(ours[n].equal(theirs[n]) for n in ours)
+
+
+def blackened(rows: slice) -> ImageSet:
+    images = np.array(VIEW.images)
+    images[rows] = 0
+    return view_of(LABELS, {}, images)
+
+
+def test_the_same_seed_gives_the_same_model_and_another_seed_another(initial: Path) -> None:
+    first = trained(initial)
+    assert are_equal(first, trained(initial))
+    assert not are_equal(first, trained(initial, run=run_of(seed=2)))
+
+
+def test_another_seed_starts_from_another_head(initial: Path) -> None:
+    # Six steps of Adam move a weight by about 6 lr at most: what is left is the start.
+    first, second = (trained(initial, run=run_of(seed), lr=1e-6) for seed in (1, 2))
+    difference = state_of(first)["head.1.weight"] - state_of(second)["head.1.weight"]
+    assert difference.abs().max() > 0.01
+
+
+def test_the_splits_are_those_of_the_run_and_its_test_images_are_not_seen(initial: Path) -> None:
+    first = trained(initial)
+    assert are_equal(first, trained(initial, view=blackened(slice(16, 20))))
+    assert not are_equal(first, trained(initial, view=blackened(slice(0, 12))))
+    swapped = run_of(splits=np.roll(SPLITS, 8))  # other rows train
+    assert not are_equal(first, trained(initial, run=swapped))
+
+
+def test_meta_tells_what_is_needed_to_rebuild_the_network(initial: Path) -> None:
+    meta = trained(initial).meta
+    assert meta["model"] == "cnn3"
+    assert meta["size"] == SIDE
+    assert meta["head"] == [4]
+    assert (meta["mean"], meta["std"]) == (0.4, 0.2)  # of the initial weights
+    assert meta["class_names"] == ["a", "b"]
+    assert meta["positive"] == 1
+    assert (meta["fold"], meta["seed"]) == (1, 1)
+    assert meta["started_from"] == "start"
+    assert meta["tensors_left_out"] == []
+
+
+THREE = view_of([*"aaaabbbbcccc", *"abca", *"abcb"], {"b": ["a"]})
+BCE = BinaryCrossEntropy(name="bce", label_smoothing=0.0)
+
+
+@pytest.mark.parametrize(
+    ("view", "loss", "one_logit", "logits"),
+    [(VIEW, CASE.loss, False, 2), (VIEW, BCE, True, 1), (THREE, BCE, False, 3)],
+    ids=["softmax", "one logit", "a logit per label"],
+)
+def test_the_loss_and_the_labels_say_how_many_logits_there_are(
+    initial: Path, view: ImageSet, loss: object, one_logit: bool, logits: int
+) -> None:
+    done = trained(initial, view=view, loss=loss)
+    assert done.meta["one_logit"] == one_logit
+    assert done.classifier(torch.zeros(1, 1, SIDE, SIDE)).shape == (1, logits)
+    assert done.meta["implies"] == view.info.implies
+
+
+def test_only_the_head_is_trained_where_that_is_asked_for(initial: Path) -> None:
+    done = trained(initial, train="head")
+    start = load_state(initial / "model.safetensors")
+    after = state_of(done)
+    assert all(after[name].equal(tensor) for name, tensor in start.items())
+    # cnn3: 32 * 8 * 8 + 32, 64 * 32 * 7 * 7 + 64, 64 * 64 * 4 * 4 + 64; one cell of 64 features
+    # to 4 and 4 to 2 in the head.
+    frozen = (2048 + 32) + (100352 + 64) + (65536 + 64)
+    head = (64 * 4 + 4) + (4 * 2 + 2)
+    assert done.meta["counts"] == {
+        "trained": head,
+        "frozen": frozen,
+        "trained_tensors": 4,
+        "frozen_tensors": 6,
+    }
+    facts = training_facts(done, VIEW, run_of())
+    assert facts["parameters"] == {"trained": head, "frozen": frozen}
+    assert facts["blocks_trained"] == ["head"]
+
+
+def test_facts_count_the_images_that_train_and_those_that_were_drawn(initial: Path) -> None:
+    counts = training_facts(trained(initial), VIEW, run_of())["class_counts"]
+    # Twelve images fill three batches of four, so that every epoch draws each of them once.
+    assert counts == {"train": {"a": 8, "b": 4}, "drawn_per_epoch": {"a": 8.0, "b": 4.0}}
+
+
+def test_a_weighted_sampler_draws_the_rare_class_as_often(initial: Path) -> None:
+    done = trained(initial, sampler="weighted", epochs=30, patience=30)
+    drawn = training_facts(done, VIEW, run_of())["class_counts"]["drawn_per_epoch"]
+    assert drawn["a"] + drawn["b"] == pytest.approx(12)
+    # 360 draws of two equally likely classes: a standard deviation of 9.5, or 0.3 an epoch.
+    assert drawn["b"] == pytest.approx(6, abs=1)
+
+
+def test_the_epoch_of_the_lowest_validation_loss_or_the_last_is_kept(initial: Path) -> None:
+    best, last = (  # lr so large that the loss goes up again
+        trained(initial, keep=keep, epochs=4, patience=4, lr=0.05) for keep in ("best", "last")
+    )
+    losses = best.result.epochs.query("split == 'val'")["loss"].tolist()  # by epoch
+    assert best.meta["best_epoch"] == losses.index(min(losses))
+    assert best.meta["best_epoch"] < 3
+    assert last.meta["best_epoch"] == 3
+    assert (last.meta["kept"], last.meta["epochs_run"]) == ("last", 4)
+    assert not are_equal(best, last)
+
+
+def test_a_block_that_the_network_lacks_is_refused_by_name(initial: Path) -> None:
+    with pytest.raises(UserError, match=r"got 'last:3' .* 3 blocks \(conv1, conv2, conv3\)"):
+        trained(initial, train="last:3")
+
+
+def test_weights_per_class_need_an_image_of_each_in_training(initial: Path) -> None:
+    loss = WeightedCrossEntropy(name="weighted_ce", label_smoothing=0.0)
+    only_a = run_of(splits=np.array(["train"] * 8 + ["test"] * 4 + ["val"] * 8))
+    with pytest.raises(UserError, match=r"weighted_ce: got .* a 8, b 0; allowed"):
+        trained(initial, run=only_a, loss=loss)
