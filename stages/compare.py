@@ -1,7 +1,7 @@
-"""Bring all cases together: tables for `dvc plots`, paired comparisons, one report.
+"""Bring all cases together: tables for `dvc plots`, paired comparisons in words, one report.
 
 Reads:  what every other stage wrote for the cases of params.yaml
-Writes: plots/*.csv, metrics/comparisons.json, plots/report.html
+Writes: plots/*.csv, metrics/comparisons.json, plots/discussion.md, plots/report.html
 """
 
 import json
@@ -11,6 +11,7 @@ from stages.config.command import run_single_stage
 from stages.config.params import Params
 from stages.config.paths import Paths
 from stages.report.comparisons import compare_cases
+from stages.report.discussion import build_discussion, render_markdown
 from stages.report.page import render_page
 from stages.report.results import load_results
 from stages.report.tables import build_plot_tables
@@ -33,7 +34,9 @@ def compare_all(params: Params, paths: Paths) -> None:
     paths.report.parent.mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
         table.to_csv(paths.plot(name), index=False)
-    paths.report.write_text(render_page(results, comparisons), encoding="utf-8")
+    discussion = build_discussion(results, comparisons)
+    paths.discussion.write_text(render_markdown(discussion), encoding="utf-8")
+    paths.report.write_text(render_page(results, discussion), encoding="utf-8")
     logger.info("%s", tables["table"][list(SHOWN)].to_string(index=False))
     logger.info("report: %s", paths.report)
 

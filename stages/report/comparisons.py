@@ -1,14 +1,19 @@
 """Two cases on the same test images: paired differences of metrics and of maps."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from stages.config.errors import UserError
+from stages.config.params import Params
 from stages.evaluation.intervals import (
-    Predictions,
+    MetricTable,
+    Scored,
     bootstrap_weights,
+    metrics_with_intervals,
     paired_difference,
     percentile_interval,
 )
@@ -20,77 +25,151 @@ METRICS = ("accuracy", "balanced_accuracy", "f1_macro", "auroc", "sensitivity", 
 Json = dict[str, Any]
 
 
+class _Pair(NamedTuple):
+    """Test rows of two cases, one row per image and run."""
+
+    first: pd.DataFrame
+    second: pd.DataFrame
+
+    def images(self) -> tuple[set[str], set[str]]:
+        """The images that each of the two was tested on."""
+        return set(self.first["image_id"]), set(self.second["image_id"])
+
+    def shared(self) -> "_Pair":
+        """All rows of the images that both were tested on."""
+        both = set.intersection(*self.images())
+        return _Pair(*(rows[rows["image_id"].isin(both)] for rows in self))
+
+    def of_subgroup(self, name: str) -> "_Pair":
+        """The rows of one stratum."""
+        return _Pair(*(rows[rows["subgroup"] == name] for rows in self))
+
+
 def compare_cases(results: Results, first: str, second: str) -> Json:
-    """The first case minus the second, on all test images, by subgroup, and in their maps."""
-    info = results.datasets[results.dataset_of(first)].info
-    pair = (results.cases[first], results.cases[second])
-    test_a, test_b = (_test_rows(case.predictions) for case in pair)
-    subgroups = [name for name in np.unique(test_a["subgroup"]) if name]
+    """The first case minus the second, on the test images that both have.
+
+    Returns:
+        `differs`: settings; `test` and `subgroups`: figures; `maps`: shares inside the lungs.
+
+    Raises:
+        UserError: no image was tested by both.
+    """
+    cases = (results.cases[first], results.cases[second])
+    pair = _Pair(*(_test_rows(case.predictions) for case in cases))
+    if not set.intersection(*pair.images()):
+        raise UserError(
+            f"comparisons: {first} and {second} have no test image in common; "
+            "allowed: two cases that are tested on some of the same images"
+        )
+    strata = [name for name in np.unique(pair.shared().first["subgroup"]) if name]
     return {
         "first": first,
         "second": second,
-        "test": _compare_rows(results, info, test_a, test_b),
+        "differs": find_differences(results.params, first, second),
+        "test": _compare_rows(results, first, pair),
         "subgroups": {
-            name: _compare_rows(
-                results,
-                info,
-                test_a[test_a["subgroup"] == name],
-                test_b[test_b["subgroup"] == name],
-            )
-            for name in subgroups
+            name: _compare_rows(results, first, pair.of_subgroup(name)) for name in strata
         },
         "maps": {
-            method: _compare_maps(results, *pair, method) for method in results.params.cam.methods
+            method: _compare_maps(results, *cases, method) for method in results.params.cam.methods
         },
     }
 
 
-def _test_rows(predictions: pd.DataFrame) -> pd.DataFrame:
-    return predictions[predictions["split"] == "test"].set_index("image_id").sort_index()
+def find_differences(params: Params, first: str, second: str) -> dict[str, list[Any]]:
+    """Settings that two cases do not share, with both values.
 
-
-def _compare_rows(
-    results: Results, info: DatasetInfo, rows_a: pd.DataFrame, rows_b: pd.DataFrame
-) -> Json:
-    """Both cases' figures on the same images, and their paired difference."""
-    assert list(rows_a.index) == list(rows_b.index)  # one data set, one split
-    index = {name: number for number, name in enumerate(info.class_names)}
-    model_a, model_b = (
-        Predictions(
-            rows[[f"prob_{name}" for name in info.class_names]].to_numpy(),
-            rows["prediction"].map(index).to_numpy(),
-        )
-        for rows in (rows_a, rows_b)
-    )
-    difference = paired_difference(
-        rows_a["label"].map(index).to_numpy(),
-        model_a,
-        model_b,
-        rows_a["group_id"].to_numpy(),
-        class_names=info.class_names,
-        positive=info.positive_index,
-        draws=results.params.evaluate.bootstrap_draws,
-        seed=results.params.seed,
-    ).values
+    Returns:
+        Field of the case, or `view.<field>` for those of its view, to [of first, of second].
+    """
+    settings = [_flat_settings(params, case) for case in (first, second)]
     return {
-        "n": len(rows_a),
-        "n_groups": int(rows_a["group_id"].nunique()),
-        **{
-            metric: {
-                "difference": difference[metric],
-                "low": difference[f"{metric}_low"],
-                "high": difference[f"{metric}_high"],
-                "p_value": difference[f"{metric}_p_value"],
-            }
-            for metric in METRICS
-        },
+        field: [side[field] for side in settings]
+        for field in settings[0]
+        if settings[0][field] != settings[1][field]
+    }
+
+
+def _flat_settings(params: Params, name: str) -> Json:
+    case = params.case(name)
+    view = params.view(case.view).model_dump(mode="json")
+    return case.model_dump(mode="json") | {f"view.{field}": view[field] for field in view}
+
+
+def _test_rows(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Test rows in an order of their own, so that the order in the file plays no part."""
+    test = predictions[predictions["split"] == "test"]
+    return test.sort_values(["image_id", "fold", "seed"], ignore_index=True)
+
+
+def _compare_rows(results: Results, case: str, pair: _Pair) -> Json:
+    """Both cases' figures on the images that both have, and their paired difference."""
+    info = results.datasets[results.dataset_of(case)].info
+    rows = pair.shared()
+    first, second = (_scored(side, info) for side in rows)
+    options: Json = {
+        "class_names": info.class_names,
+        "positive": info.positive_index,
+        "draws": results.params.evaluate.bootstrap_draws,
+        "seed": results.params.seed,
+    }
+    tables = {
+        "first": metrics_with_intervals(first, **options),
+        "second": metrics_with_intervals(second, **options),
+        "difference": paired_difference(first, second, **options),
+    }
+    return _count_images(pair) | {metric: _figures(tables, metric) for metric in METRICS}
+
+
+def _scored(rows: pd.DataFrame, info: DatasetInfo) -> Scored:
+    index = {name: number for number, name in enumerate(info.class_names)}
+    return Scored(
+        rows["label"].map(index).to_numpy(),
+        rows[[f"prob_{name}" for name in info.class_names]].to_numpy(),
+        rows["prediction"].map(index).to_numpy(),
+        rows["group_id"].to_numpy(),
+    )
+
+
+def _count_images(pair: _Pair) -> dict[str, int]:
+    """Images and groups compared, rows of each side, and images of one side left out."""
+    images, others = pair.images()
+    rows = pair.shared()
+    return {
+        "n": len(images & others),
+        "n_groups": int(rows.first["group_id"].nunique()),
+        "n_rows_first": len(rows.first),
+        "n_rows_second": len(rows.second),
+        "n_only_first": len(images - others),
+        "n_only_second": len(others - images),
+    }
+
+
+def _figures(tables: Mapping[str, MetricTable], metric: str) -> Json:
+    """Value and interval of each case and of the difference; why, where there is none."""
+    first, second, difference = (tables[k].values for k in ("first", "second", "difference"))
+    reasons = tables["difference"].undefined
+    return {
+        "first": first[metric],
+        "first_low": first[f"{metric}_low"],
+        "first_high": first[f"{metric}_high"],
+        "second": second[metric],
+        "second_low": second[f"{metric}_low"],
+        "second_high": second[f"{metric}_high"],
+        "difference": difference[metric],
+        "low": difference[f"{metric}_low"],
+        "high": difference[f"{metric}_high"],
+        "p_value": difference[f"{metric}_p_value"],
+        "undefined": reasons.get(metric) or reasons.get(f"{metric}_low"),
     }
 
 
 def _compare_maps(results: Results, a: CaseResults, b: CaseResults, method: str) -> Json:
     """Mean share of the maps inside the lungs, and the paired difference, over the drawn images."""
     maps_a, maps_b = (_map_scores(case, method) for case in (a, b))
-    both = maps_a.merge(maps_b, on="image_id", suffixes=("_a", "_b")).dropna()
+    both = maps_a.merge(
+        maps_b, on="image_id", suffixes=("_a", "_b"), validate="one_to_one"
+    ).dropna()
     low, high = _mean_interval(
         (both["in_lungs_a"] - both["in_lungs_b"]).to_numpy(),
         both["group_id_a"].to_numpy(),

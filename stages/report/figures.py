@@ -1,9 +1,12 @@
 """Figures of the report as SVG text: no files, no network, no clock."""
 
 import io
+import math
 
 import matplotlib
 import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from stages.report.results import Results
@@ -14,29 +17,53 @@ matplotlib.rcParams["svg.fonttype"] = "none"
 matplotlib.rcParams["font.size"] = 9
 
 SPLIT_STYLES = {"train": ("C0", "-"), "val": ("C1", "--")}
-COLUMNS = 2
+WIDTH = 11.0  # inches; the page is as wide
+CASES_PER_ROW = 2
+QUANTITIES = ("loss", "accuracy")
 
 
 def draw_learning_curves(results: Results, cases: list[str]) -> str:
-    """Loss and accuracy per epoch, training and validation, a row per case."""
-    figure, axes = plt.subplots(len(cases), 2, figsize=(7.5, 2.3 * len(cases)), squeeze=False)
-    for row, case in zip(axes, cases, strict=True):
-        epochs = results.cases[case].epochs
-        for axis, quantity in zip(row, ("loss", "accuracy"), strict=True):
-            for split, (colour, line) in SPLIT_STYLES.items():
-                part = epochs[epochs["split"] == split]
-                axis.plot(part["epoch"], part[quantity], line, color=colour, label=split)
-            axis.set_title(f"{case}: {quantity}", fontsize=9)
-            axis.set_xlabel("epoch")
-            axis.legend(frameon=False)
+    """Loss and accuracy per epoch, training and validation; a line per run of the case."""
+    rows = math.ceil(len(cases) / CASES_PER_ROW)
+    panels = CASES_PER_ROW * len(QUANTITIES)
+    figure, axes = plt.subplots(rows, panels, figsize=(WIDTH, 2.2 * rows), squeeze=False)
+    pairs = axes.reshape(-1, len(QUANTITIES))
+    for pair, case in zip(pairs, cases, strict=False):
+        for axis, quantity in zip(pair, QUANTITIES, strict=True):
+            _draw_runs(axis, results.cases[case].epochs, quantity)
+            axis.set_title(f"{case}\n{quantity}", fontsize=8)
+            axis.set_xlabel("epoch", fontsize=8)
+            axis.tick_params(labelsize=7)
+    for axis in pairs[len(cases) :].flat:
+        axis.set_axis_off()
+    axes[0, 0].legend(frameon=False, fontsize=7)
     return _to_svg(figure)
+
+
+def _draw_runs(axis: Axes, epochs: pd.DataFrame, quantity: str) -> None:
+    runs = [run for _, run in epochs.groupby(["fold", "seed"])]
+    for split, (colour, line) in SPLIT_STYLES.items():
+        for number, run in enumerate(runs):
+            part = run[run["split"] == split]
+            axis.plot(
+                part["epoch"],
+                part[quantity],
+                line,
+                color=colour,
+                linewidth=1.5 if len(runs) == 1 else 0.7,
+                marker=".",  # a case of one epoch has no line
+                markersize=3,
+                label=split if number == 0 else None,
+            )
 
 
 def draw_test_curves(results: Results, cases: list[str], positive: str) -> str:
     """ROC and precision-recall of the positive class on the test images, all cases together."""
-    figure, (roc, pr) = plt.subplots(1, 2, figsize=(7.5, 3.6))
+    height = max(3.6, 0.18 * len(cases) + 0.6)  # the legend has a line per case
+    figure, (roc, pr) = plt.subplots(1, 2, figsize=(WIDTH, height))
     for number, case in enumerate(cases):
         curves = results.cases[case].report["test"]["curves"][positive]
+        # Ten colours and four dashes: no two of twenty cases look alike.
         line = ("-", "--", ":", "-.")[number % 4]
         roc.plot(curves["roc"]["fpr"], curves["roc"]["tpr"], line, label=case)
         points = curves["precision_recall"]
@@ -46,7 +73,7 @@ def draw_test_curves(results: Results, cases: list[str], positive: str) -> str:
     pr.set(
         xlabel="recall", ylabel="precision", title=f"Precision-recall, {positive}", ylim=(0, 1.02)
     )
-    pr.legend(frameon=False, fontsize=7)
+    pr.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return _to_svg(figure)
 
 

@@ -17,11 +17,12 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class CaseResults:
-    """The files of one case."""
+    """The files of one case; tables have a row per run where there are several."""
 
     metrics: Json
     report: Json
     cam: Json
+    training: Json
     predictions: pd.DataFrame
     epochs: pd.DataFrame
     steps: pd.DataFrame
@@ -65,11 +66,15 @@ def load_results(params: Params, paths: Paths) -> Results:
 
 
 def _load_case(case: str, paths: Paths) -> CaseResults:
-    text_columns = dict.fromkeys(("group_id", "label", "prediction", "subgroup"), str)
+    # Fold and seed are empty where the predictions of several runs were averaged.
+    text_columns = dict.fromkeys(
+        ("image_id", "group_id", "label", "prediction", "subgroup", "fold", "seed"), str
+    )
     return CaseResults(
         metrics=_load_json(paths.case_metrics(case)),
         report=_load_json(paths.case_report(case)),
         cam=_load_json(paths.cam_scores(case)),
+        training=_load_json(paths.training_facts(case)),
         predictions=pd.read_csv(paths.predictions(case), dtype=text_columns, keep_default_na=False),
         epochs=pd.read_csv(paths.history_epochs(case)),
         steps=pd.read_csv(paths.history_steps(case)),

@@ -5,7 +5,7 @@ import pandas as pd
 from stages.report.results import Results
 
 # What identifies a case, as in params.yaml.
-CASE_FIELDS = ("view", "model", "weights", "train", "sampler")
+CASE_FIELDS = ("view", "model", "weights", "train", "sampler", "folds")
 
 
 def build_case_table(results: Results) -> pd.DataFrame:
@@ -19,6 +19,7 @@ def build_case_table(results: Results) -> pd.DataFrame:
                 "dataset": results.dataset_of(name),
                 **{field: getattr(settings, field) for field in CASE_FIELDS},
                 "loss": settings.loss.name,
+                "n_seeds": len(settings.seeds),
                 **case.metrics,
             }
         )
@@ -29,8 +30,8 @@ def build_plot_tables(results: Results) -> dict[str, pd.DataFrame]:
     """The tables for `dvc plots`, by name, each with a column `case`."""
     return {
         "table": build_case_table(results),
-        "curves": _stack({name: case.epochs for name, case in results.cases.items()}),
-        "steps": _stack({name: case.steps for name, case in results.cases.items()}),
+        "curves": _stack_runs({name: case.epochs for name, case in results.cases.items()}),
+        "steps": _stack_runs({name: case.steps for name, case in results.cases.items()}),
         "roc": _curve_points(results, "roc"),
         "pr": _curve_points(results, "precision_recall"),
         "confusion": _confusions(results),
@@ -39,6 +40,17 @@ def build_plot_tables(results: Results) -> dict[str, pd.DataFrame]:
 
 def _stack(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.concat([t.assign(case=name) for name, t in tables.items()], ignore_index=True)
+
+
+def _stack_runs(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """As `_stack`; several runs of a case are told apart by name, `<case> fold2-seed1`."""
+    named: dict[str, pd.DataFrame] = {}
+    for case, table in tables.items():
+        runs = {run: rows for run, rows in table.groupby(["fold", "seed"], sort=False)}
+        for (fold, seed), rows in runs.items():
+            name = case if len(runs) == 1 else f"{case} fold{fold}-seed{seed}"
+            named[name] = rows.drop(columns=["fold", "seed"])
+    return _stack(named)
 
 
 def _curve_points(results: Results, curve: str) -> pd.DataFrame:

@@ -3,10 +3,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
-from stages.report.comparisons import compare_cases
+from stages.config.errors import UserError
+from stages.config.params import Focal
+from stages.report.comparisons import METRICS, compare_cases, find_differences
 from stages.report.results import CaseResults, Results
 
 Json = dict[str, Any]
@@ -21,8 +24,8 @@ def with_case(results: Results, name: str, **changes: Any) -> Results:
 def test_the_difference_is_the_first_case_minus_the_second(results: Results) -> None:
     found = compare_cases(results, "lungs-bce", "full-ce")
     tests = {
-        name: case.predictions[case.predictions["split"] == "test"]
-        for name, case in results.cases.items()
+        name: results.cases[name].predictions.query("split == 'test'")
+        for name in ("lungs-bce", "full-ce")
     }
     aurocs = {n: roc_auc_score(t["label"] == "covid", t["prob_covid"]) for n, t in tests.items()}
     balanced = {n: balanced_accuracy_score(t["label"], t["prediction"]) for n, t in tests.items()}
@@ -44,7 +47,9 @@ def test_the_order_of_the_cases_turns_the_sign(results: Results) -> None:
 
 def test_a_case_does_not_differ_from_itself(results: Results) -> None:
     found = compare_cases(results, "full-ce", "full-ce")
-    assert found["test"]["auroc"] == {"difference": 0, "low": 0, "high": 0, "p_value": 1}
+    auroc = found["test"]["auroc"]
+    assert [auroc[k] for k in ("difference", "low", "high", "p_value")] == [0, 0, 0, 1]
+    assert found["differs"] == {}
     assert found["maps"]["gradcam"]["difference"] == 0
 
 
@@ -92,6 +97,111 @@ def test_maps_are_compared_by_their_mean_share_in_the_lungs(results: Results) ->
         "low": pytest.approx(0.45),
         "high": pytest.approx(0.45),
     }
+
+
+def test_each_case_comes_with_its_own_figures(results: Results) -> None:
+    found = compare_cases(results, "lungs-bce", "full-ce")["test"]
+    for metric in METRICS:
+        figures = found[metric]
+        difference = figures["first"] - figures["second"]
+        assert figures["difference"] == pytest.approx(difference, abs=2e-6)
+        for side in ("first", "second"):
+            assert figures[f"{side}_low"] <= figures[side] <= figures[f"{side}_high"]
+    # In the fixture, lungs-bce is always right.
+    assert found["auroc"]["first"] == 1
+
+
+def test_images_that_one_case_alone_is_tested_on_are_left_out_and_counted(results: Results) -> None:
+    # Folds test all 64 images; the single run tests 60 of them.
+    found = compare_cases(results, "lungs-folds", "full-ce")["test"]
+    counts = {key: value for key, value in found.items() if key.startswith("n")}
+    assert counts == {
+        "n": 60,
+        "n_groups": 30,
+        "n_rows_first": 60,
+        "n_rows_second": 60,
+        "n_only_first": 4,
+        "n_only_second": 0,
+    }
+    turned = compare_cases(results, "full-ce", "lungs-folds")["test"]
+    assert (turned["n_only_first"], turned["n_only_second"]) == (0, 4)
+
+
+def test_a_case_has_the_figures_of_the_shared_images_not_of_all(results: Results) -> None:
+    folds = results.cases["lungs-folds"].predictions.copy()
+    alone = folds["image_id"].str.contains("-")
+    folds.loc[alone, "prediction"] = np.where(folds[alone]["label"] == "covid", "normal", "covid")
+    changed = with_case(results, "lungs-folds", predictions=folds)
+    found = compare_cases(changed, "lungs-folds", "full-ce")["test"]
+    shared = folds[(folds["split"] == "test") & ~alone]
+    expected = balanced_accuracy_score(shared["label"], shared["prediction"])
+    assert found["balanced_accuracy"]["first"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_all_rows_of_an_image_are_compared(results: Results) -> None:
+    """Two trainings: one always right, one always wrong; half of the rows are right."""
+    right = results.cases["lungs-bce"].predictions.assign(prediction=lambda t: t["label"])
+    wrong = right.assign(
+        seed="2", prediction=np.where(right["label"] == "covid", "normal", "covid")
+    )
+    both = pd.concat([right, wrong], ignore_index=True)
+    changed = with_case(results, "lungs-bce", predictions=both)
+    found = compare_cases(changed, "lungs-bce", "full-ce")["test"]
+    assert (found["n"], found["n_rows_first"], found["n_rows_second"]) == (60, 120, 60)
+    assert found["accuracy"]["first"] == 0.5
+    assert found["accuracy"]["first_low"] == 0.5  # drawn with its image, both rows or none
+
+
+def test_rows_averaged_over_runs_need_no_fold(results: Results) -> None:
+    averaged = results.cases["lungs-bce"].predictions.assign(fold="", seed="")
+    changed = with_case(results, "lungs-bce", predictions=averaged)
+    pair = ("lungs-bce", "full-ce")
+    assert compare_cases(changed, *pair) == compare_cases(results, *pair)
+
+
+def test_cases_without_a_common_test_image_are_refused(results: Results) -> None:
+    elsewhere = results.cases["full-ce"].predictions
+    elsewhere = elsewhere.assign(image_id="x" + elsewhere["image_id"])
+    changed = with_case(results, "full-ce", predictions=elsewhere)
+    with pytest.raises(UserError, match="lungs-bce and full-ce have no test image in common"):
+        compare_cases(changed, "lungs-bce", "full-ce")
+
+
+def test_what_cannot_be_compared_says_why(results: Results) -> None:
+    for name in ("lungs-bce", "full-ce"):
+        table = results.cases[name].predictions
+        marked = np.where(table["label"] == "covid", "ill", "well")
+        results = with_case(results, name, predictions=table.assign(subgroup=marked))
+    auroc = compare_cases(results, "lungs-bce", "full-ce")["subgroups"]["ill"]["auroc"]
+    assert (auroc["difference"], auroc["low"], auroc["p_value"]) == (None, None, None)
+    assert auroc["undefined"] == "needs an image of every class (normal, covid) for both models"
+
+
+def test_settings_that_differ_are_listed_with_both_values(results: Results) -> None:
+    assert find_differences(results.params, "lungs-bce", "full-ce") == {
+        "view": ["lungs", "full"],
+        "loss": [
+            {"name": "bce", "label_smoothing": 0.0},
+            {"name": "ce", "label_smoothing": 0.0},
+        ],
+        "view.crop": [
+            {"mode": "lungs", "margin": 0.05, "fallback_fraction": 0.8},
+            {"mode": "none"},
+        ],
+    }
+
+
+def test_seeds_and_ensembles_count_as_settings(results: Results) -> None:
+    case = results.params.case("full-ce")
+    focal = Focal(name="focal", gamma=2.0, alpha=None)
+    other = case.model_copy(update={"seeds": [1, 2], "ensemble": True, "loss": focal})
+    cases = {"full-ce": case, "other": other}
+    differs = find_differences(
+        results.params.model_copy(update={"cases": cases}), "full-ce", "other"
+    )
+    assert list(differs) == ["loss", "seeds", "ensemble"]
+    assert (differs["seeds"], differs["ensemble"]) == ([[1], [1, 2]], [False, True])
+    json.dumps(differs, allow_nan=False)
 
 
 def maps_of(case: CaseResults, in_lungs: list[float | None]) -> Json:
