@@ -3,6 +3,7 @@
 import argparse
 import fcntl
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -41,6 +42,19 @@ def _guarded(lock_name: str, run: Callable[[], None]) -> None:
             run()
     except UserError as error:
         sys.exit(f"error: {error}")
+    if "torch" in sys.modules:
+        _leave_at_once()
+
+
+def _leave_at_once() -> None:
+    """End the process without taking torch and Lightning down object by object.
+
+    That costs 1 to 3 s in each of the many processes of a run; all files are closed by now.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from stages.config import command
 from stages.config.command import run_single_stage, run_stage
 from stages.config.errors import UserError
 from stages.config.params import Params
@@ -23,6 +24,34 @@ run_stage(write_name, "Do it.", section="cases")
 """
 
 
+LEAVING = """
+import logging
+from pathlib import Path
+import torch
+from stages.config import command
+from stages.config.command import run_single_stage
+from stages.config.errors import UserError
+
+def write_much(params, paths):
+    Path("out.txt").write_text("x" * 1_000_000)
+    logging.getLogger("stages").info("logged")
+    print("printed " * 10_000, end="end")
+
+def refuse(params, paths):
+    print("begun", end="")
+    raise UserError("here: got this; allowed: that")
+
+run_single_stage({stage}, None)
+print("not reached")
+"""
+
+
+@pytest.fixture(autouse=True)
+def _stay_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another test may have imported torch, after which a stage leaves the process."""
+    monkeypatch.setattr(command, "_leave_at_once", lambda: None)
+
+
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with the repository's parameters."""
@@ -32,9 +61,9 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run_program(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run_program(*arguments: str, program: str = PROGRAM) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", PROGRAM, *arguments],
+        [sys.executable, "-c", program, *arguments],
         env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,
@@ -144,3 +173,20 @@ def test_an_error_of_the_program_keeps_its_traceback(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(sys, "argv", ["fail"])
     with pytest.raises(ZeroDivisionError):
         run_single_stage(fail, "Fail.")
+
+
+def test_what_was_written_is_complete_although_a_stage_with_torch_leaves_at_once(
+    workplace: Path,
+) -> None:
+    done = run_program(program=LEAVING.format(stage="write_much"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "logged\n" + "printed " * 10_000 + "end"
+    assert (workplace / "out.txt").stat().st_size == 1_000_000
+    os.close(hold_lock(workplace, "write_much"))  # it is free
+
+
+@pytest.mark.usefixtures("workplace")
+def test_a_user_error_of_a_stage_with_torch_ends_with_status_1() -> None:
+    done = run_program(program=LEAVING.format(stage="refuse"))
+    assert (done.returncode, done.stdout) == (1, "begun")
+    assert done.stderr == "error: here: got this; allowed: that\n"
