@@ -6,7 +6,9 @@ Writes: plots/cam/<case>/ (sheet.png, one overlay per image and method), metrics
 
 import json
 import logging
-from typing import Any
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,11 +18,13 @@ from PIL import Image
 from stages.config.command import run_stage
 from stages.config.params import Cam, Params
 from stages.config.paths import Paths
+from stages.config.references import architecture
 from stages.explain.methods import compute_cams, default_target_layer
 from stages.explain.overlay import Tile, draw_overlay, draw_sheet
 from stages.explain.scores import score_map
 from stages.imaging.image_set import ImageSet, load_image_set
-from stages.modeling.checkpoint import load_classifier, outputs_of
+from stages.imaging.runs import Run, load_runs
+from stages.modeling.checkpoint import load_classifier, outputs_of, run_folder
 from stages.modeling.classifier import Classifier
 from stages.modeling.data import to_unit_range
 from stages.modeling.outputs import Outputs
@@ -31,18 +35,20 @@ logger = logging.getLogger(__name__)
 FloatArray = NDArray[np.float32]
 
 
+class Explained(NamedTuple):
+    """Probabilities (N, K) and, per method, maps (N, S, S) in [0, 1] of the images drawn."""
+
+    probabilities: FloatArray
+    maps: dict[str, FloatArray]
+
+
 def explain_case(params: Params, name: str, paths: Paths) -> None:
     """Write overlays, the contact sheet and the scores of one case."""
     case = params.case(name)
     view = load_image_set(paths.view(case.view))
-    classifier, meta = load_classifier(paths.weights(name))
-    outputs = outputs_of(meta)
     rows = draw_test_images(view, params.cam, seed=params.seed)
-    images = to_unit_range(torch.from_numpy(view.images[rows]))
-    with torch.inference_mode():
-        probabilities = outputs.probabilities(classifier(images)).numpy()
-    layer = params.cam.target_layers.get(case.model) or default_target_layer(classifier)
-    maps = _compute_maps(classifier, outputs, images, probabilities, params.cam, layer)
+    layer = params.cam.target_layers.get(architecture(case.model))
+    (probabilities, maps), layer = _explain_rows(view, rows, params.cam, layer, paths.weights(name))
     _save_pictures(view, rows, maps, probabilities, name, paths)
     scores = {
         "target_layer": layer,
@@ -53,6 +59,55 @@ def explain_case(params: Params, name: str, paths: Paths) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
     logger.info("%s: %d images, %s at %s", name, len(rows), ", ".join(maps), layer)
+
+
+def _explain_rows(
+    view: ImageSet, rows: NDArray[np.int64], cam: Cam, layer: str | None, case_folder: Path
+) -> tuple[Explained, str]:
+    """Each image is explained by the first run that was not trained on it but tests it."""
+    parts: list[Explained] = []
+    order: list[NDArray[np.int64]] = []
+    runs = load_runs(case_folder, view.manifest["image_id"])
+    for run, positions in tested_by(runs, rows):
+        classifier, meta = load_classifier(run_folder(case_folder, run.name))
+        layer = layer or default_target_layer(classifier)
+        images = to_unit_range(torch.from_numpy(view.images[rows[positions]]))
+        parts.append(_explain(classifier, outputs_of(meta), images, cam, layer))
+        order.append(positions)
+    back = np.argsort(np.concatenate(order))
+    maps: dict[str, FloatArray] = {
+        m: np.concatenate([part.maps[m] for part in parts])[back] for m in cam.methods
+    }
+    probabilities = np.concatenate([part.probabilities for part in parts])[back]
+    return Explained(probabilities, maps), str(layer)
+
+
+def tested_by(
+    runs: Sequence[Run], rows: NDArray[np.int64]
+) -> Iterator[tuple[Run, NDArray[np.int64]]]:
+    """Runs with the positions in `rows` of the images that they are the first to test."""
+    left = np.ones(len(rows), dtype=bool)
+    for run in runs:
+        tested = left & (run.splits[rows] == "test")
+        if tested.any():
+            left &= ~tested
+            yield run, np.flatnonzero(tested)
+
+
+def _explain(
+    classifier: Classifier, outputs: Outputs, images: torch.Tensor, cam: Cam, layer: str
+) -> Explained:
+    """Maps of the predicted class of each image."""
+    with torch.inference_mode():
+        probabilities = outputs.probabilities(classifier(images))
+    predicted = probabilities.argmax(dim=1).clone()
+    maps: dict[str, FloatArray] = {
+        method: compute_cams(
+            classifier, outputs, images, predicted, method=method, target_layer=layer
+        )
+        for method in cam.methods
+    }
+    return Explained(probabilities.numpy(), maps)
 
 
 def draw_test_images(view: ImageSet, cam: Cam, *, seed: int) -> NDArray[np.int64]:
@@ -68,24 +123,6 @@ def draw_test_images(view: ImageSet, cam: Cam, *, seed: int) -> NDArray[np.int64
         for mask, wanted in ((is_positive, cam.positive), (~is_positive, cam.negative))
     ]
     return np.concatenate(drawn)
-
-
-def _compute_maps(
-    classifier: Classifier,
-    outputs: Outputs,
-    images: torch.Tensor,
-    probabilities: FloatArray,
-    cam: Cam,
-    layer: str,
-) -> dict[str, FloatArray]:
-    """Per method, the maps of the predicted class of each image."""
-    predicted = torch.from_numpy(probabilities.argmax(axis=1))
-    return {
-        method: compute_cams(
-            classifier, outputs, images, predicted, method=method, target_layer=layer
-        )
-        for method in cam.methods
-    }
 
 
 def _save_pictures(

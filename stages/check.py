@@ -20,10 +20,12 @@ from stages.sources.source import open_source
 
 def check_params(params: Params, paths: Paths) -> None:
     """Look at what the schema cannot know: files, networks, downloads."""
+    unknown_models = list(_model_problems(params))
     problems = [
         *_source_problems(params, paths),
-        *_model_problems(params),
+        *unknown_models,
         *_weights_problems(params, paths),
+        *([] if unknown_models else _network_problems(params)),
     ]
     if problems:
         raise UserError("\n".join(f"params.yaml: {problem}" for problem in problems))
@@ -48,8 +50,9 @@ def _list_source(params: Params, dataset: Dataset, paths: Paths) -> None:
 
 
 def _model_problems(params: Params) -> Iterator[str]:
-    entries = {f"weights.{name}": entry.model for name, entry in params.weights.items()}
-    entries |= {f"cases.{name}": case.model for name, case in params.cases.items()}
+    entries = {f"weights.{name}.model": entry.model for name, entry in params.weights.items()}
+    entries |= {f"cases.{name}.model": case.model for name, case in params.cases.items()}
+    entries |= {f"cam.target_layers.{key}": key for key in params.cam.target_layers}
     asked = {where: model for where, model in entries.items() if model != "cnn3"}
     if not asked:
         return
@@ -59,9 +62,68 @@ def _model_problems(params: Params) -> Iterator[str]:
         if not timm.is_model(architecture(model)):
             close = timm.list_models(f"*{architecture(model)[:6]}*")[:5]
             yield (
-                f"{where}.model: got {model!r}; allowed: cnn3 or a timm model"
+                f"{where}: got {model!r}; allowed: cnn3 or a timm model"
                 f"{', such as ' + ', '.join(close) if close else ''}"
             )
+
+
+def _network_problems(params: Params) -> Iterator[str]:
+    """What known networks cannot do; those asked for it are built on `meta`, without values."""
+    yield from _size_problems(params)
+    yield from _level_problems(params)
+    used = {architecture(case.model) for case in params.cases.values()}
+    for model, layer in params.cam.target_layers.items():
+        if model in used:
+            yield from _layer_problems(model, layer)
+
+
+def _size_problems(params: Params) -> Iterator[str]:
+    cases = {name: case for name, case in params.cases.items() if case.model == "cnn3"}
+    if not cases:
+        return
+    from stages.modeling.cnn3 import MIN_SIZE_PX  # here, like torch below: imports take seconds
+
+    for name, case in cases.items():
+        size = params.view(case.view).size
+        if size < MIN_SIZE_PX:
+            yield (
+                f"cases.{name}.view: got {case.view!r} of {size} px; "
+                f"allowed for cnn3: views of at least {MIN_SIZE_PX} px"
+            )
+
+
+def _level_problems(params: Params) -> Iterator[str]:
+    cases = {name: case for name, case in params.cases.items() if case.train.startswith("last:")}
+    if not cases:
+        return
+    import torch
+
+    from stages.modeling.classifier import Classifier, build_backbone
+    from stages.modeling.freeze import freeze
+
+    for name, case in cases.items():
+        try:
+            with torch.device("meta"):
+                backbone = build_backbone(case.model)
+                classifier = Classifier(backbone, torch.nn.Identity(), mean=0.0, std=1.0)
+            freeze(classifier, case.train)
+        except UserError as error:
+            yield f"cases.{name}.{error}"
+
+
+def _layer_problems(model: str, layer: str) -> Iterator[str]:
+    import torch
+
+    from stages.modeling.classifier import build_backbone
+
+    with torch.device("meta"):
+        backbone = build_backbone(model)
+    if not layer or layer not in dict(backbone.named_modules()):
+        outermost = ", ".join(name for name, _ in backbone.named_children())
+        yield (
+            f"cam.target_layers.{model}: got {layer!r}; allowed: a module of {model}; its "
+            f"outermost are: {outermost}"
+        )
 
 
 def _weights_problems(params: Params, paths: Paths) -> Iterator[str]:

@@ -58,8 +58,11 @@ def shrink(raw: RawParams) -> RawParams:
     raw["weights"] = {
         "cnn3-random": {"source": "random", "track": "stages/modeling", "model": "cnn3"}
     }
+    raw["augmentations"] = {"light": raw["augmentations"]["light"]}
     case = next(case for case in raw["cases"].values() if case["model"] == "cnn3")
-    case |= {"weights": "cnn3-random", "head": [8], "epochs": 1, "batch_size": 8}
+    case |= {"weights": "cnn3-random", "augment": "light", "train": "all", "head": [8]}
+    case |= {"sampler": "none", "epochs": 1, "keep": "best", "ema": 0.0, "batch_size": 8}
+    case |= {"folds": 1, "held_out": "test", "seeds": [1], "ensemble": False}
     raw["cases"] = {
         f"{view}-{loss}": copy.deepcopy(case)
         | {"view": view, "loss": {"name": loss, "label_smoothing": 0.0}}
@@ -68,7 +71,12 @@ def shrink(raw: RawParams) -> RawParams:
     raw["comparisons"] = {"crop": ["lungs-bce", "full-ce"]}
     raw["audit"]["folds"] = 2
     raw["evaluate"]["bootstrap_draws"] = 200
-    raw["cam"] |= {"methods": ["gradcam", "eigencam"], "positive": 3, "negative": 2}
+    raw["cam"] = {
+        "methods": ["gradcam", "eigencam"],
+        "positive": 3,
+        "negative": 2,
+        "target_layers": {"cnn3": "conv2"},
+    }
     raw["compute"] = {"accelerator": "cpu", "precision": "fp32"}
     return raw
 

@@ -1,11 +1,14 @@
-"""The daily loop through DVC itself, on a few phantoms: run, run again, change one case."""
+"""The daily loop through DVC itself, on a few phantoms: run, change a case, queue experiments."""
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -14,13 +17,16 @@ from tests.conftest import load_raw_params, shrink
 
 ROOT = Path(__file__).parents[1]
 CASE_STAGES = ("train", "evaluate", "cam")
+CASE = "full-focal"
+LONGEST_QUEUE_S = 300  # far beyond the 30 s that it takes: a worker that died must not hang this
 
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The pipeline with tiny parameters in a DVC repository of its own, run once."""
     folder = tmp_path_factory.mktemp("clone")
-    for name in ("stages", ".dvc/config", ".dvcignore", "dvc.yaml", ".dvc/plots"):
+    copied = ("stages", ".dvc/config", ".dvcignore", "dvc.yaml", ".dvc/plots", "data/.gitignore")
+    for name in copied:
         source, target = ROOT / name, folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         ignore = shutil.ignore_patterns("__pycache__")
@@ -28,12 +34,21 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
             source, target
         )
     subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
-    write_params(folder, shrink(load_raw_params()))
+    write_params(folder, tiny())
     repro(folder)
     return folder
 
 
-def write_params(folder: Path, raw: dict) -> None:
+def tiny() -> dict[str, Any]:
+    """The parameters of the other tests, with focal loss in one of the two cases."""
+    raw = shrink(load_raw_params())
+    loss = {"name": "focal", "gamma": 2.0, "alpha": None}
+    raw["cases"][CASE] = raw["cases"].pop("full-ce") | {"loss": loss}
+    raw["comparisons"] = {"crop": ["lungs-bce", CASE]}
+    return raw
+
+
+def write_params(folder: Path, raw: dict[str, Any]) -> None:
     (folder / "params.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
 
 
@@ -65,27 +80,83 @@ def test_the_whole_graph_runs_and_a_second_time_nothing_does(clone: Path) -> Non
 
 @pytest.mark.slow
 def test_a_changed_case_runs_alone_and_is_restored_when_changed_back(clone: Path) -> None:
-    raw = shrink(load_raw_params())
-    name = next(iter(raw["cases"]))
-    metrics = clone / "metrics" / "cases" / f"{name}.json"
+    metrics = clone / "metrics" / "cases" / f"{CASE}.json"
     before = metrics.read_text(encoding="utf-8")
-    raw["cases"][name]["lr"] = 0.02
+    raw = tiny()
+    raw["cases"][CASE]["loss"]["gamma"] = 0.0
     write_params(clone, raw)
-    assert repro(clone) == {"check", "compare", *(f"{stage}@{name}" for stage in CASE_STAGES)}
+    assert repro(clone) == {"check", "compare", *(f"{stage}@{CASE}" for stage in CASE_STAGES)}
     assert metrics.read_text(encoding="utf-8") != before
-    write_params(clone, shrink(load_raw_params()))
-    assert repro(clone) == set()  # all of it from the run-cache
+    write_params(clone, tiny())
+    # From the run-cache, but for `compare`: DVC keeps none of a stage with an output that is
+    # neither cached nor a metric or plot (plots/discussion.md).
+    assert repro(clone) == {"compare"}
     assert metrics.read_text(encoding="utf-8") == before
 
 
 @pytest.mark.slow
 def test_a_wrong_parameter_stops_before_anything_is_deleted(clone: Path) -> None:
-    raw = shrink(load_raw_params())
-    name = next(iter(raw["cases"]))
-    raw["cases"][name]["lr"] = -1
+    raw = tiny()
+    raw["cases"][CASE]["lr"] = -1
     write_params(clone, raw)
     done = run_dvc(clone, "repro")
-    write_params(clone, shrink(load_raw_params()))
+    write_params(clone, tiny())
     assert done.returncode != 0
-    assert f"params.yaml: cases.{name}.lr: got -1; allowed: greater than 0" in done.stderr
-    assert (clone / "data" / "weights" / name / "model.safetensors").exists()
+    assert f"params.yaml: cases.{CASE}.lr: got -1; allowed: greater than 0" in done.stderr
+    assert (clone / "data" / "weights" / CASE / "model.safetensors").exists()
+
+
+@pytest.mark.slow
+def test_queued_experiments_run_and_are_listed_with_metrics_of_their_own(clone: Path) -> None:
+    commit(clone)
+    gammas = [0.5, 1]
+    values = ",".join(map(str, gammas))
+    dvc(clone, "exp", "run", "--queue", "--set-param", f"cases.{CASE}.loss.gamma={values}")
+    dvc(clone, "queue", "start")
+    wait_for_the_queue(clone)
+    (baseline,) = [e for e in shown_experiments(clone) if e["rev"] != "workspace"]
+    found = [experiment["revs"][0]["data"] for experiment in baseline["experiments"]]
+    assert sorted(gamma_of(data) for data in found) == gammas
+    metrics = f"metrics/cases/{CASE}.json"
+    kept = [data["metrics"][metrics]["data"] for data in (baseline["data"], *found)]
+    assert len({json.dumps(figures) for figures in kept}) == 3
+    # Experiments leave the working directory as it is.
+    changed = ["git", "status", "--porcelain"]
+    assert subprocess.run(changed, cwd=clone, capture_output=True, check=True).stdout == b""
+
+
+def commit(folder: Path) -> None:
+    """Experiments start from a commit."""
+    for command in (
+        ("config", "user.name", "Test"),  # of this repository, for DVC's own commits too
+        ("config", "user.email", "test@localhost"),
+        ("add", "--all"),
+        ("commit", "--quiet", "--message", "First"),
+    ):
+        subprocess.run(["git", *command], cwd=folder, check=True)
+
+
+def dvc(folder: Path, *arguments: str) -> str:
+    done = run_dvc(folder, *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def wait_for_the_queue(folder: Path) -> None:
+    deadline = time.monotonic() + LONGEST_QUEUE_S
+    while "Queued" in (status := dvc(folder, "queue", "status")) or "Running" in status:
+        if time.monotonic() > deadline:
+            dvc(folder, "queue", "stop", "--kill")
+            pytest.fail(f"the queue did not end:\n{status}")
+        time.sleep(5)
+    assert status.count("Success") == 2, status
+
+
+def shown_experiments(folder: Path) -> list[dict[str, Any]]:
+    listed: list[dict[str, Any]] = json.loads(dvc(folder, "exp", "show", "--json"))
+    return listed
+
+
+def gamma_of(data: dict[str, Any]) -> float:
+    gamma: float = data["params"]["params.yaml"]["data"]["cases"][CASE]["loss"]["gamma"]
+    return gamma

@@ -116,7 +116,7 @@ WRITTEN = {
     "train": {PATHS.weights(KEY), PATHS.history(KEY)},
     "evaluate": {PATHS.predictions(KEY), PATHS.case_metrics(KEY), PATHS.case_report(KEY)},
     "cam": {PATHS.cam_sheets(KEY), PATHS.cam_scores(KEY)},
-    "compare": {PATHS.report, PATHS.comparisons}
+    "compare": {PATHS.report, PATHS.discussion, PATHS.comparisons}
     | {PATHS.plot(name) for name in ("table", "curves", "steps", "roc", "pr", "confusion")},
 }
 

@@ -1,7 +1,9 @@
+import copy
 import json
 import logging
 import re
 import shutil
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,8 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import safetensors.torch
+import torch
 from PIL import Image
 
+from stages import cam
 from stages.audit import audit_view
 from stages.cam import explain_case
 from stages.check import check_params
@@ -20,9 +24,11 @@ from stages.config.errors import UserError
 from stages.config.load import parse_params
 from stages.config.params import Params
 from stages.config.paths import Paths
+from stages.config.references import find_reference_problems
 from stages.crop import crop_view
 from stages.evaluate import evaluate_case
 from stages.imaging.image_set import BOX_COLUMNS, MANIFEST_COLUMNS, ImageSet, load_image_set
+from stages.imaging.runs import Run
 from stages.prepare import prepare_dataset
 from stages.train import train_case
 from stages.weights import make_weights
@@ -157,11 +163,14 @@ def test_predictions_have_a_row_per_image_and_a_column_per_class(chain: Chain) -
             "group_id",
             "split",
             "subgroup",
+            "fold",
+            "seed",
             "label",
             "prediction",
             "prob_normal",
             "prob_covid",
         ]
+        assert set(zip(table["fold"], table["seed"], strict=True)) == {(1, 1)}
         for column in ("image_id", "group_id", "split", "label"):
             assert table[column].tolist() == manifest[column].tolist()
         np.testing.assert_allclose(table["prob_normal"] + table["prob_covid"], 1, atol=2e-6)
@@ -287,7 +296,7 @@ def test_training_looks_at_validation_images_for_its_curves(
 def test_learning_curves_have_a_row_per_epoch_and_a_row_per_batch(chain: Chain) -> None:
     epochs = pd.read_csv(chain.paths.history_epochs("full-ce"))
     steps = pd.read_csv(chain.paths.history_steps("full-ce"))
-    assert epochs.columns.tolist() == ["epoch", "split", "loss", "accuracy"]
+    assert epochs.columns.tolist() == ["epoch", "split", "loss", "accuracy", "fold", "seed"]
     assert sorted(epochs["split"]) == ["train", "val"]
     # 32 training and 16 validation images in batches of 8.
     assert steps["split"].value_counts().to_dict() == {"train": 4, "val": 2}
@@ -398,6 +407,326 @@ def test_every_crop_is_counted_in_the_log(
     assert caplog.messages[0].startswith("lungs: 64 images; crops: lungs ")
     untrusted = sum(int(m.split(" in ")[1].split()[0]) for m in caplog.messages[1:])
     assert untrusted == (boxes["quality"] != "ok").sum()
+
+
+# ---- several runs, frozen layers, several labels ---------------------------------------------
+
+# Each differs from `full-ce` in this alone, so that a figure that differs is due to it.
+VARIANTS: dict[str, dict[str, object]] = {
+    "folds": {"folds": 2, "seeds": [1, 2]},
+    "ensemble": {"folds": 2, "held_out": "val", "seeds": [1, 2], "ensemble": True},
+    "head": {"train": "head"},
+    "last": {"train": "last:1"},
+    "kept-last": {"keep": "last", "ema": 0.5, "epochs": 2},
+}
+FOLD_RUNS = ["fold1-seed1", "fold1-seed2", "fold2-seed1", "fold2-seed2"]
+BLOCKS = ("conv1", "conv2", "conv3")  # of cnn3
+
+
+@pytest.fixture(scope="module")
+def variants(chain: Chain, tmp_path_factory: pytest.TempPathFactory) -> Chain:
+    """The root of `chain` with the cases of VARIANTS trained, evaluated and compared."""
+    paths = Paths(tmp_path_factory.mktemp("variants") / "root")
+    shutil.copytree(chain.paths.root, paths.root)
+    base = chain.params.case("full-ce")
+    more = {name: base.model_copy(update=change) for name, change in VARIANTS.items()}
+    comparisons = {**chain.params.comparisons, "folds-vs-one": ["folds", "full-ce"]}
+    cases = {**chain.params.cases, **more}
+    params = chain.params.model_copy(update={"cases": cases, "comparisons": comparisons})
+    for name in more:
+        train_case(params, name, paths)
+        evaluate_case(params, name, paths)
+        explain_case(params, name, paths)
+    compare_all(params, paths)
+    return Chain(params, paths)
+
+
+def predictions_of(chain: Chain, case: str) -> pd.DataFrame:
+    return pd.read_csv(chain.paths.predictions(case), dtype={"fold": "Int64", "seed": "Int64"})
+
+
+def load_tensors(folder: Path) -> dict[str, torch.Tensor]:
+    tensors: dict[str, torch.Tensor] = safetensors.torch.load_file(folder / "model.safetensors")
+    return tensors
+
+
+def test_a_case_of_several_runs_has_a_model_of_each_and_their_splits(variants: Chain) -> None:
+    folder = variants.paths.weights("folds")
+    assert sorted(path.name for path in folder.iterdir()) == [*FOLD_RUNS, "runs.csv"]
+    models = {(folder / name / "model.safetensors").read_bytes() for name in FOLD_RUNS}
+    assert len(models) == 4
+    for name in FOLD_RUNS:
+        meta = load_json(folder / name / "meta.json")
+        assert f"fold{meta['fold']}-seed{meta['seed']}" == name
+    runs = pd.read_csv(folder / "runs.csv")
+    assert runs.columns.tolist() == ["image_id", *FOLD_RUNS]
+    # The seed of a training plays no part in who is in which split.
+    assert runs["fold1-seed1"].equals(runs["fold1-seed2"])
+
+
+def test_the_only_run_of_a_case_has_its_splits_in_one_column(variants: Chain) -> None:
+    manifest = load_image_set(variants.paths.view("full")).manifest
+    runs = pd.read_csv(variants.paths.weights("full-ce") / "runs.csv")
+    assert runs.columns.tolist() == ["image_id", "fold1-seed1"]
+    assert runs["fold1-seed1"].tolist() == manifest["split"].tolist()
+
+
+@pytest.mark.parametrize("case", ["folds", "ensemble"])
+def test_no_group_is_in_two_splits_of_a_run(variants: Chain, case: str) -> None:
+    groups = load_image_set(variants.paths.view("full")).manifest["group_id"]
+    runs = pd.read_csv(variants.paths.weights(case) / "runs.csv")
+    for name in FOLD_RUNS:
+        assert (runs[name].groupby(groups).nunique() == 1).all()
+        assert set(runs[name]) == {"train", "val", "test"}
+
+
+def test_folds_test_every_image_once_per_seed(variants: Chain) -> None:
+    manifest = load_image_set(variants.paths.view("full")).manifest
+    table = predictions_of(variants, "folds")
+    assert len(table) == 4 * IMAGES
+    test = table[table["split"] == "test"]
+    for _, rows in test.groupby("seed"):
+        assert sorted(rows["image_id"]) == sorted(manifest["image_id"])
+    assert load_json(variants.paths.case_metrics("folds"))["n_test"] == IMAGES
+
+
+def test_folds_of_val_keep_the_test_images_and_validate_every_other_once_per_seed(
+    variants: Chain,
+) -> None:
+    manifest = load_image_set(variants.paths.view("full")).manifest
+    runs = pd.read_csv(variants.paths.weights("ensemble") / "runs.csv")
+    given = manifest["split"] == "test"
+    for name in FOLD_RUNS:
+        assert (runs[name] == "test").tolist() == given.tolist()
+    first, second = (runs[f"fold{fold}-seed1"][~given] == "val" for fold in (1, 2))
+    assert (first ^ second).all()
+
+
+def test_ensemble_rows_are_the_mean_of_the_single_models(variants: Chain, tmp_path: Path) -> None:
+    paths = Paths(tmp_path / "root")
+    shutil.copytree(variants.paths.root, paths.root)
+    singly = variants.params.case("ensemble").model_copy(update={"ensemble": False})
+    params = variants.params.model_copy(update={"cases": {"ensemble": singly}})
+    evaluate_case(params, "ensemble", paths)
+    single = predictions_of(Chain(params, paths), "ensemble").query("split == 'test'")
+    assert len(single) == 4 * 16
+    wanted = single.groupby("image_id")["prob_covid"].agg(["mean", "std"])
+    assert (wanted["std"] > 1e-5).all()  # else any one of the models would do for the mean
+    averaged = predictions_of(variants, "ensemble").query("split == 'test'").set_index("image_id")
+    assert len(averaged) == 16
+    np.testing.assert_allclose(
+        averaged["prob_covid"], wanted["mean"].loc[averaged.index], atol=1.5e-6
+    )
+    assert averaged[["fold", "seed"]].isna().all(axis=None)  # they are of two folds and seeds
+
+
+def test_an_ensemble_keeps_the_training_and_validation_rows_of_its_models(
+    variants: Chain,
+) -> None:
+    table = predictions_of(variants, "ensemble")
+    counts = table["split"].value_counts().to_dict()
+    # 48 images, half of them train and half val in each of four runs.
+    assert counts == {"train": 96, "val": 96, "test": 16}
+
+
+def test_the_report_of_several_runs_has_each_and_their_mean(variants: Chain) -> None:
+    for case, n_test in (("folds", 32), ("ensemble", 16)):
+        runs = load_json(variants.paths.case_report(case))["runs"]
+        assert [run["name"] for run in runs] == FOLD_RUNS
+        assert [run["n_test"] for run in runs] == [n_test] * 4
+        flat = load_json(variants.paths.case_metrics(case))
+        assert flat["n_runs"] == 4
+        accuracies = [run["metrics"]["accuracy"] for run in runs]
+        assert flat["accuracy_run_mean"] == pytest.approx(np.mean(accuracies), abs=1e-6)
+        assert flat["accuracy_run_sd"] == pytest.approx(np.std(accuracies, ddof=1), abs=1e-6)
+
+
+def test_a_case_of_one_run_has_no_figures_over_runs(variants: Chain) -> None:
+    assert "runs" not in load_json(variants.paths.case_report("full-ce"))
+    flat = load_json(variants.paths.case_metrics("full-ce"))
+    assert flat["n_runs"] == 1
+    assert not [name for name in flat if "_run_" in name]
+
+
+def test_learning_curves_of_several_runs_name_the_run(variants: Chain) -> None:
+    epochs = pd.read_csv(variants.paths.history_epochs("folds"))
+    named = epochs["fold"].astype(str) + "-" + epochs["seed"].astype(str)
+    assert named.unique().tolist() == ["1-1", "1-2", "2-1", "2-2"]
+    assert len(epochs) == 4 * 2  # one epoch, train and val
+
+
+def test_maps_are_of_the_same_images_however_a_case_is_trained(variants: Chain) -> None:
+    shown = {
+        case: [image["image_id"] for image in load_json(variants.paths.cam_scores(case))["images"]]
+        for case in variants.params.cases
+    }
+    assert all(images == shown["full-ce"] for images in shown.values())
+
+
+def test_each_image_is_explained_by_the_first_run_that_tests_it() -> None:
+    runs = [
+        Run("fold1-seed1", 1, 1, np.array(["test", "train", "val", "train", "test"])),
+        Run("fold1-seed2", 1, 2, np.array(["test", "train", "val", "train", "test"])),
+        Run("fold2-seed1", 2, 1, np.array(["train", "test", "test", "test", "val"])),
+    ]
+    found = [(run.name, where.tolist()) for run, where in cam.tested_by(runs, np.array([3, 0, 1]))]
+    assert found == [("fold1-seed1", [1]), ("fold2-seed1", [0, 2])]
+
+
+def test_maps_stay_with_their_images_where_several_models_make_them(
+    variants: Chain, tmp_path: Path
+) -> None:
+    paths = Paths(tmp_path / "root")
+    shutil.copytree(variants.paths.root, paths.root)
+    wider = variants.params.cam.model_copy(update={"positive": 8, "negative": 8})
+    explain_case(variants.params.model_copy(update={"cam": wider}), "folds", paths)
+    few, all_test = (
+        {image["image_id"]: image for image in load_json(p.cam_scores("folds"))["images"]}
+        for p in (variants.paths, paths)
+    )
+    test = predictions_of(variants, "folds").query("split == 'test' and seed == 1")
+    rows = test.set_index("image_id").loc[list(all_test)]
+    assert set(rows["fold"]) == {1, 2}
+    assert [image["prediction"] for image in all_test.values()] == rows["prediction"].tolist()
+    for image_id, image in few.items():
+        for method in variants.params.cam.methods:
+            assert all_test[image_id][method] == pytest.approx(image[method], abs=1e-3, nan_ok=True)
+
+
+def test_a_comparison_of_folds_with_one_split_is_on_the_images_of_both(variants: Chain) -> None:
+    found = load_json(variants.paths.comparisons)["folds-vs-one"]
+    assert found["test"]["n"] == 16
+    assert found["test"]["n_rows_first"] == 32  # two seeds
+    assert found["test"]["n_only_first"] == IMAGES - 16
+
+
+@pytest.mark.parametrize(
+    ("case", "frozen", "blocks"),
+    [
+        ("full-ce", (), ["backbone.conv1", "backbone.conv2", "backbone.conv3", "head"]),
+        ("head", BLOCKS, ["head"]),
+        ("last", BLOCKS[:2], ["backbone.conv3", "head"]),
+    ],
+)
+def test_only_what_the_level_says_is_trained(
+    variants: Chain, case: str, frozen: tuple[str, ...], blocks: list[str]
+) -> None:
+    initial = load_tensors(variants.paths.weights("cnn3-random"))
+    trained = load_tensors(variants.paths.weights(case))
+    meta = load_json(variants.paths.weights(case) / "meta.json")
+    kept = {f"backbone.{block}.{kind}" for block in frozen for kind in ("weight", "bias")}
+    assert {name for name in initial if trained[name].equal(initial[name])} == kept
+    assert {name for name, facts in meta["parameters"].items() if not facts["trained"]} == kept
+    assert meta["blocks_trained"] == blocks
+    assert meta["unchanged_though_trained"] == []
+    assert meta["counts"] == {
+        "trained": sum(t.numel() for n, t in trained.items() if n not in kept),
+        "frozen": sum(trained[n].numel() for n in kept),
+        "trained_tensors": len(trained) - len(kept),
+        "frozen_tensors": len(kept),
+    }
+
+
+def test_the_last_epoch_is_kept_where_that_is_asked_for(variants: Chain) -> None:
+    meta = load_json(variants.paths.weights("kept-last") / "meta.json")
+    assert (meta["kept"], meta["best_epoch"], meta["epochs_run"]) == ("last", 1, 2)
+
+
+def test_the_same_seed_gives_the_same_models_of_every_fold(variants: Chain, tmp_path: Path) -> None:
+    paths = Paths(tmp_path / "root")
+    for name in ("views/full", "weights/cnn3-random"):
+        shutil.copytree(variants.paths.root / "data" / name, paths.root / "data" / name)
+    train_case(variants.params, "folds", paths)
+    for file in ("runs.csv", *(f"{name}/model.safetensors" for name in FOLD_RUNS)):
+        first = variants.paths.weights("folds") / file
+        assert (paths.weights("folds") / file).read_bytes() == first.read_bytes(), file
+
+
+def test_more_folds_than_patients_are_refused(variants: Chain) -> None:
+    folds = variants.params.case("folds").model_copy(update={"folds": 17})
+    params = variants.params.model_copy(update={"cases": {"folds": folds}})
+    said = r"^params\.yaml: cases\.folds: folds: got 17, but class '\w+' has 16 groups \(patients\)"
+    with pytest.raises(UserError, match=said):
+        train_case(params, "folds", variants.paths)
+
+
+@pytest.fixture(scope="module")
+def multi_label(shared_tiny_params: RawParams, tmp_path_factory: pytest.TempPathFactory) -> Chain:
+    """X-rays on which covid is a pneumonia too, few of them; a sigmoid loss and a focal one."""
+    raw = copy.deepcopy(shared_tiny_params)
+    patients = {"covid": 6, "pneumonia": 18, "normal": 18}
+    raw["phantoms"]["xray3"] |= {"patients": patients, "images_per_patient": 2}
+    folders = {name: [name] for name in ("normal", "pneumonia", "covid")}
+    raw["datasets"]["ct"] |= {"source": "phantom:xray3", "modality": "xray", "classes": folders}
+    raw["datasets"]["ct"]["implies"] = {"covid": ["pneumonia"]}
+    del raw["views"]["lungs"]
+    case = raw["cases"]["full-ce"] | {"sampler": "weighted"}
+    bce, focal = ({"name": "bce", "label_smoothing": 0.1}, {"name": "focal", "gamma": 1.0})
+    raw["cases"] = {
+        "bce": case | {"loss": bce, "epochs": 10, "patience": 10},
+        "focal": case | {"loss": focal | {"alpha": 0.25}},
+    }
+    raw["comparisons"] = {"losses": ["focal", "bce"]}
+    params, paths = parse_params(raw), Paths(tmp_path_factory.mktemp("labels"))
+    assert find_reference_problems(params) == []
+    run_until_evaluated(params, paths, "bce")
+    train_case(params, "focal", paths)
+    evaluate_case(params, "focal", paths)
+    audit_view(params, "full", paths)
+    for name in params.cases:
+        explain_case(params, name, paths)
+    compare_all(params, paths)
+    return Chain(params, paths)
+
+
+def test_a_multi_label_case_has_a_logit_per_class_and_probabilities_that_sum_to_1(
+    multi_label: Chain,
+) -> None:
+    meta = load_json(multi_label.paths.weights("bce") / "meta.json")
+    assert meta["implies"] == {"covid": ["pneumonia"]}
+    assert meta["one_logit"] is False
+    assert [3] in [facts["shape"] for facts in meta["parameters"].values()]
+    table = predictions_of(multi_label, "bce")
+    columns = ["prob_normal", "prob_pneumonia", "prob_covid"]
+    np.testing.assert_allclose(table[columns].sum(axis=1), 1, atol=2e-6)
+
+
+def test_the_report_of_a_multi_label_case_tells_of_each_label(multi_label: Chain) -> None:
+    for case in multi_label.params.cases:
+        labels = load_json(multi_label.paths.case_report(case))["labels"]
+        test = predictions_of(multi_label, case).query("split == 'test'")
+        per_class = test["label"].value_counts()
+        assert {name: figures["n_positive"] for name, figures in labels.items()} == {
+            "normal": per_class["normal"],
+            "pneumonia": per_class["pneumonia"] + per_class["covid"],
+            "covid": per_class["covid"],
+        }
+        has_label = test["prediction"].isin(["pneumonia", "covid"])
+        truth = test["label"].isin(["pneumonia", "covid"])
+        sensitivity = (has_label & truth).sum() / truth.sum()
+        assert labels["pneumonia"]["sensitivity"] == pytest.approx(sensitivity, abs=1e-6)
+
+
+def test_a_case_of_one_label_an_image_has_no_table_of_labels(chain: Chain) -> None:
+    assert "labels" not in load_json(chain.paths.case_report("full-ce"))
+
+
+def test_cases_of_a_multi_label_data_set_are_compared(multi_label: Chain) -> None:
+    found = load_json(multi_label.paths.comparisons)["losses"]
+    assert found["differs"].keys() == {"loss", "epochs", "patience"}
+    assert pd.read_csv(multi_label.paths.plot("table"))["case"].tolist() == ["bce", "focal"]
+    assert multi_label.paths.report.exists()
+
+
+def test_a_weighted_sampler_draws_the_classes_equally_often(multi_label: Chain) -> None:
+    counts = load_json(multi_label.paths.training_facts("bce"))["class_counts"]
+    manifest = load_image_set(multi_label.paths.view("full")).manifest
+    train = manifest.loc[manifest["split"] == "train", "label"].value_counts().to_dict()
+    assert counts["train"] == train
+    assert train["normal"] >= 2.5 * train["covid"]
+    drawn = np.array(list(counts["drawn_per_epoch"].values()))
+    assert drawn.sum() == sum(train.values()) // 8 * 8  # whole batches
+    np.testing.assert_allclose(drawn, drawn.mean(), rtol=0.15)
 
 
 # ---- folders and archives --------------------------------------------------------------------
@@ -678,6 +1007,77 @@ def test_check_names_a_network_that_timm_does_not_know(
         "params.yaml: cases.lungs-bce.model",
     ]
     assert all("'resnet19'; allowed: cnn3 or a timm model, such as " in line for line in lines)
+
+
+def test_check_names_the_blocks_of_a_network_that_has_no_so_many(
+    tiny_params: RawParams, tmp_path: Path
+) -> None:
+    tiny_params["cases"]["full-ce"]["train"] = "last:3"
+    tiny_params["cases"]["lungs-bce"]["train"] = "last:2"
+    assert check_message(tiny_params, tmp_path) == (
+        "params.yaml: cases.full-ce.train: got 'last:3' for a backbone of 3 blocks (conv1, conv2, "
+        "conv3); allowed: head, last:1 to last:2, all"
+    )
+
+
+def test_check_knows_the_blocks_of_timm_networks(tiny_params: RawParams, tmp_path: Path) -> None:
+    for case in tiny_params["cases"].values():
+        case |= {"model": "test_resnet.r160_in1k", "train": "last:4"}
+    check_params(parse_params(tiny_params), Paths(tmp_path))
+    tiny_params["cases"]["full-ce"]["train"] = "last:5"
+    (tmp_path / "data" / "check.json").unlink()
+    message = check_message(tiny_params, tmp_path)
+    assert "blocks (conv1+bn1, layer1, layer2, layer3, layer4); allowed: head, last:1" in message
+
+
+def test_check_names_a_view_that_is_too_small_for_cnn3(
+    tiny_params: RawParams, tmp_path: Path
+) -> None:
+    tiny_params["views"]["lungs"]["size"] = 79
+    assert check_message(tiny_params, tmp_path) == (
+        "params.yaml: cases.lungs-bce.view: got 'lungs' of 79 px; allowed for cnn3: views of at "
+        "least 80 px"
+    )
+
+
+@pytest.mark.parametrize("layer", ["conv9", "", "backbone.conv2"])
+def test_check_names_a_target_layer_that_the_network_lacks(
+    tiny_params: RawParams, tmp_path: Path, layer: str
+) -> None:
+    tiny_params["cam"]["target_layers"] = {"cnn3": layer}
+    assert check_message(tiny_params, tmp_path) == (
+        f"params.yaml: cam.target_layers.cnn3: got {layer!r}; allowed: a module of cnn3; its "
+        "outermost are: conv1, conv2, conv3"
+    )
+
+
+def test_check_finds_the_layer_of_an_architecture_whose_case_names_a_tag(
+    tiny_params: RawParams, tmp_path: Path
+) -> None:
+    tiny_params["cases"]["full-ce"]["model"] = "test_resnet.r160_in1k"
+    tiny_params["cam"]["target_layers"] = {"test_resnet": "layer9"}
+    message = check_message(tiny_params, tmp_path)
+    assert message.startswith("params.yaml: cam.target_layers.test_resnet: got 'layer9'; allowed:")
+
+
+def test_check_takes_layers_of_known_networks_that_no_case_uses(
+    tiny_params: RawParams, tmp_path: Path
+) -> None:
+    tiny_params["cam"]["target_layers"]["test_resnet"] = "layer9"  # not built, so not missed
+    check_params(parse_params(tiny_params), Paths(tmp_path))
+    tiny_params["cam"]["target_layers"]["tset_resnet"] = "layer4"
+    (tmp_path / "data" / "check.json").unlink()
+    message = check_message(tiny_params, tmp_path)
+    assert message.startswith("params.yaml: cam.target_layers.tset_resnet: got 'tset_resnet'; all")
+
+
+def test_check_of_cnn3_alone_does_not_wait_for_timm(
+    tiny_params: RawParams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny_params["cases"]["full-ce"]["train"] = "last:1"
+    monkeypatch.setitem(sys.modules, "timm", None)  # importing it fails
+    check_params(parse_params(tiny_params), Paths(tmp_path))
+    assert Paths(tmp_path).check.exists()
 
 
 def test_check_names_a_file_of_weights_that_is_missing(

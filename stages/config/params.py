@@ -71,6 +71,7 @@ class Dataset(Section):
     track: str  # the path that DVC hashes: the source itself, or the phantoms' code
     modality: Modality
     classes: Annotated[dict[Name, Annotated[list[str], Field(min_length=1)]], Field(min_length=2)]
+    implies: dict[Name, Annotated[list[str], Field(min_length=1)]]  # class -> classes it is too
     positive: str
     ignore: list[str]
     group_pattern: str | None
@@ -142,6 +143,8 @@ class Augmentation(Section):
     """Random changes of a training image, drawn anew for each image and epoch."""
 
     flip: Share  # probability of a left-right mirror
+    flip_vertical: Share  # probability of an upside-down mirror
+    crop_area: Annotated[Number, Field(gt=0, le=1)]  # random resized crop; 1 crops nothing
     rotate_deg: Annotated[Number, Field(ge=0, le=180)]
     scale: Annotated[Number, Field(ge=0, lt=1)]  # zoom within 1 - scale .. 1 + scale
     shift: Annotated[Number, Field(ge=0, lt=1)]  # share of the side
@@ -157,21 +160,31 @@ class CrossEntropy(Section):
     label_smoothing: Annotated[Number, Field(ge=0, lt=1)]
 
 
+class WeightedCrossEntropy(Section):
+    """Cross-entropy in which each class of the training images weighs the same in sum."""
+
+    name: Literal["weighted_ce"]
+    label_smoothing: Annotated[Number, Field(ge=0, lt=1)]
+
+
 class BinaryCrossEntropy(Section):
-    """Sigmoid cross-entropy on one logit, that of the positive class; two classes only."""
+    """Sigmoid cross-entropy: one logit for two classes, or one per label of a multi-label set."""
 
     name: Literal["bce"]
     label_smoothing: Annotated[Number, Field(ge=0, lt=1)]
 
 
 class Focal(Section):
-    """Softmax focal loss, Lin et al. 2017, eq. 4; gamma 0 is plain cross-entropy."""
+    """Focal loss, Lin et al. 2017, eq. 4 and 5; gamma 0 without alpha is plain cross-entropy."""
 
     name: Literal["focal"]
     gamma: Annotated[Number, Field(ge=0, le=20)]
+    alpha: ProperShare | None  # weight of the positive class; the others weigh 1 - alpha
 
 
-Loss = Annotated[CrossEntropy | BinaryCrossEntropy | Focal, Field(discriminator="name")]
+Loss = Annotated[
+    CrossEntropy | WeightedCrossEntropy | BinaryCrossEntropy | Focal, Field(discriminator="name")
+]
 
 
 class Case(Section):
@@ -180,7 +193,7 @@ class Case(Section):
     view: str
     model: str  # cnn3 or a timm architecture
     weights: str  # a key of `weights`
-    train: Literal["all"]
+    train: Annotated[str, Field(pattern=r"^(all|head|last:[1-9][0-9]*)$")]
     head: list[Count]  # widths of the hidden layers between backbone and logits
     dropout: Annotated[Number, Field(ge=0, lt=1)]
     loss: Loss
@@ -192,8 +205,18 @@ class Case(Section):
     schedule: Literal["constant", "cosine", "onecycle"]
     epochs: Count
     patience: Count  # epochs without a better validation loss before training stops
+    keep: Literal["best", "last"]  # epoch of the lowest validation loss, or the last one
+    ema: Annotated[Number, Field(ge=0, lt=1)]  # decay per step of averaged weights; 0: none
     batch_size: Annotated[StrictInt, Field(ge=2)]
-    seed: Seed
+    folds: Annotated[StrictInt, Field(ge=1, le=50)]  # 1: the splits of the data set
+    held_out: Literal["test", "val"]  # what a fold is to the model that is not trained on it
+    seeds: Annotated[list[Seed], Field(min_length=1)]  # one training each
+    ensemble: StrictBool  # average the probabilities of all models that test an image
+
+    @property
+    def is_one_run(self) -> bool:
+        """Whether the case is a single training."""
+        return self.folds == 1 and len(self.seeds) == 1
 
 
 class Compute(Section):

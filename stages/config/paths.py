@@ -63,6 +63,10 @@ class Paths:
         """Loss per step and split."""
         return self.history(case) / "steps.csv"
 
+    def training_facts(self, case: str) -> Path:
+        """What was trained and on what; `compare` reads this instead of the model's folder."""
+        return self.history(case) / "training.json"
+
     def cam_sheets(self, case: str) -> Path:
         """Folder of overlays and the contact sheet."""
         return self.root / "plots" / "cam" / case
@@ -71,6 +75,11 @@ class Paths:
     def comparisons(self) -> Path:
         """Paired differences of the comparisons named in params.yaml."""
         return self.root / "metrics" / "comparisons.json"
+
+    @property
+    def discussion(self) -> Path:
+        """The comparisons in words."""
+        return self.root / "plots" / "discussion.md"
 
     def plot(self, name: str) -> Path:
         """A table over all cases: table, curves, steps, roc, pr or confusion."""

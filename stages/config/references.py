@@ -14,6 +14,8 @@ PHANTOM_CLASSES = {
 PHANTOM_CODE = "stages/sources/phantoms"
 WEIGHTS_CODE = "stages/modeling"
 MADE_WEIGHTS = ("random", "pretext", "timm")
+# Ends of the names of figures: `recall_covid_low` would be that of a class and of an interval.
+FIGURE_ENDS = ("_low", "_high", "_p_value")
 
 
 def find_reference_problems(params: Params) -> list[str]:
@@ -28,6 +30,7 @@ def find_reference_problems(params: Params) -> list[str]:
             _shared_name_problems(params),
             *(_case_problems(params, f"cases.{n}", c) for n, c in params.cases.items()),
             _comparison_problems(params),
+            _cam_problems(params),
         )
     )
 
@@ -57,11 +60,39 @@ def _dataset_problems(where: str, dataset: Dataset) -> Iterator[str]:
     names = list(dataset.classes)
     if dataset.positive not in names:
         yield _unknown(f"{where}.positive", dataset.positive, "a class", names)
+    for name in names:
+        if name.endswith(FIGURE_ENDS):
+            yield (
+                f"{where}.classes: got {name!r}; allowed: a name that does not end in "
+                f"{', '.join(FIGURE_ENDS)}, as names of figures do"
+            )
+    yield from _implies_problems(where, dataset)
     total = dataset.split.train + dataset.split.val + dataset.split.test
     if not math.isclose(total, 1, abs_tol=1e-6):
         yield f"{where}.split: train + val + test is {total:g}; allowed: a sum of 1"
     yield from _folder_problems(where, dataset)
     yield from _source_problems(where, dataset)
+
+
+def _implies_problems(where: str, dataset: Dataset) -> Iterator[str]:
+    names = list(dataset.classes)
+    for name, others in dataset.implies.items():
+        if name not in names:
+            yield _unknown(f"{where}.implies", name, "a class", names)
+        for other in others:
+            if other not in names or other == name:
+                allowed = [known for known in names if known != name]
+                yield _unknown(f"{where}.implies.{name}", other, "another class", allowed)
+    for first, second in itertools.combinations(names, 2):
+        if _labels(dataset, first) == _labels(dataset, second):
+            yield (
+                f"{where}.implies: got {first} and {second} with the same labels; "
+                "allowed: labels that tell every class from the others"
+            )
+
+
+def _labels(dataset: Dataset, name: str) -> set[str]:
+    return {name, *dataset.implies.get(name, [])}
 
 
 def _folder_problems(where: str, dataset: Dataset) -> Iterator[str]:
@@ -134,12 +165,22 @@ def _case_problems(params: Params, where: str, case: Case) -> Iterator[str]:
     if case.augment not in params.augmentations:
         yield _unknown(f"{where}.augment", case.augment, "an augmentation", params.augmentations)
     yield from _case_weights_problems(params, where, case)
+    if len(set(case.seeds)) < len(case.seeds):
+        yield f"{where}.seeds: got {case.seeds}; allowed: each seed once"
     view = params.views.get(case.view)
     dataset = params.datasets.get(view.dataset) if view else None
-    if case.loss.name == "bce" and dataset and len(dataset.classes) != 2:
+    if dataset:
+        yield from _loss_problems(where, case, dataset)
+
+
+def _loss_problems(where: str, case: Case, dataset: Dataset) -> Iterator[str]:
+    got = f"{where}.loss.name: got {case.loss.name!r}"
+    if dataset.implies and case.loss.name not in ("bce", "focal"):
+        yield f"{got} for a data set in which classes imply others; allowed here: bce, focal"
+    if not dataset.implies and case.loss.name == "bce" and len(dataset.classes) != 2:
         yield (
-            f"{where}.loss.name: got 'bce' for {len(dataset.classes)} classes; "
-            "allowed here: ce, focal (bce has one logit and needs two classes)"
+            f"{got} for {len(dataset.classes)} classes; allowed here: ce, weighted_ce, focal "
+            "(bce has one logit and needs two classes)"
         )
 
 
@@ -148,15 +189,41 @@ def _case_weights_problems(params: Params, where: str, case: Case) -> Iterator[s
         model = params.weights[case.weights].model
     elif case.weights in params.cases:
         model = params.cases[case.weights].model
+        if not params.cases[case.weights].is_one_run:
+            yield (
+                f"{where}.weights: got {case.weights!r}, a case of several trainings; "
+                "allowed: a case with folds 1 and one seed"
+            )
     else:
         known = [*params.weights, *params.cases]
         yield _unknown(f"{where}.weights", case.weights, "an entry of weights or a case", known)
         return
+    if case.folds > 1 and _starts_on_same_images(params, case):
+        yield (
+            f"{where}.weights: got {case.weights!r}, trained on the images that the folds of this "
+            "case test; allowed with folds: an entry of weights, or a case on another data set"
+        )
     if architecture(model) != architecture(case.model):
         yield (
             f"{where}.weights: got {case.weights!r}, which is for {model}; "
             f"allowed: weights for {case.model}"
         )
+
+
+def _starts_on_same_images(params: Params, case: Case) -> bool:
+    """Whether a case that this one starts from, directly or not, has seen the same data set."""
+    own, seen = _dataset_of(params, case), set[str]()
+    start = case.weights
+    while start in params.cases and start not in seen:
+        seen.add(start)
+        if _dataset_of(params, params.cases[start]) == own:
+            return True
+        start = params.cases[start].weights
+    return False
+
+
+def _dataset_of(params: Params, case: Case) -> str | None:
+    return params.views[case.view].dataset if case.view in params.views else None
 
 
 def _comparison_problems(params: Params) -> Iterator[str]:
@@ -165,6 +232,8 @@ def _comparison_problems(params: Params) -> Iterator[str]:
         for case in pair:
             if case not in params.cases:
                 yield _unknown(where, case, "a case", params.cases)
+        if len(set(pair)) < len(pair):
+            yield f"{where}: got {pair[0]!r} twice; allowed: two different cases"
         datasets = {
             params.views[params.cases[case].view].dataset
             for case in pair
@@ -174,4 +243,13 @@ def _comparison_problems(params: Params) -> Iterator[str]:
             yield (
                 f"{where}: got cases on {' and '.join(sorted(datasets))}; "
                 "allowed: two cases on the same data set"
+            )
+
+
+def _cam_problems(params: Params) -> Iterator[str]:
+    for model in params.cam.target_layers:
+        if architecture(model) != model:
+            yield (
+                f"cam.target_layers: got {model!r}; allowed: {architecture(model)!r}, "
+                "the architecture without the tag of its weights"
             )

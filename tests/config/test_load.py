@@ -64,6 +64,7 @@ UNKNOWN_KEYS = [
     ),
 ]
 
+LEVELS = "allowed: text that matches ^(all|head|last:[1-9][0-9]*)$"
 WRONG_VALUES = [
     ("views/full/crop", "lungs", "got 'lungs'; allowed: a mapping of keys to values"),
     (f"{CASE}/optimizer", "rmsprop", "got 'rmsprop'; allowed: 'sgd', 'adam' or 'adamw'"),
@@ -78,6 +79,21 @@ WRONG_VALUES = [
     (f"{CASE}/lr", float("nan"), "got nan; allowed: a finite number"),
     (f"{CASE}/lr", "inf", "got 'inf'; allowed: a finite number"),
     (f"{CASE}/lr", 10**400, f"got 1{'0' * 79}...; allowed: a valid number"),
+    (f"{CASE}/train", "last:0", f"got 'last:0'; {LEVELS}"),
+    (f"{CASE}/train", "last:01", f"got 'last:01'; {LEVELS}"),
+    (f"{CASE}/train", "some", f"got 'some'; {LEVELS}"),
+    (f"{CASE}/train", "heads", f"got 'heads'; {LEVELS}"),
+    (f"{CASE}/sampler", "balanced", "got 'balanced'; allowed: 'none' or 'weighted'"),
+    (f"{CASE}/keep", "first", "got 'first'; allowed: 'best' or 'last'"),
+    (f"{CASE}/ema", 1.0, "got 1.0; allowed: less than 1"),
+    (f"{CASE}/ema", -0.1, "got -0.1; allowed: greater than or equal to 0"),
+    (f"{CASE}/folds", 0, "got 0; allowed: greater than or equal to 1"),
+    (f"{CASE}/folds", 51, "got 51; allowed: less than or equal to 50"),
+    (f"{CASE}/held_out", "train", "got 'train'; allowed: 'test' or 'val'"),
+    (f"{CASE}/seeds", [], "got []; allowed: at least 1 entries"),
+    (f"{CASE}/seeds", 1, "got 1; allowed: a valid list"),
+    (f"{CASE}/seeds/0", -1, "got -1; allowed: greater than or equal to 0"),
+    (f"{CASE}/ensemble", "yes", "got 'yes'; allowed: a valid boolean"),
     (f"{CASE}/head", 512, "got 512; allowed: a valid list"),
     (f"{CASE}/head/0", 0, "got 0; allowed: greater than or equal to 1"),
     (CASE, "resnet18", "got 'resnet18'; allowed: a mapping of keys to values"),
@@ -102,10 +118,11 @@ def test_an_unknown_key_is_named_with_the_keys_that_are_allowed(
 def test_an_unknown_key_of_a_loss_is_compared_with_the_keys_of_that_loss(
     tiny_params: RawParams,
 ) -> None:
-    raw = changed(tiny_params, f"{CASE}/loss", {"name": "focal", "gamma": 2, "gama": 2})
+    loss = {"name": "focal", "gamma": 2, "alpha": None, "gama": 2}
+    raw = changed(tiny_params, f"{CASE}/loss", loss)
     assert message_of(raw) == (
         "params.yaml: cases.full-ce.loss.gama: got 2 for an unknown key (did you mean 'gamma'?); "
-        "allowed keys: gamma, name"
+        "allowed keys: alpha, gamma, name"
     )
 
 
@@ -120,7 +137,11 @@ def test_a_wrong_value_is_named_with_what_is_allowed(
 @pytest.mark.parametrize(
     ("path", "value", "said"),
     [
-        (f"{CASE}/loss/name", "bse", "got 'bse'; allowed: 'ce', 'bce', 'focal'"),
+        (
+            f"{CASE}/loss/name",
+            "bse",
+            "got 'bse'; allowed: 'ce', 'weighted_ce', 'bce', 'focal'",
+        ),
         ("views/full/crop/mode", "lung", "got 'lung'; allowed: 'none', 'center', 'lungs'"),
     ],
 )
@@ -182,6 +203,37 @@ def test_a_number_written_1e_3_is_text_for_yaml_and_a_number_here(tiny_params: R
 def test_a_whole_number_is_taken_where_a_fraction_is_allowed(tiny_params: RawParams) -> None:
     params = parse_params(changed(tiny_params, f"{CASE}/dropout", 0))
     assert params.case("full-ce").dropout == 0.0
+
+
+@pytest.mark.parametrize(
+    ("alpha", "said"),
+    [(0, "got 0; allowed: greater than 0"), (1, "got 1; allowed: less than 1")],
+)
+def test_alpha_of_the_focal_loss_leaves_a_weight_to_both_sides(
+    tiny_params: RawParams, alpha: int, said: str
+) -> None:
+    loss = {"name": "focal", "gamma": 2, "alpha": alpha}
+    message = message_of(changed(tiny_params, f"{CASE}/loss", loss))
+    assert message == f"params.yaml: cases.full-ce.loss.alpha: {said}"
+
+
+@pytest.mark.parametrize("level", ["all", "head", "last:1", "last:12"])
+def test_a_level_of_training_is_all_the_head_or_a_number_of_blocks(
+    tiny_params: RawParams, level: str
+) -> None:
+    params = parse_params(changed(tiny_params, f"{CASE}/train", level))
+    assert params.case("full-ce").train == level
+
+
+@pytest.mark.parametrize(
+    ("folds", "seeds", "is_one_run"),
+    [(1, [1], True), (2, [1], False), (1, [1, 2], False), (2, [1, 2], False)],
+)
+def test_a_case_is_one_run_with_one_fold_and_one_seed(
+    tiny_params: RawParams, folds: int, seeds: list[int], is_one_run: bool
+) -> None:
+    raw = changed(changed(tiny_params, f"{CASE}/folds", folds), f"{CASE}/seeds", seeds)
+    assert parse_params(raw).case("full-ce").is_one_run == is_one_run
 
 
 def test_an_unknown_entry_lists_the_known_ones(tiny_params: RawParams) -> None:

@@ -34,6 +34,11 @@ def set_class_folders(name: str, folders: list[str]) -> Change:
 ALL_CLASSES = {"covid": ["covid"], "normal": ["normal"], "pneumonia": ["pneumonia"]}
 SPLIT = {"train": 0.7, "val": 0.2, "test": 0.2}
 
+SEVERAL_TRAININGS = (
+    "cases.lungs-bce.weights: got 'full-ce', a case of several trainings; "
+    "allowed: a case with folds 1 and one seed"
+)
+
 CONTRADICTIONS: list[tuple[str, Change, str]] = [
     (
         "view of a case",
@@ -97,9 +102,62 @@ CONTRADICTIONS: list[tuple[str, Change, str]] = [
         "weights.full-ce: a case has this name too; both write data/weights/full-ce/; rename one",
     ),
     (
+        "a seed twice",
+        set_in("cases", "full-ce", seeds=[1, 2, 1]),
+        "cases.full-ce.seeds: got [1, 2, 1]; allowed: each seed once",
+    ),
+    (
+        "a case of several seeds as weights",
+        lambda raw: (
+            set_in("cases", "full-ce", seeds=[1, 2])(raw),
+            set_in("cases", "lungs-bce", weights="full-ce")(raw),
+        ),
+        SEVERAL_TRAININGS,
+    ),
+    (
+        "a case of several folds as weights",
+        lambda raw: (
+            set_in("cases", "full-ce", folds=2)(raw),
+            set_in("cases", "lungs-bce", weights="full-ce")(raw),
+        ),
+        SEVERAL_TRAININGS,
+    ),
+    (
+        "weights that have seen the images that folds test",
+        set_in("cases", "lungs-bce", weights="full-ce", folds=2),
+        "cases.lungs-bce.weights: got 'full-ce', trained on the images that the folds of this "
+        "case test; allowed with folds: an entry of weights, or a case on another data set",
+    ),
+    (
+        "implied by what is no class",
+        add_to("datasets", "spare", "ct", implies={"sick": ["covid"]}),
+        "datasets.spare.implies: got 'sick', which is not a class; allowed: normal, covid",
+    ),
+    (
+        "implied class that is none",
+        add_to("datasets", "spare", "ct", implies={"covid": ["sick"]}),
+        "datasets.spare.implies.covid: got 'sick', which is not another class; allowed: normal",
+    ),
+    (
+        "class that implies itself",
+        add_to("datasets", "spare", "ct", implies={"covid": ["covid"]}),
+        "datasets.spare.implies.covid: got 'covid', which is not another class; allowed: normal",
+    ),
+    (
         "case of a comparison",
         lambda raw: raw["comparisons"].update(crop=["full-ce", "gone"]),
         "comparisons.crop: got 'gone', which is not a case; allowed: full-ce, lungs-bce",
+    ),
+    (
+        "comparison of a case with itself",
+        lambda raw: raw["comparisons"].update(crop=["full-ce", "full-ce"]),
+        "comparisons.crop: got 'full-ce' twice; allowed: two different cases",
+    ),
+    (
+        "layer of a model with a tag",
+        lambda raw: raw["cam"]["target_layers"].update({"resnet18.a1_in1k": "layer4"}),
+        "cam.target_layers: got 'resnet18.a1_in1k'; allowed: 'resnet18', the architecture without "
+        "the tag of its weights",
     ),
     (
         "positive class",
@@ -204,9 +262,81 @@ def test_one_logit_is_refused_for_three_classes(tiny_params: RawParams) -> None:
     with_three_classes(tiny_params)
     add = add_to("cases", "third", "lungs-bce", view="three")
     assert problems_after(tiny_params, add) == [
-        "cases.third.loss.name: got 'bce' for 3 classes; allowed here: ce, focal (bce has one "
-        "logit and needs two classes)"
+        "cases.third.loss.name: got 'bce' for 3 classes; allowed here: ce, weighted_ce, focal (bce "
+        "has one logit and needs two classes)"
     ]
+
+
+@pytest.mark.parametrize("loss", ["ce", "weighted_ce"])
+def test_a_softmax_loss_is_refused_where_classes_imply_others(
+    tiny_params: RawParams, loss: str
+) -> None:
+    set_in("datasets", "ct", implies={"covid": ["normal"]})(tiny_params)
+    change = set_in("cases", "full-ce", loss={"name": loss, "label_smoothing": 0.0})
+    assert problems_after(tiny_params, change) == [
+        f"cases.full-ce.loss.name: got '{loss}' for a data set in which classes imply others; "
+        "allowed here: bce, focal"
+    ]
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [{"name": "bce", "label_smoothing": 0.0}, {"name": "focal", "gamma": 2.0, "alpha": 0.25}],
+)
+def test_a_sigmoid_loss_is_taken_for_three_classes_that_imply_others(
+    tiny_params: RawParams, loss: RawParams
+) -> None:
+    with_three_classes(tiny_params)
+    tiny_params["datasets"]["xray3"]["implies"] = {"covid": ["pneumonia"]}
+    add = add_to("cases", "third", "full-ce", view="three", loss=loss)
+    assert problems_after(tiny_params, add) == []
+
+
+def test_two_classes_with_the_same_labels_are_refused(tiny_params: RawParams) -> None:
+    with_three_classes(tiny_params)
+    both = {"covid": ["pneumonia"], "pneumonia": ["covid"]}
+    assert problems_after(tiny_params, set_in("datasets", "xray3", implies=both)) == [
+        "datasets.xray3.implies: got covid and pneumonia with the same labels; "
+        "allowed: labels that tell every class from the others"
+    ]
+
+
+@pytest.mark.parametrize("end", ["_low", "_high", "_p_value"])
+def test_a_class_is_not_named_like_a_figure(tiny_params: RawParams, end: str) -> None:
+    settings = {"source": "folder", "track": "folder", "positive": f"covid{end}"}
+    classes = {"normal": ["normal"], f"covid{end}": ["covid"]}
+    add = add_to("datasets", "own", "ct", classes=classes, **settings)
+    assert problems_after(tiny_params, add) == [
+        f"datasets.own.classes: got 'covid{end}'; allowed: a name that does not end in "
+        "_low, _high, _p_value, as names of figures do"
+    ]
+
+
+def with_folds_on_a_chain(raw: RawParams, *, first_view: str) -> list[str]:
+    """Problems of a case with folds that starts from a case that starts from a third case."""
+    with_three_classes(raw)
+    add_to("cases", "first", "full-ce", view=first_view)(raw)
+    add_to("cases", "second", "full-ce", view="three", weights="first")(raw)
+    return problems_after(raw, add_to("cases", "last", "full-ce", weights="second", folds=2))
+
+
+def test_folds_refuse_a_chain_of_cases_that_has_seen_their_images(tiny_params: RawParams) -> None:
+    assert with_folds_on_a_chain(tiny_params, first_view="lungs") == [
+        "cases.last.weights: got 'second', trained on the images that the folds of this case "
+        "test; allowed with folds: an entry of weights, or a case on another data set"
+    ]
+
+
+def test_folds_take_a_chain_of_cases_on_another_data_set(tiny_params: RawParams) -> None:
+    assert with_folds_on_a_chain(tiny_params, first_view="three") == []
+
+
+def test_cases_that_start_from_each_other_do_not_hang_the_check(tiny_params: RawParams) -> None:
+    with_three_classes(tiny_params)
+    add_to("cases", "one", "full-ce", view="three", weights="two")(tiny_params)
+    add_to("cases", "two", "full-ce", view="three", weights="one")(tiny_params)
+    add = add_to("cases", "last", "full-ce", weights="one", folds=2)
+    assert problems_after(tiny_params, add) == []  # DVC refuses the cycle
 
 
 def test_cases_on_two_data_sets_cannot_be_compared(tiny_params: RawParams) -> None:

@@ -100,7 +100,7 @@ def expected_gradcam(image: Tensor, weights: tuple[float, ...]) -> NDArray[np.fl
 
 
 def two_logits() -> Outputs:
-    return Outputs(("bright", "dark"), positive=0, one_logit=False)
+    return Outputs(("bright", "dark"), positive=0, one_logit=False, implies={})
 
 
 def explain(
@@ -145,7 +145,7 @@ def test_gradcam_of_two_logits_is_the_weighted_sum_of_the_maps(layout: str) -> N
 @pytest.mark.parametrize("positive", [0, 1])
 def test_gradcam_of_one_logit_has_the_sign_of_the_class_explained(positive: int) -> None:
     images = random_images(2)
-    outputs = Outputs(("a", "b"), positive, one_logit=True)
+    outputs = Outputs(("a", "b"), positive, one_logit=True, implies={})
     cams = explain(
         known_classifier(one_logit=True), images, [positive, 1 - positive], outputs=outputs
     )
