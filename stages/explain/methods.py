@@ -180,14 +180,15 @@ def _ready_to_explain(classifier: Classifier) -> Iterator[None]:
     Gradients flow from the image, so a frozen network is explained like any other, and none are
     computed for the weights.
     """
-    was_training = classifier.training
+    modes = [(module, module.training) for module in classifier.modules()]
     found = [(p, p.requires_grad, p.grad) for p in classifier.parameters()]
     classifier.requires_grad_(False)
     try:
         with torch.enable_grad():
             yield
     finally:
-        classifier.train(was_training)
+        for module, was_training in modes:
+            module.training = was_training  # one by one: `train` would go by what is frozen now
         for parameter, wants_gradient, gradient in found:
             parameter.requires_grad_(wants_gradient)
             parameter.grad = gradient  # the library clears it

@@ -82,7 +82,8 @@ def _say(field: str, value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if field == "train" and value.startswith("last:"):
-        return f"the head and the last {value.removeprefix('last:')} blocks"
+        count = value.removeprefix("last:")
+        return f"the head and the last {'block' if count == '1' else f'{count} blocks'}"
     return "none" if value is None else WORDS.get((field, value), str(value))
 
 
