@@ -14,8 +14,9 @@ import pandas as pd
 from stages.config.command import run_stage
 from stages.config.params import Params
 from stages.config.paths import Paths
-from stages.evaluation.case_report import CaseReport, average_test_rows, tabulate_run
+from stages.evaluation.case_report import CaseReport
 from stages.evaluation.predict import predict_probabilities
+from stages.evaluation.prediction_table import average_test_rows, tabulate_run
 from stages.imaging.image_set import ImageSet, load_image_set
 from stages.imaging.runs import Run, load_runs
 from stages.modeling.checkpoint import load_classifier, outputs_of, run_folder

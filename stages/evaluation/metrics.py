@@ -18,6 +18,15 @@ IntArray = NDArray[np.int64]
 
 # Draws handled at once: 256 rows of 1,500 images are 3 MB, which stays in a processor's cache.
 DRAWS_PER_BLOCK = 256
+# Of all metrics, those that tables of runs, of cases and of comparisons show.
+HEADLINE_METRICS = (
+    "accuracy",
+    "balanced_accuracy",
+    "f1_macro",
+    "auroc",
+    "sensitivity",
+    "specificity",
+)
 # Probabilities come back from CSV files with few decimals; more than this is not rounding.
 ROW_SUM_TOLERANCE = 1e-3
 

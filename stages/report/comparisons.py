@@ -11,16 +11,14 @@ from stages.config.errors import UserError
 from stages.config.params import Params
 from stages.evaluation.intervals import (
     MetricTable,
-    Scored,
     bootstrap_weights,
     metrics_with_intervals,
     paired_difference,
     percentile_interval,
 )
-from stages.imaging.image_set import DatasetInfo
+from stages.evaluation.metrics import HEADLINE_METRICS
+from stages.evaluation.prediction_table import score_rows
 from stages.report.results import CaseResults, Results
-
-METRICS = ("accuracy", "balanced_accuracy", "f1_macro", "auroc", "sensitivity", "specificity")
 
 Json = dict[str, Any]
 
@@ -106,7 +104,7 @@ def _compare_rows(results: Results, case: str, pair: _Pair) -> Json:
     """Both cases' figures on the images that both have, and their paired difference."""
     info = results.datasets[results.dataset_of(case)].info
     rows = pair.shared()
-    first, second = (_scored(side, info) for side in rows)
+    first, second = (score_rows(side, info) for side in rows)
     options: Json = {
         "class_names": info.class_names,
         "positive": info.positive_index,
@@ -118,17 +116,7 @@ def _compare_rows(results: Results, case: str, pair: _Pair) -> Json:
         "second": metrics_with_intervals(second, **options),
         "difference": paired_difference(first, second, **options),
     }
-    return _count_images(pair) | {metric: _figures(tables, metric) for metric in METRICS}
-
-
-def _scored(rows: pd.DataFrame, info: DatasetInfo) -> Scored:
-    index = {name: number for number, name in enumerate(info.class_names)}
-    return Scored(
-        rows["label"].map(index).to_numpy(),
-        rows[[f"prob_{name}" for name in info.class_names]].to_numpy(),
-        rows["prediction"].map(index).to_numpy(),
-        rows["group_id"].to_numpy(),
-    )
+    return _count_images(pair) | {metric: _figures(tables, metric) for metric in HEADLINE_METRICS}
 
 
 def _count_images(pair: _Pair) -> dict[str, int]:

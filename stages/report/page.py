@@ -9,11 +9,11 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from stages.evaluation.metrics import HEADLINE_METRICS
 from stages.report.discussion import INTRODUCTION, DatasetDiscussion
 from stages.report.figures import draw_learning_curves, draw_test_curves
 from stages.report.results import Results
 
-HEADLINE = ("accuracy", "balanced_accuracy", "f1_macro", "auroc", "sensitivity", "specificity")
 SUBGROUP_HEADLINE = ("balanced_accuracy", "auroc")
 LABEL_FIGURES = ("sensitivity", "specificity", "auroc")
 
@@ -39,7 +39,7 @@ def render_page(results: Results, discussion: Mapping[str, DatasetDiscussion]) -
     return template.render(
         sections=sections,
         introduction=INTRODUCTION,
-        headline=HEADLINE,
+        headline=HEADLINE_METRICS,
         label_figures=LABEL_FIGURES,
     )
 
@@ -82,7 +82,7 @@ def _counts(manifest: pd.DataFrame, class_names: list[str]) -> list[Json]:
 def _case_row(results: Results, case: str, strata: list[str]) -> Json:
     metrics, report = results.cases[case].metrics, results.cases[case].report
     settings = results.params.case(case)
-    names = [*HEADLINE, *(f"{m}_{s}" for s in strata for m in SUBGROUP_HEADLINE)]
+    names = [*HEADLINE_METRICS, *(f"{m}_{s}" for s in strata for m in SUBGROUP_HEADLINE)]
     return {
         "name": case,
         "settings": settings,
@@ -125,12 +125,12 @@ def _run_table(results: Results, case: str) -> Json:
             {
                 "name": run["name"],
                 "n_test": run["n_test"],
-                "figures": [_with_interval(run["metrics"], name) for name in HEADLINE],
+                "figures": [_with_interval(run["metrics"], name) for name in HEADLINE_METRICS],
             }
             for run in runs
         ],
         "spread": {
-            what: [_as_text(metrics[f"{name}_{suffix}"]) for name in HEADLINE]
+            what: [_as_text(metrics[f"{name}_{suffix}"]) for name in HEADLINE_METRICS]
             for what, suffix in (("mean", "run_mean"), ("standard deviation", "run_sd"))
         },
     }

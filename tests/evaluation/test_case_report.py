@@ -7,13 +7,9 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from stages.evaluation.case_report import (
-    RUN_METRICS,
-    CaseReport,
-    average_test_rows,
-    label_figures,
-    tabulate_run,
-)
+from stages.evaluation.case_report import CaseReport, label_figures
+from stages.evaluation.metrics import HEADLINE_METRICS
+from stages.evaluation.prediction_table import average_test_rows, tabulate_run
 from stages.imaging.image_set import DatasetInfo
 from stages.imaging.runs import Run
 
@@ -166,7 +162,7 @@ def test_several_runs_are_pooled_and_have_their_mean_and_sample_standard_deviati
     assert (flat["specificity_run_mean"], flat["specificity_run_sd"]) == (0.666667, 0.288675)
     assert (flat["sensitivity_run_mean"], flat["sensitivity_run_sd"]) == (0.833333, 0.288675)
     assert (flat["n_test"], flat["n_runs"]) == (4, 3)
-    over_runs = [f"{m}_run_{end}" for m in RUN_METRICS for end in ("mean", "sd")]
+    over_runs = [f"{m}_run_{end}" for m in HEADLINE_METRICS for end in ("mean", "sd")]
     assert [name for name in flat if "_run_" in name] == over_runs
 
 
@@ -200,7 +196,7 @@ def test_a_report_names_each_of_several_runs_with_its_figures() -> None:
     ]
     assert [run["n_test"] for run in runs] == [4, 4, 4]
     ends = ("", "_low", "_high")
-    assert list(runs[0]["metrics"]) == [f"{m}{end}" for m in RUN_METRICS for end in ends]
+    assert list(runs[0]["metrics"]) == [f"{m}{end}" for m in HEADLINE_METRICS for end in ends]
     alone = report_of(run_rows(ONE_WRONG)).headline()
     assert runs[1]["metrics"] == {name: alone[name] for name in runs[1]["metrics"]}
 

@@ -9,7 +9,8 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from stages.config.errors import UserError
 from stages.config.params import Focal
-from stages.report.comparisons import METRICS, compare_cases, find_differences
+from stages.evaluation.metrics import HEADLINE_METRICS
+from stages.report.comparisons import compare_cases, find_differences
 from stages.report.results import CaseResults, Results
 
 Json = dict[str, Any]
@@ -101,7 +102,7 @@ def test_maps_are_compared_by_their_mean_share_in_the_lungs(results: Results) ->
 
 def test_each_case_comes_with_its_own_figures(results: Results) -> None:
     found = compare_cases(results, "lungs-bce", "full-ce")["test"]
-    for metric in METRICS:
+    for metric in HEADLINE_METRICS:
         figures = found[metric]
         difference = figures["first"] - figures["second"]
         assert figures["difference"] == pytest.approx(difference, abs=2e-6)
