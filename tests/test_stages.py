@@ -15,7 +15,6 @@ import safetensors.torch
 import torch
 from PIL import Image
 
-from stages import cam
 from stages.audit import audit_view
 from stages.cam import explain_case
 from stages.check import check_params
@@ -27,6 +26,7 @@ from stages.config.paths import Paths
 from stages.config.references import find_reference_problems
 from stages.crop import crop_view
 from stages.evaluate import evaluate_case
+from stages.explain import selection  # `tested_by` alone would be collected as a test
 from stages.imaging.image_set import BOX_COLUMNS, MANIFEST_COLUMNS, ImageSet, load_image_set
 from stages.imaging.runs import Run
 from stages.prepare import prepare_dataset
@@ -569,7 +569,9 @@ def test_each_image_is_explained_by_the_first_run_that_tests_it() -> None:
         Run("fold1-seed2", 1, 2, np.array(["test", "train", "val", "train", "test"])),
         Run("fold2-seed1", 2, 1, np.array(["train", "test", "test", "test", "val"])),
     ]
-    found = [(run.name, where.tolist()) for run, where in cam.tested_by(runs, np.array([3, 0, 1]))]
+    found = [
+        (run.name, where.tolist()) for run, where in selection.tested_by(runs, np.array([3, 0, 1]))
+    ]
     assert found == [("fold1-seed1", [1]), ("fold2-seed1", [0, 2])]
 
 

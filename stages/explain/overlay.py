@@ -8,6 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from stages.explain.explanation import Explanation
+from stages.imaging.image_set import ImageSet
+
 COLORMAP = "viridis"  # readable with any colour vision, and in grey
 CAPTION_PX = 34
 GAP_PX = 6
@@ -20,10 +23,31 @@ INK = (20, 20, 20)
 class Tile(NamedTuple):
     """One test image on a sheet: the image, its overlays by method, two lines of text."""
 
+    image_id: str
     image: NDArray[np.uint8]  # (S, S)
     overlays: Sequence[NDArray[np.uint8]]  # (S, S, 3) each
     caption: str
     is_error: bool
+
+
+def build_tiles(view: ImageSet, rows: NDArray[np.int64], explanation: Explanation) -> list[Tile]:
+    """One tile per image of `rows`, overlays in the order of the explanation's methods."""
+    names = np.array(view.info.class_names)
+    predictions = names[explanation.probabilities.argmax(axis=1)]
+    tiles = []
+    for number, row in enumerate(rows):
+        image, true = np.asarray(view.images[row]), view.manifest["label"].iloc[row]
+        predicted, share = predictions[number], explanation.probabilities[number].max()
+        tiles.append(
+            Tile(
+                view.manifest["image_id"].iloc[row],
+                image,
+                [draw_overlay(image, cams[number]) for cams in explanation.maps.values()],
+                f"true {true}, predicted {predicted} {share:.2f}\nmap: evidence for {predicted}",
+                is_error=bool(true != predicted),
+            )
+        )
+    return tiles
 
 
 def draw_overlay(image: NDArray[np.uint8], cam: NDArray[np.float32]) -> NDArray[np.uint8]:

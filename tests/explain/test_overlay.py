@@ -23,7 +23,7 @@ SIDE = 40
 def tile(*, methods: int = 1, is_error: bool = False, grey: int = 128) -> Tile:
     image = np.full((SIDE, SIDE), grey, np.uint8)
     overlay = np.full((SIDE, SIDE, 3), (200, 100, 50), np.uint8)
-    return Tile(image, [overlay] * methods, "true covid\nmap: covid", is_error)
+    return Tile("one", image, [overlay] * methods, "true covid\nmap: covid", is_error)
 
 
 def sheet(*columns: Sequence[Tile], methods: Sequence[str] = ("gradcam",)) -> Image.Image:

@@ -106,6 +106,18 @@ def val_loss_now(classifier: Classifier) -> float:
     return loss.item()
 
 
+def prescribe_val_losses(module: TrainingModule, of_batches: list[float]) -> None:
+    """Let validation batches have these losses; training goes on as it is."""
+    loss_fn, left = module.loss_fn, iter(of_batches)
+
+    def prescribed(logits: Tensor, targets: Tensor) -> Tensor:
+        if torch.is_grad_enabled():
+            return loss_fn(logits, targets)
+        return torch.tensor(next(left))
+
+    module.loss_fn = prescribed
+
+
 def one_parameter(schedule: str, steps: int) -> list[float]:
     """Learning rates of the steps of a training."""
     weight = torch.nn.Parameter(torch.zeros(1))
@@ -173,14 +185,7 @@ def test_epoch_of_the_lowest_validation_loss_is_kept() -> None:
 def test_validation_loss_that_chooses_the_epoch_weighs_images_and_not_batches() -> None:
     # Batches of 4 and 1 images. Means over images: 0.8, then 0.7; over batches: 0.5, then 1.0.
     module = new_module(SETTINGS._replace(epochs=2))
-    loss_fn, of_validation = module.loss_fn, iter([1.0, 0.0, 0.5, 1.5])
-
-    def prescribed(logits: Tensor, targets: Tensor) -> Tensor:
-        if torch.is_grad_enabled():
-            return loss_fn(logits, targets)
-        return torch.tensor(next(of_validation))
-
-    module.loss_fn = prescribed
+    prescribe_val_losses(module, [1.0, 0.0, 0.5, 1.5])
     result = trained(module)
     assert val_losses(result) == pytest.approx([0.8, 0.7])
     assert result.kept_epoch == 1
@@ -256,14 +261,7 @@ def test_nothing_is_left_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_the_last_epoch_is_kept_where_that_is_asked() -> None:
     module = new_module(SETTINGS._replace(keep="last", epochs=2))
-    loss_fn, of_validation = module.loss_fn, iter([0.1, 0.1, 0.9, 0.9])  # two batches an epoch
-
-    def prescribed(logits: Tensor, targets: Tensor) -> Tensor:
-        if torch.is_grad_enabled():
-            return loss_fn(logits, targets)
-        return torch.tensor(next(of_validation))
-
-    module.loss_fn = prescribed
+    prescribe_val_losses(module, [0.1, 0.1, 0.9, 0.9])  # two batches an epoch
     result = trained(module)
     assert val_losses(result) == pytest.approx([0.1, 0.9])
     assert result.kept_epoch == 1
