@@ -1,8 +1,8 @@
 """Decode every image of a data set once, group what belongs together, and split it.
 
 Reads:  the source of datasets.<name>
-Writes: data/prepared/<name>/: images.npy, manifest.csv, rejected.csv, dataset.json, and truth.npy
-        for phantoms
+Writes: data/prepared/<name>/: images.npy, manifest.csv, rejected.csv, duplicates.csv,
+        grouping.json, dataset.json, leaks.csv where groups leak, and truth.npy for phantoms
 """
 
 import hashlib
@@ -23,8 +23,17 @@ from stages.config.params import Dataset, Params
 from stages.config.paths import Paths
 from stages.imaging.arrays import ImageArrayWriter
 from stages.imaging.decode import UnreadableImage, decode, fit_square
+from stages.imaging.duplicates import Fingerprint, fingerprint
+from stages.imaging.grouping import (
+    Grouping,
+    files_of,
+    group_images,
+    known,
+    save_grouping,
+    save_leaks,
+)
 from stages.imaging.image_set import MANIFEST_COLUMNS, DatasetInfo
-from stages.imaging.split import assign_splits, find_leaks, join_groups
+from stages.imaging.split import assign_splits
 from stages.sources.item import SourceItem
 from stages.sources.source import Listing, open_source
 
@@ -38,6 +47,14 @@ class Decoded(NamedTuple):
     truth: NDArray[np.uint8] | None
     facts: dict[str, Any]  # the manifest's columns that come from the file
     pixel_hash: str
+    fingerprint: Fingerprint
+
+
+class Listed(NamedTuple):
+    """The readable images: a row each, and what tells two of them to be alike."""
+
+    manifest: pd.DataFrame
+    fingerprints: list[Fingerprint]
 
 
 class Rejected(NamedTuple):
@@ -55,19 +72,22 @@ def prepare_dataset(params: Params, name: str, paths: Paths) -> None:
     scratch = paths.scratch(f"prepare-{name}")
     try:
         with open_source(dataset, params.phantoms, seed=params.seed, scratch=scratch) as listing:
-            manifest, rejected = _decode_all(listing, dataset.size, folder)
-        _require_readable(manifest, rejected, dataset, folder)
-        manifest, leaks = _split(manifest, dataset, seed=params.seed)
+            listed, rejected = _decode_all(listing, dataset.size, folder)
+        _require_readable(listed.manifest, rejected, dataset, folder)
+        manifest, grouping = _group(listed, dataset, folder)
+        manifest = _split(manifest, dataset, seed=params.seed)
     except UserError as error:
         raise UserError(f"params.yaml: datasets.{name}: {error}") from None
     manifest[list(MANIFEST_COLUMNS)].to_csv(folder / "manifest.csv", index=False)
-    _describe(name, dataset, listing, manifest, rejected, leaks).save(folder)
-    _log_summary(name, manifest, rejected, listing.left_out)
+    save_grouping(folder, manifest, grouping)
+    _describe(name, dataset, listing, manifest, rejected, grouping.leaks).save(folder)
+    _log_summary(name, manifest, grouping, rejected, listing.left_out)
 
 
-def _decode_all(listing: Listing, size: int, folder: Path) -> tuple[pd.DataFrame, list[Rejected]]:
+def _decode_all(listing: Listing, size: int, folder: Path) -> tuple[Listed, list[Rejected]]:
     """Stream every image into images.npy (and truth.npy); memory holds a few images only."""
     rows: list[dict[str, Any]] = []
+    fingerprints: list[Fingerprint] = []
     rejected: list[Rejected] = []
     jobs = (delayed(_decode_item)(item, size) for item in listing.items)
     results: Iterable[Decoded | Rejected] = Parallel(n_jobs=-1, return_as="generator")(jobs)
@@ -83,10 +103,11 @@ def _decode_all(listing: Listing, size: int, folder: Path) -> tuple[pd.DataFrame
             if result.truth is not None:
                 truths.append(result.truth)
             rows.append(_manifest_row(item, result))
+            fingerprints.append(result.fingerprint)
     if not any(row["has_truth"] for row in rows):
         (folder / "truth.npy").unlink()
     pd.DataFrame(rejected, columns=Rejected._fields).to_csv(folder / "rejected.csv", index=False)
-    return pd.DataFrame(rows), rejected
+    return Listed(pd.DataFrame(rows), fingerprints), rejected
 
 
 def _decode_item(item: SourceItem, size: int) -> Decoded | Rejected:
@@ -98,6 +119,7 @@ def _decode_item(item: SourceItem, size: int) -> Decoded | Rejected:
     square, (x0, y0, x1, y1) = fit_square(image.pixels, size, "smooth")
     facts = {
         "sha256": hashlib.sha256(raw.content).hexdigest(),
+        "file_bytes": len(raw.content),
         "width": image.width,
         "height": image.height,
         "mode": image.mode,
@@ -106,7 +128,8 @@ def _decode_item(item: SourceItem, size: int) -> Decoded | Rejected:
     }
     truth = None if raw.truth is None else fit_square(raw.truth, size, "nearest")[0]
     shape = str(image.pixels.shape).encode()
-    return Decoded(square, truth, facts, hashlib.sha256(shape + image.pixels.tobytes()).hexdigest())
+    pixel_hash = hashlib.sha256(shape + image.pixels.tobytes()).hexdigest()
+    return Decoded(square, truth, facts, pixel_hash, fingerprint(image.pixels))
 
 
 def _manifest_row(item: SourceItem, decoded: Decoded) -> dict[str, Any]:
@@ -142,35 +165,41 @@ def _require_readable(
             raise UserError(f"classes.{label}: none of its images can be read")
 
 
-def _split(
-    manifest: pd.DataFrame, dataset: Dataset, *, seed: int
-) -> tuple[pd.DataFrame, dict[str, list[str]]]:
-    """Add group_id and split; a group that the given splits cut stops the run or is noted."""
-    given, patients = (_known(manifest[column]) for column in ("given_split", "patient_id"))
-    groups = join_groups(patients, manifest["pixel_hash"].tolist())
-    leaks = find_leaks(groups, given)
-    if leaks and not dataset.allow_leakage:
-        raise UserError(_leak_message(leaks, groups, manifest))
-    shares = dataset.split.model_dump()
-    splits = assign_splits(manifest["label"].tolist(), groups, given, shares, seed=seed)
-    return manifest.assign(group_id=groups, split=splits), leaks
-
-
-def _known(column: pd.Series) -> list[str | None]:
-    """Text or None; pandas turns a None among texts into NaN, which would be one big group."""
-    return [None if pd.isna(value) else str(value) for value in column]
-
-
-def _leak_message(
-    leaks: dict[str, list[str]], groups: Sequence[str], manifest: pd.DataFrame
-) -> str:
-    group, splits = next(iter(leaks.items()))
-    files = manifest["source_path"][[g == group for g in groups]].tolist()
-    return (
-        f"{len(leaks)} groups (same patient or same pixels) stand in more than one of the splits "
-        f"that came with the data; the first, in {' and '.join(splits)}: {', '.join(files[:4])}; "
-        "mend the folders, or set allow_leakage: true to go on with marked figures"
+def _group(listed: Listed, dataset: Dataset, folder: Path) -> tuple[pd.DataFrame, Grouping]:
+    """Add group_id; a group that the given splits cut stops the run or is noted."""
+    grouping = group_images(
+        listed.manifest, listed.fingerprints, near_duplicates=dataset.near_duplicates
     )
+    manifest = listed.manifest.assign(group_id=grouping.group_ids)
+    if grouping.leaks:
+        save_leaks(folder, manifest, grouping.leaks)
+        if not dataset.allow_leakage:
+            raise UserError(_leak_message(manifest, grouping, folder))
+    return manifest, grouping
+
+
+def _leak_message(manifest: pd.DataFrame, grouping: Grouping, folder: Path) -> str:
+    group, splits = next(iter(grouping.leaks.items()))
+    files = files_of(group, manifest, grouping)
+    return (
+        f"{len(grouping.leaks)} groups (one patient, or pictures that are the same) stand in more "
+        "than one of the splits that came with the data; the first, in "
+        f"{' and '.join(splits)}: {', '.join(files[:4])}; all are listed in "
+        f"{folder / 'leaks.csv'}; mend the folders, or set allow_leakage: true to go on with "
+        "marked figures"
+    )
+
+
+def _split(manifest: pd.DataFrame, dataset: Dataset, *, seed: int) -> pd.DataFrame:
+    """Add split, by group."""
+    splits = assign_splits(
+        manifest["label"].tolist(),
+        manifest["group_id"].tolist(),
+        known(manifest["given_split"]),
+        dataset.split.model_dump(),
+        seed=seed,
+    )
+    return manifest.assign(split=splits)
 
 
 def _describe(
@@ -197,11 +226,22 @@ def _describe(
 
 
 def _log_summary(
-    name: str, manifest: pd.DataFrame, rejected: Sequence[Rejected], left_out: Sequence[str]
+    name: str,
+    manifest: pd.DataFrame,
+    grouping: Grouping,
+    rejected: Sequence[Rejected],
+    left_out: Sequence[str],
 ) -> None:
     counts = pd.crosstab(manifest["label"], manifest["split"])
     groups = manifest["group_id"].nunique()
     logger.info("%s: %d images of %d groups\n%s", name, len(manifest), groups, counts.to_string())
+    logger.info(
+        "%d pairs show the same picture (duplicates.csv); patient known of %d images",
+        len(grouping.pairs),
+        manifest["patient_id"].notna().sum(),
+    )
+    if grouping.leaks:
+        logger.warning("leakage allowed: %d groups in two splits (leaks.csv)", len(grouping.leaks))
     logger.info("%d files rejected (rejected.csv); %d left out", len(rejected), len(left_out))
 
 

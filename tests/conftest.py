@@ -69,12 +69,16 @@ def shrink(raw: RawParams) -> RawParams:
         for view, loss in (("full", "ce"), ("lungs", "bce"))
     }
     raw["comparisons"] = {"crop": ["lungs-bce", "full-ce"]}
+    raw["external"] = {}
     raw["audit"]["folds"] = 2
     raw["evaluate"]["bootstrap_draws"] = 200
     raw["cam"] = {
         "methods": ["gradcam", "eigencam"],
         "positive": 3,
         "negative": 2,
+        "errors": 1,
+        "uncertain": 1,
+        "road_images": 1,
         "target_layers": {"cnn3": "conv2"},
     }
     raw["compute"] = {"accelerator": "cpu", "precision": "fp32"}

@@ -2,9 +2,11 @@
 
 import argparse
 import fcntl
+import json
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -34,16 +36,26 @@ def _parser(doc: str | None) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
 
 
-def _guarded(lock_name: str, run: Callable[[], None]) -> None:
+def _guarded(stage_name: str, run: Callable[[], None]) -> None:
     """Run under a lock; a UserError ends the process with its message alone."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:
-        with _only_one(lock_name):
-            run()
+        with _only_one(stage_name):
+            _timed(stage_name, run)
     except UserError as error:
         sys.exit(f"error: {error}")
     if "torch" in sys.modules:
         _leave_at_once()
+
+
+def _timed(stage_name: str, run: Callable[[], None]) -> None:
+    """Run, and note the seconds for the report; imports are not counted."""
+    start = time.perf_counter()
+    run()
+    path = Paths().time(stage_name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    seconds = round(time.perf_counter() - start, 1)
+    path.write_text(json.dumps({"seconds": seconds}) + "\n", encoding="utf-8")
 
 
 def _leave_at_once() -> None:

@@ -3,8 +3,8 @@
 import difflib
 from collections.abc import Hashable, Sequence
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -141,15 +141,17 @@ def _choose_section(annotation: Any, value: object) -> Any:
     """Strip `Annotated`; of a union of sections, take the one whose tag stands in the value."""
     if get_origin(annotation) is Annotated:
         return _choose_section(get_args(annotation)[0], value)
-    if get_origin(annotation) is UnionType and isinstance(value, dict):
-        return next(section for section in get_args(annotation) if _has_tag(section, value))
+    if get_origin(annotation) in (Union, UnionType) and isinstance(value, dict):
+        sections = [_choose_section(part, value) for part in get_args(annotation)]
+        return next(s for s in sections if s is not NoneType and _has_tag(s, value))
     return annotation
 
 
 def _has_tag(section: type[BaseModel], value: dict[Any, Any]) -> bool:
     """Whether the section's first field, its discriminator, stands in the value as it must."""
     name, field = next(iter(section.model_fields.items()))
-    return bool(value.get(name) == get_args(field.annotation)[0])
+    tags = get_args(field.annotation) or (value.get(name),)  # one without a literal: any value
+    return name in value and value[name] in tags
 
 
 def _suggest(key: str, allowed: list[str]) -> str:

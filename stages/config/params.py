@@ -4,9 +4,18 @@ No field has a default: DVC re-runs a stage when a value that the stage lists ch
 must stand in params.yaml to be able to change anything.
 """
 
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StrictBool,
+    StrictInt,
+    Tag,
+)
 from pydantic_core import PydanticCustomError
 
 from stages.config.errors import UserError
@@ -52,6 +61,7 @@ class Phantoms(Section):
     """The cohorts of the built-in sources, one per kind."""
 
     ct: PhantomCohort
+    ct_b: PhantomCohort
     xray: PhantomCohort
     xray3: PhantomCohort
 
@@ -64,6 +74,36 @@ class SplitShares(Section):
     test: ProperShare
 
 
+class PatternGroup(Section):
+    """The patient stands in the file name."""
+
+    pattern: str  # regular expression; its first group is the patient
+
+
+class TableGroup(Section):
+    """The patient stands in a CSV file inside the source."""
+
+    table: str  # path inside the source, so that DVC sees when it changes
+    file: str  # column of file names or paths
+    group: str  # column of patients
+
+
+def _group_kind(value: Any) -> str | None:
+    """Which kind of group is meant: the one whose own key is there."""
+    fields = value if isinstance(value, dict) else getattr(value, "__dict__", {})
+    return next((key for key in ("pattern", "table") if key in fields), None)
+
+
+Group = Annotated[
+    Annotated[PatternGroup, Tag("pattern")] | Annotated[TableGroup, Tag("table")],
+    Discriminator(
+        _group_kind,
+        custom_error_type="group",
+        custom_error_message="null, {pattern: …} or {table: …, file: …, group: …}",
+    ),
+]
+
+
 class Dataset(Section):
     """Where images come from, what their folders mean, who belongs together."""
 
@@ -74,11 +114,14 @@ class Dataset(Section):
     implies: dict[Name, Annotated[list[str], Field(min_length=1)]]  # class -> classes it is too
     positive: str
     ignore: list[str]
-    group_pattern: str | None
+    group: Group | None
+    near_duplicates: StrictBool  # whether images that look the same belong together
     allow_leakage: StrictBool
     size: Annotated[StrictInt, Field(ge=32, le=4096)]
     split: SplitShares
     max_rejected: Share
+    provenance: str  # who collected the images, where; for the data card
+    licence: str
 
     @property
     def phantom_kind(self) -> str | None:
@@ -233,17 +276,40 @@ class Audit(Section):
 
 
 class Evaluate(Section):
-    """Bootstrap draws behind every interval."""
+    """Bootstrap draws behind every interval; prevalences for predictive values."""
 
     bootstrap_draws: Annotated[StrictInt, Field(ge=100)]
+    prevalences: list[ProperShare]
+
+
+class External(Section):
+    """A trained case and a view of another data set that it is scored on, untouched."""
+
+    case: str
+    view: str
+    classes: Annotated[dict[str, str], Field(min_length=1)]  # class there -> class of the case
+
+
+CamMethod = Literal[
+    "gradcam",
+    "eigencam",
+    "gradcam_plus_plus",
+    "layercam",
+    "scorecam",
+    "xgradcam",
+    "hirescam",
+]
 
 
 class Cam(Section):
-    """Which maps, of how many test images of the positive class and of the others."""
+    """Which maps, of which test images."""
 
-    methods: Annotated[list[Literal["gradcam", "eigencam"]], Field(min_length=1)]
-    positive: Count
+    methods: Annotated[list[CamMethod], Field(min_length=1)]
+    positive: Count  # of the positive class and of the others, drawn with the seed
     negative: Count
+    errors: Annotated[StrictInt, Field(ge=0)]  # the most confident errors
+    uncertain: Annotated[StrictInt, Field(ge=0)]  # the least certain images
+    road_images: Annotated[StrictInt, Field(ge=0)]  # of those drawn; dear
     target_layers: dict[str, str]  # architecture -> module; others: the last feature stage
 
 
@@ -260,6 +326,7 @@ class Params(Section):
     augmentations: Annotated[dict[Name, Augmentation], Field(min_length=1)]
     cases: Annotated[dict[Name, Case], Field(min_length=1)]
     comparisons: dict[Name, Annotated[list[str], Field(min_length=2, max_length=2)]]
+    external: dict[Name, External]
     audit: Audit
     evaluate: Evaluate
     cam: Cam
@@ -275,6 +342,10 @@ class Params(Section):
     def initial_weights(self, name: str) -> Weights:
         """The entry of `weights` of that name; an unknown name lists the known ones."""
         return _entry(self.weights, "weights", name)
+
+    def external_test(self, name: str) -> External:
+        """The external test of that name; an unknown name lists the known ones."""
+        return _entry(self.external, "external", name)
 
     def case(self, name: str) -> Case:
         """The case of that name; an unknown name lists the known ones."""

@@ -39,6 +39,22 @@ class Paths:
         """How much of the label shortcuts alone give away."""
         return self.root / "metrics" / "audit" / f"{view}.json"
 
+    def audit_predictions(self, view: str) -> Path:
+        """What each probe says of each image, out of fold."""
+        return self.root / "data" / "audit" / f"{view}.csv"
+
+    def external_predictions(self, name: str) -> Path:
+        """Per-image predictions of an external test."""
+        return self.root / "data" / "external" / f"{name}.csv"
+
+    def external(self, name: str) -> Path:
+        """Figures of an external test, and the drop against the case's own test images."""
+        return self.root / "metrics" / "external" / f"{name}.json"
+
+    def time(self, stage: str) -> Path:
+        """Seconds of the last run of a stage on this machine; not an output, since it varies."""
+        return self.scratch("times") / f"{stage}.json"
+
     def case_metrics(self, case: str) -> Path:
         """Flat headline figures."""
         return self.root / "metrics" / "cases" / f"{case}.json"
@@ -75,6 +91,11 @@ class Paths:
     def comparisons(self) -> Path:
         """Paired differences of the comparisons named in params.yaml."""
         return self.root / "metrics" / "comparisons.json"
+
+    @property
+    def headlines(self) -> Path:
+        """Each case's score beside that of the best shortcut of its view."""
+        return self.root / "metrics" / "headlines.json"
 
     @property
     def discussion(self) -> Path:

@@ -4,10 +4,11 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator
 
-from stages.config.params import Case, Dataset, Params, Weights
+from stages.config.params import Case, Dataset, External, Params, View, Weights
 
 PHANTOM_CLASSES = {
     "ct": ("covid", "normal"),
+    "ct_b": ("covid", "normal"),
     "xray": ("infected", "normal"),
     "xray3": ("covid", "pneumonia", "normal"),
 }
@@ -30,6 +31,7 @@ def find_reference_problems(params: Params) -> list[str]:
             _shared_name_problems(params),
             *(_case_problems(params, f"cases.{n}", c) for n, c in params.cases.items()),
             _comparison_problems(params),
+            *(_external_problems(params, f"external.{n}", e) for n, e in params.external.items()),
             _cam_problems(params),
         )
     )
@@ -244,6 +246,58 @@ def _comparison_problems(params: Params) -> Iterator[str]:
                 f"{where}: got cases on {' and '.join(sorted(datasets))}; "
                 "allowed: two cases on the same data set"
             )
+
+
+def _external_problems(params: Params, where: str, entry: External) -> Iterator[str]:
+    if entry.case not in params.cases:
+        yield _unknown(f"{where}.case", entry.case, "a case", params.cases)
+        return
+    if entry.view not in params.views:
+        yield _unknown(f"{where}.view", entry.view, "a view", params.views)
+        return
+    case, view = params.cases[entry.case], params.views[entry.view]
+    own = params.views.get(case.view)
+    datasets = [params.datasets.get(v.dataset) if v else None for v in (own, view)]
+    if own is None or None in datasets:
+        return  # said where the view is defined
+    home, abroad = (dataset for dataset in datasets if dataset)
+    yield from _external_view_problems(where, entry, case, own, view)
+    if home.modality != abroad.modality:
+        yield f"{where}.view: got images of {abroad.modality}; allowed: {home.modality}"
+    yield from _external_class_problems(where, entry, home, abroad)
+
+
+def _external_view_problems(
+    where: str, entry: External, case: Case, own: View, view: View
+) -> Iterator[str]:
+    """A model must see other images the way it saw its own."""
+    if view.dataset == own.dataset:
+        yield (
+            f"{where}.view: got {entry.view!r}, of the data set that {entry.case} is trained on; "
+            "allowed: a view of another data set"
+        )
+    for field in ("crop", "size", "fit"):
+        if getattr(view, field) != getattr(own, field):
+            yield (
+                f"{where}.view: got {entry.view!r}, whose {field} is not that of {case.view}, the "
+                f"view of {entry.case}; allowed: a view of the same crop, size and fit"
+            )
+
+
+def _external_class_problems(
+    where: str, entry: External, home: Dataset, abroad: Dataset
+) -> Iterator[str]:
+    for theirs, ours in entry.classes.items():
+        if theirs not in abroad.classes:
+            yield _unknown(f"{where}.classes", theirs, "a class of that data set", abroad.classes)
+        if ours not in home.classes:
+            yield _unknown(f"{where}.classes.{theirs}", ours, "a class of the case", home.classes)
+    mapped = set(entry.classes.values())
+    if home.positive not in mapped or len(mapped) < 2:
+        yield (
+            f"{where}.classes: got {', '.join(sorted(mapped))}; allowed: the positive class "
+            f"{home.positive} and at least one other"
+        )
 
 
 def _cam_problems(params: Params) -> Iterator[str]:

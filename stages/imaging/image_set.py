@@ -24,6 +24,7 @@ MANIFEST_COLUMNS = (
     "image_id",
     "source_path",
     "sha256",  # of the file
+    "file_bytes",
     "label",
     "group_id",  # images of one group never stand in two splits
     "split",

@@ -5,7 +5,6 @@ that no picture gets into or drops out of a class unseen.
 """
 
 import os
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -70,7 +69,6 @@ def folder_items(
     *,
     classes: Mapping[str, Sequence[str]],
     ignore: Sequence[str],
-    group_pattern: str | None,
 ) -> FolderListing:
     """List the images of a folder of class folders, each as an item that is read later.
 
@@ -82,16 +80,11 @@ def folder_items(
         root: the folder.
         classes: folder names, spelt as on disk, of each class name.
         ignore: names of folders that are left out, at class level and at any depth.
-        group_pattern: regular expression searched in each file name; its first group that took
-            part (the whole match where it has no group) is the patient. None, no match, or an
-            empty one: the patient is not known.
 
     Raises:
         UserError: when the root cannot be read, a folder or class has no counterpart, a class
-            folder has no file, split and class folders stand side by side, a name is not UTF-8,
-            or the pattern is not a regular expression.
+            folder has no file, split and class folders stand side by side, or a name is not UTF-8.
     """
-    pattern = _compiled(group_pattern)
     known = _known_classes(classes, ignore)
     left_out: list[Path] = []
     branches = _branches(Path(root), known, left_out)
@@ -100,24 +93,11 @@ def folder_items(
         files = list(_files(branch.path, known.ignore, left_out, above=()))
         if not files:
             raise UserError(f"{branch.path}: class folder without any file; fill it or remove it")
-        items += [_item(Path(root), file, branch, pattern) for file in files]
+        items += [_item(Path(root), file, branch) for file in files]
     items.sort(key=lambda item: os.fsencode(item.source_path))
     return FolderListing(
         items, sorted((_relative(Path(root), p) for p in left_out), key=os.fsencode)
     )
-
-
-def _compiled(group_pattern: str | None) -> re.Pattern[str] | None:
-    """The pattern, ready to search."""
-    if group_pattern is None:
-        return None
-    try:
-        return re.compile(group_pattern)
-    except re.error as error:
-        raise UserError(
-            f"group_pattern: {group_pattern!r} is not a regular expression ({error}); "
-            r"give one such as 'P(\d+)', or null"
-        ) from None
 
 
 def _known_classes(classes: Mapping[str, Sequence[str]], ignore: Sequence[str]) -> _Classes:
@@ -271,25 +251,16 @@ def _entries(folder: Path) -> list[Path]:
     return entries
 
 
-def _item(root: Path, file: Path, branch: _Branch, pattern: re.Pattern[str] | None) -> SourceItem:
+def _item(root: Path, file: Path, branch: _Branch) -> SourceItem:
     """The item of one file."""
     return SourceItem(
         source_path=_relative(root, file),
         label=branch.label,
         split=branch.split,
-        patient_id=_patient_id(file.name, pattern),
+        patient_id=None,
         subgroup="",
         read=partial(_read, file),
     )
-
-
-def _patient_id(file_name: str, pattern: re.Pattern[str] | None) -> str | None:
-    """Who is shown, by the file name."""
-    match = pattern.search(file_name) if pattern else None
-    if match is None:
-        return None
-    parts = match.groups() or (match.group(),)
-    return next((part for part in parts if part), None)
 
 
 def _read(file: Path) -> RawImage:

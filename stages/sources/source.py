@@ -10,6 +10,7 @@ from stages.config.params import Dataset, Phantoms
 from stages.sources.archive import is_archive, unpacked
 from stages.sources.folder import folder_items
 from stages.sources.item import SourceItem
+from stages.sources.patients import name_patients
 from stages.sources.phantoms import phantom_items
 
 
@@ -55,7 +56,5 @@ def _phantom_items(dataset: Dataset, phantoms: Phantoms, seed: int) -> list[Sour
 
 
 def _folder_listing(folder: Path, dataset: Dataset) -> Listing:
-    items, left_out = folder_items(
-        folder, classes=dataset.classes, ignore=dataset.ignore, group_pattern=dataset.group_pattern
-    )
-    return Listing(items, left_out)
+    items, left_out = folder_items(folder, classes=dataset.classes, ignore=dataset.ignore)
+    return Listing(name_patients(items, dataset.group, folder), left_out)

@@ -1,4 +1,5 @@
 import fcntl
+import json
 import os
 import subprocess
 import sys
@@ -190,3 +191,15 @@ def test_a_user_error_of_a_stage_with_torch_ends_with_status_1() -> None:
     done = run_program(program=LEAVING.format(stage="refuse"))
     assert (done.returncode, done.stdout) == (1, "begun")
     assert done.stderr == "error: here: got this; allowed: that\n"
+
+
+@pytest.mark.usefixtures("workplace")
+def test_the_seconds_of_a_stage_are_noted_once_it_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    noted = Paths().time("write_nothing")
+
+    def write_nothing(params: Params, paths: Paths) -> None:
+        assert not noted.exists()
+
+    monkeypatch.setattr(sys, "argv", ["write_nothing"])
+    run_single_stage(write_nothing, None)
+    assert json.loads(noted.read_text())["seconds"] >= 0

@@ -13,6 +13,10 @@ REMOVED = object()
 REPOSITORY = Path(__file__).parents[2]
 
 CASE = "cases/full-ce"
+GROUPS = "null, {pattern: …} or {table: …, file: …, group: …}"
+METHODS = (
+    "'gradcam', 'eigencam', 'gradcam_plus_plus', 'layercam', 'scorecam', 'xgradcam' or 'hirescam'"
+)
 
 
 def changed(raw: RawParams, path: str, value: object) -> RawParams:
@@ -101,8 +105,11 @@ WRONG_VALUES = [
     ("comparisons/crop", ["a", "b", "c"], "got ['a', 'b', 'c']; allowed: at most 2 entries"),
     ("cases", {}, "got {}; allowed: at least 1 entries"),
     ("datasets/ct/allow_leakage", "yes", "got 'yes'; allowed: a valid boolean"),
-    ("datasets/ct/group_pattern", 3, "got 3; allowed: a valid string"),
-    ("cam/methods/1", "scorecam", "got 'scorecam'; allowed: 'gradcam' or 'eigencam'"),
+    ("datasets/ct/group", 3, f"got 3; allowed: {GROUPS}"),
+    ("datasets/ct/group", {"by": "name"}, f"got {{'by': 'name'}}; allowed: {GROUPS}"),
+    ("datasets/ct/near_duplicates", "no", "got 'no'; allowed: a valid boolean"),
+    ("evaluate/prevalences/1", 1.0, "got 1.0; allowed: less than 1"),
+    ("cam/methods/1", "guided", f"got 'guided'; allowed: {METHODS}"),
 ]
 
 

@@ -190,7 +190,7 @@ CONTRADICTIONS: list[tuple[str, Change, str]] = [
         "unknown phantom",
         set_in("datasets", "ct", source="phantom:mri"),
         "datasets.ct.source: got 'phantom:mri', which is not a built-in phantom; "
-        "allowed: phantom:ct, phantom:xray, phantom:xray3",
+        "allowed: phantom:ct, phantom:ct_b, phantom:xray, phantom:xray3",
     ),
     (
         "classes that a phantom has not",
@@ -359,3 +359,53 @@ def test_all_contradictions_are_listed_at_once(tiny_params: RawParams) -> None:
 
 def test_the_classes_of_phantoms_are_those_that_are_drawn() -> None:
     assert references.PHANTOM_CLASSES == phantoms.PHANTOM_CLASSES
+
+
+def abroad(**changes: object) -> Change:
+    """An external test of lungs-bce on a second data set of the same kind, with some changes."""
+    classes = {"covid": "covid", "normal": "normal"}
+    settings: dict[str, object] = {"case": "lungs-bce", "view": "there", "classes": classes}
+
+    def change(raw: RawParams) -> None:
+        fields = {"size", "crop", "fit", "dataset"} & set(changes)
+        raw["datasets"]["ct-b"] = raw["datasets"]["ct"] | {"source": "phantom:ct_b"}
+        raw["views"]["there"] = raw["views"]["lungs"] | {"dataset": "ct-b"}
+        raw["views"]["there"] |= {field: changes[field] for field in fields}
+        rest = {field: value for field, value in changes.items() if field not in fields}
+        raw["external"] = {"elsewhere": settings | rest}
+
+    return change
+
+
+def test_a_view_of_another_data_set_is_an_external_test(tiny_params: RawParams) -> None:
+    assert problems_after(tiny_params, abroad()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"case": "lungs"}, "case: got 'lungs', which is not a case; allowed: full-ce, lungs-bce"),
+        ({"view": "x"}, "view: got 'x', which is not a view; allowed: full, lungs, there"),
+        ({"dataset": "ct"}, "view: got 'there', of the data set that lungs-bce is trained on; "),
+        ({"size": 96}, "view: got 'there', whose size is not that of lungs, the view of lungs-bce"),
+        ({"crop": {"mode": "none"}}, "view: got 'there', whose crop is not that of lungs"),
+        ({"fit": "stretch"}, "view: got 'there', whose fit is not that of lungs"),
+        (
+            {"classes": {"covid": "covid", "normal": "normal", "mild": "normal"}},
+            "classes: got 'mild', which is not a class of that data set; allowed: normal, covid",
+        ),
+        (
+            {"classes": {"covid": "covid", "normal": "healthy"}},
+            "classes.normal: got 'healthy', which is not a class of the case",
+        ),
+        (
+            {"classes": {"normal": "normal"}},
+            "classes: got normal; allowed: the positive class covid and at least one other",
+        ),
+    ],
+)
+def test_an_external_test_that_cannot_be_is_explained(
+    tiny_params: RawParams, changes: dict[str, object], said: str
+) -> None:
+    [problem] = problems_after(tiny_params, abroad(**changes))
+    assert problem.startswith(f"external.elsewhere.{said}")

@@ -19,10 +19,8 @@ def put(root: Path, *names: str) -> Path:
     return root
 
 
-def listed(
-    root: Path, ignore: tuple[str, ...] = (), group_pattern: str | None = None
-) -> FolderListing:
-    return folder_items(root, classes=CLASSES, ignore=ignore, group_pattern=group_pattern)
+def listed(root: Path, ignore: tuple[str, ...] = ()) -> FolderListing:
+    return folder_items(root, classes=CLASSES, ignore=ignore)
 
 
 def rows(listing: FolderListing) -> list[tuple[str, str, str | None]]:
@@ -232,31 +230,7 @@ def test_folder_that_is_named_twice_is_refused(
 ) -> None:
     put(tmp_path, "COVID/a.png", "Normal/b.png")
     with pytest.raises(UserError, match="folder 'COVID' is named in more than one of them"):
-        folder_items(tmp_path, classes=classes, ignore=ignore, group_pattern=None)
-
-
-@pytest.mark.parametrize(
-    ("pattern", "patient_id"),
-    [
-        (None, None),
-        (r"P(\d+)", "0041"),
-        (r"P\d+", "P0041"),
-        (r"^scan_(\w)|P(\d+)", "0041"),  # the group that took part
-        (r"(\d*)", None),  # matches emptily at the start
-        (r"Q(\d+)", None),
-        (r"COVID", None),  # the folder is not searched
-    ],
-)
-def test_patient_is_searched_in_the_file_name(
-    tmp_path: Path, pattern: str | None, patient_id: str | None
-) -> None:
-    put(tmp_path, "COVID/ct-P0041-3.png", "Normal/x.png")
-    assert listed(tmp_path, group_pattern=pattern).items[0].patient_id == patient_id
-
-
-def test_pattern_that_is_no_regular_expression_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"group_pattern: '\(P' is not a regular expression"):
-        listed(tmp_path, group_pattern="(P")
+        folder_items(tmp_path, classes=classes, ignore=ignore)
 
 
 def test_links_to_files_and_folders_are_followed(tmp_path: Path) -> None:

@@ -256,7 +256,7 @@ def test_the_subgroup_says_whether_the_truth_has_a_marker() -> None:
 
 
 def test_an_unknown_kind_names_those_there_are() -> None:
-    with pytest.raises(UserError, match=r"kind 'mri' is unknown; allowed: ct, xray, xray3"):
+    with pytest.raises(UserError, match=r"kind 'mri' is unknown; allowed: ct, ct_b, xray, xray3"):
         phantom_items("mri", patients={}, images_per_patient=1, marker_share={}, size_px=96, seed=0)
 
 

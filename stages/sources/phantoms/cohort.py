@@ -3,22 +3,29 @@
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from PIL import Image
 
 from stages.config.errors import UserError
 from stages.sources.item import RawImage, SourceItem
-from stages.sources.phantoms.ct import draw_ct
+from stages.sources.phantoms.ct import LOUD_SCANNER, draw_ct
 from stages.sources.phantoms.picture import Phantom
 from stages.sources.phantoms.xray import draw_xray
 
 PHANTOM_CLASSES: dict[str, tuple[str, ...]] = {
     "ct": ("covid", "normal"),
+    "ct_b": ("covid", "normal"),
     "xray": ("infected", "normal"),
     "xray3": ("covid", "pneumonia", "normal"),
 }
-_DRAW: dict[str, Callable[..., Phantom]] = {"ct": draw_ct, "xray": draw_xray, "xray3": draw_xray}
+_DRAW: dict[str, Callable[..., Phantom]] = {
+    "ct": draw_ct,
+    "ct_b": partial(draw_ct, scanner=LOUD_SCANNER),
+    "xray": draw_xray,
+    "xray3": draw_xray,
+}
 # The lesion patterns of a class; a patient has one of them.
 _CLASS_PATTERNS = {
     "covid": ("ground_glass",),

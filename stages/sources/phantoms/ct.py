@@ -30,10 +30,26 @@ from stages.sources.phantoms.vessels import draw_dots, draw_vessels
 
 # Hounsfield units of the tissues (usual textbook values).
 HU_AIR, HU_LUNG, HU_FAT, HU_MUSCLE, HU_BLOOD, HU_BONE = -1000, -860, -100, 50, 40, 450
-# Lung window: level -550, width 1500 HU; both vary per patient.
-WINDOW_LEVEL, WINDOW_WIDTH = -550, 1500
+# Width of the lung window in Hounsfield units; it varies per patient.
+WINDOW_WIDTH = 1500
 # Thickness of the layer that holds the ribs, chest units.
 RIB_LAYER = 0.065
+
+
+class Scanner(NamedTuple):
+    """What a site's images have in common.
+
+    Attributes:
+        level: middle of the display window in Hounsfield units; it varies per patient.
+        noise_hu: range of the standard deviation of the noise in Hounsfield units.
+    """
+
+    level: float
+    noise_hu: tuple[float, float]
+
+
+USUAL_SCANNER = Scanner(level=-550, noise_hu=(12, 50))
+LOUD_SCANNER = Scanner(level=-480, noise_hu=(45, 85))  # darker, and drowned in noise
 
 
 @dataclass(frozen=True)
@@ -95,6 +111,7 @@ def draw_ct(
     *,
     size_px: int,
     marker: bool = False,
+    scanner: Scanner = USUAL_SCANNER,
 ) -> Phantom:
     """One CT slice.
 
@@ -104,13 +121,14 @@ def draw_ct(
         image_rng: level of the slice, position, vessels, noise.
         size_px: nominal side in pixels; height and width vary around it.
         marker: whether to plant a marker; all else stays the same.
+        scanner: of the site.
 
     Raises:
         UserError: the pattern is unknown.
     """
     anatomy_rng, disease_rng = patient_rng.spawn(2)
     view_rng, paint_rng, lesion_rng, marker_rng = image_rng.spawn(4)
-    anatomy = draw_ct_anatomy(anatomy_rng)
+    anatomy = draw_ct_anatomy(anatomy_rng, scanner)
     disease = draw_disease(pattern, disease_rng)
     level = uniform(view_rng, 0.1, 0.9)
     grid = _place(anatomy, size_px, view_rng)
@@ -128,8 +146,8 @@ def draw_ct(
     return Phantom(to_grey(display), truth)
 
 
-def draw_ct_anatomy(rng: np.random.Generator) -> CtAnatomy:
-    """The anatomy of one patient."""
+def draw_ct_anatomy(rng: np.random.Generator, scanner: Scanner) -> CtAnatomy:
+    """The anatomy of one patient, and how a scanner shows it."""
     return CtAnatomy(
         depth=uniform(rng, 0.66, 0.84),
         squareness=uniform(rng, 2.0, 2.45),
@@ -143,8 +161,8 @@ def draw_ct_anatomy(rng: np.random.Generator) -> CtAnatomy:
         lung_hu=HU_LUNG + uniform(rng, -30, 50),
         dependent=uniform(rng, 0, 140),
         branches=int(rng.integers(9, 16)),
-        window=(WINDOW_LEVEL + uniform(rng, -80, 80), WINDOW_WIDTH * uniform(rng, 0.9, 1.25)),
-        noise_hu=uniform(rng, 12, 50),
+        window=(scanner.level + uniform(rng, -80, 80), WINDOW_WIDTH * uniform(rng, 0.9, 1.25)),
+        noise_hu=uniform(rng, *scanner.noise_hu),
     )
 
 

@@ -1,0 +1,104 @@
+"""Who is shown: a pattern on the file names, or a table inside the source."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from stages.config.errors import UserError
+from stages.config.params import PatternGroup, TableGroup
+from stages.sources.item import SourceItem
+
+
+def name_patients(
+    items: Sequence[SourceItem], group: PatternGroup | TableGroup | None, root: Path
+) -> list[SourceItem]:
+    """The same items with the patient that `group` gives each; unknown ones keep None.
+
+    Args:
+        items: images of a folder source.
+        group: where the patient stands, or None for nowhere.
+        root: folder of the source, in which a table is looked for.
+
+    Raises:
+        UserError: the pattern or the table cannot be used, or gives no image a patient.
+    """
+    if group is None:
+        return list(items)
+    if isinstance(group, PatternGroup):
+        pattern = _compiled(group.pattern)
+        patients = [_match(PurePosixPath(item.source_path).name, pattern) for item in items]
+        where = f"group.pattern: {group.pattern!r}"
+    else:
+        patients = _look_up(items, _read_table(group, root))
+        where = f"group.table: {group.table!r}, column {group.file!r}"
+    if not any(patients):
+        raise UserError(
+            f"{where} names the patient of none of {len(items)} images, such as "
+            f"{items[0].source_path!r}; mend it, or set group to null"
+        )
+    return [
+        replace(item, patient_id=patient) for item, patient in zip(items, patients, strict=True)
+    ]
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise UserError(
+            f"group.pattern: {pattern!r} is not a regular expression ({error}); "
+            r"give one such as 'P(\d+)', or set group to null"
+        ) from None
+
+
+def _match(file_name: str, pattern: re.Pattern[str]) -> str | None:
+    """The first group that took part, or the whole match where there is no group."""
+    match = pattern.search(file_name)
+    if match is None:
+        return None
+    return next((part for part in match.groups() or (match.group(),) if part), None)
+
+
+def _read_table(group: TableGroup, root: Path) -> dict[str, str]:
+    """File to patient, as the table says; rows without a patient are left out."""
+    path = root / group.table
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"group.table: {path} cannot be read ({error}); allowed: a CSV file inside the source"
+        ) from None
+    for column in (group.file, group.group):
+        if column not in table:
+            raise UserError(
+                f"group: {path} has no column {column!r}; allowed: {', '.join(table.columns)}"
+            )
+    known = table[table[group.group] != ""].drop_duplicates([group.file, group.group])
+    twice = known[group.file][known[group.file].duplicated()]
+    if len(twice):
+        raise UserError(
+            f"group: {path} gives {len(twice)} files more than one {group.group}, the first "
+            f"{twice.iloc[0]!r}; allowed: one per file"
+        )
+    return dict(zip(known[group.file], known[group.group], strict=True))
+
+
+def _look_up(
+    items: Sequence[SourceItem], patient_of: dict[str, str]
+) -> list[str | None]:
+    """By the path inside the source, else by the file's name, else by that without its ending."""
+    return [
+        next(
+            (patient_of[name] for name in _names(item.source_path) if name in patient_of),
+            None,
+        )
+        for item in items
+    ]
+
+
+def _names(source_path: str) -> tuple[str, str, str]:
+    path = PurePosixPath(source_path)
+    return source_path, path.name, path.stem

@@ -1,0 +1,168 @@
+"""The stage `check`: what is refused before any other stage runs."""
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages.check import check_params
+from stages.config.errors import UserError
+from stages.config.load import parse_params
+from stages.config.paths import Paths
+
+RawParams = dict[str, Any]
+WritePicture = Callable[[Path, int], Path]
+
+
+def check_message(raw: Mapping[str, Any], root: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        check_params(parse_params(raw), Paths(root))
+    assert not Paths(root).check.exists()
+    return str(caught.value)
+
+
+def test_check_passes_parameters_that_are_in_order(tiny_params: RawParams, tmp_path: Path) -> None:
+    check_params(parse_params(tiny_params), Paths(tmp_path))
+    assert json.loads(Paths(tmp_path).check.read_text()) == {"params.yaml": "checked"}
+
+
+def test_what_check_writes_does_not_depend_on_the_parameters(
+    tiny_params: RawParams, tmp_path: Path
+) -> None:
+    check_params(parse_params(tiny_params), Paths(tmp_path / "a"))
+    tiny_params["seed"] = 7
+    check_params(parse_params(tiny_params), Paths(tmp_path / "b"))
+    assert Paths(tmp_path / "a").check.read_bytes() == Paths(tmp_path / "b").check.read_bytes()
+
+
+def test_check_names_a_source_that_is_missing(tiny_params: RawParams, tmp_path: Path) -> None:
+    tiny_params["datasets"]["ct"] |= {"source": "no/such/folder", "track": "no/such/folder"}
+    said = "params.yaml: datasets.ct: source 'no/such/folder': no such folder or archive"
+    assert check_message(tiny_params, tmp_path) == said
+
+
+def test_check_names_a_class_that_has_no_folder(
+    tiny_params: RawParams, tmp_path: Path, write_picture: WritePicture
+) -> None:
+    write_picture(tmp_path / "source" / "covid" / "a.png", 0)
+    source = str(tmp_path / "source")
+    tiny_params["datasets"]["ct"] |= {"source": source, "track": source}
+    message = check_message(tiny_params, tmp_path)
+    assert message.startswith(f"params.yaml: datasets.ct: {source}: class 'normal' has no folder")
+
+
+def test_check_does_not_unpack_an_archive(tiny_params: RawParams, tmp_path: Path) -> None:
+    archive = tmp_path / "source.zip"
+    archive.write_bytes(b"not really a zip: prepare will tell")
+    tiny_params["datasets"]["ct"] |= {"source": str(archive), "track": str(archive)}
+    check_params(parse_params(tiny_params), Paths(tmp_path))
+    assert Paths(tmp_path).check.exists()
+
+
+def test_check_names_a_network_that_timm_does_not_know(
+    tiny_params: RawParams, tmp_path: Path
+) -> None:
+    tiny_params["weights"]["cnn3-random"]["model"] = "resnet19"
+    for case in tiny_params["cases"].values():
+        case["model"] = "resnet19"
+    lines = check_message(tiny_params, tmp_path).split("\n")
+    assert [line.split(": got")[0] for line in lines] == [
+        "params.yaml: weights.cnn3-random.model",
+        "params.yaml: cases.full-ce.model",
+        "params.yaml: cases.lungs-bce.model",
+    ]
+    assert all("'resnet19'; allowed: cnn3 or a timm model, such as " in line for line in lines)
+
+
+def test_check_names_the_blocks_of_a_network_that_has_no_so_many(
+    tiny_params: RawParams, tmp_path: Path
+) -> None:
+    tiny_params["cases"]["full-ce"]["train"] = "last:3"
+    tiny_params["cases"]["lungs-bce"]["train"] = "last:2"
+    assert check_message(tiny_params, tmp_path) == (
+        "params.yaml: cases.full-ce.train: got 'last:3' for a backbone of 3 blocks (conv1, conv2, "
+        "conv3); allowed: head, last:1 to last:2, all"
+    )
+
+
+def test_check_knows_the_blocks_of_timm_networks(tiny_params: RawParams, tmp_path: Path) -> None:
+    for case in tiny_params["cases"].values():
+        case |= {"model": "test_resnet.r160_in1k", "train": "last:4"}
+    check_params(parse_params(tiny_params), Paths(tmp_path))
+    tiny_params["cases"]["full-ce"]["train"] = "last:5"
+    (tmp_path / "data" / "check.json").unlink()
+    message = check_message(tiny_params, tmp_path)
+    assert "blocks (conv1+bn1, layer1, layer2, layer3, layer4); allowed: head, last:1" in message
+
+
+def test_check_names_a_view_that_is_too_small_for_cnn3(
+    tiny_params: RawParams, tmp_path: Path
+) -> None:
+    tiny_params["views"]["lungs"]["size"] = 79
+    assert check_message(tiny_params, tmp_path) == (
+        "params.yaml: cases.lungs-bce.view: got 'lungs' of 79 px; allowed for cnn3: views of at "
+        "least 80 px"
+    )
+
+
+@pytest.mark.parametrize("layer", ["conv9", "", "backbone.conv2"])
+def test_check_names_a_target_layer_that_the_network_lacks(
+    tiny_params: RawParams, tmp_path: Path, layer: str
+) -> None:
+    tiny_params["cam"]["target_layers"] = {"cnn3": layer}
+    assert check_message(tiny_params, tmp_path) == (
+        f"params.yaml: cam.target_layers.cnn3: got {layer!r}; allowed: a module of cnn3; its "
+        "outermost are: conv1, conv2, conv3"
+    )
+
+
+def test_check_finds_the_layer_of_an_architecture_whose_case_names_a_tag(
+    tiny_params: RawParams, tmp_path: Path
+) -> None:
+    tiny_params["cases"]["full-ce"]["model"] = "test_resnet.r160_in1k"
+    tiny_params["cam"]["target_layers"] = {"test_resnet": "layer9"}
+    message = check_message(tiny_params, tmp_path)
+    assert message.startswith("params.yaml: cam.target_layers.test_resnet: got 'layer9'; allowed:")
+
+
+def test_check_takes_layers_of_known_networks_that_no_case_uses(
+    tiny_params: RawParams, tmp_path: Path
+) -> None:
+    tiny_params["cam"]["target_layers"]["test_resnet"] = "layer9"  # not built, so not missed
+    check_params(parse_params(tiny_params), Paths(tmp_path))
+    tiny_params["cam"]["target_layers"]["tset_resnet"] = "layer4"
+    (tmp_path / "data" / "check.json").unlink()
+    message = check_message(tiny_params, tmp_path)
+    assert message.startswith("params.yaml: cam.target_layers.tset_resnet: got 'tset_resnet'; all")
+
+
+def test_check_of_cnn3_alone_does_not_wait_for_timm(
+    tiny_params: RawParams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny_params["cases"]["full-ce"]["train"] = "last:1"
+    monkeypatch.setitem(sys.modules, "timm", None)  # importing it fails
+    check_params(parse_params(tiny_params), Paths(tmp_path))
+    assert Paths(tmp_path).check.exists()
+
+
+def test_check_names_a_file_of_weights_that_is_missing(
+    tiny_params: RawParams, tmp_path: Path
+) -> None:
+    tiny_params["weights"]["cnn3-random"] |= {
+        "source": "own.safetensors",
+        "track": "own.safetensors",
+    }
+    said = "params.yaml: weights.cnn3-random.source: got 'own.safetensors'; there is no such file"
+    assert check_message(tiny_params, tmp_path) == said
+
+
+def test_check_lists_all_problems_at_once(tiny_params: RawParams, tmp_path: Path) -> None:
+    tiny_params["datasets"]["ct"] |= {"source": "gone", "track": "gone"}
+    tiny_params["weights"]["cnn3-random"] |= {
+        "source": "own.safetensors",
+        "track": "own.safetensors",
+    }
+    assert check_message(tiny_params, tmp_path).count("\n") == 1

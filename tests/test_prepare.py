@@ -1,0 +1,300 @@
+"""The stage `prepare` on folders and archives of files."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image, ImageFilter, ImageOps
+
+from stages.config.errors import UserError
+from stages.config.load import parse_params
+from stages.config.paths import Paths
+from stages.crop import crop_view
+from stages.imaging.image_set import ImageSet, load_image_set
+from stages.prepare import prepare_dataset
+
+RawParams = dict[str, Any]
+WritePicture = Callable[[Path, int], Path]
+Prepare = Callable[..., ImageSet]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, write_picture: WritePicture) -> Path:
+    """Six patients of each class with two pictures each, all different."""
+    root = tmp_path / "source"
+    for number, label in enumerate(("covid", "normal")):
+        for patient in range(6):
+            for image in range(2):
+                name = f"p{number}{patient}_{image}.png"
+                write_picture(root / label / name, 100 * number + 10 * patient + image)
+    return root
+
+
+@pytest.fixture
+def split_folder(tmp_path: Path, write_picture: WritePicture) -> Path:
+    """Train, val and test folders of three pictures of each class, all different."""
+    root = tmp_path / "source"
+    names = [(s, c) for s in ("train", "val", "test") for c in ("covid", "normal")]
+    for number, (split, label) in enumerate(names):
+        for image in range(3):
+            write_picture(root / split / label / f"p{number}{image}_0.png", 10 * number + image)
+    return root
+
+
+@pytest.fixture
+def prepare(tiny_params: RawParams, tmp_path: Path) -> Prepare:
+    """Prepares a folder or archive below tmp_path, with some settings changed."""
+
+    def run(source: Path, root: str = "root", **changes: object) -> ImageSet:
+        settings = {
+            "source": str(source),
+            "track": str(source),
+            "group": {"pattern": r"^(p\d+)_"},
+            "size": 48,
+        }
+        tiny_params["datasets"]["ct"] |= settings | changes
+        paths = Paths(tmp_path / root)
+        prepare_dataset(parse_params(tiny_params), "ct", paths)
+        return load_image_set(paths.prepared("ct"))
+
+    return run
+
+
+def read_rejected(tmp_path: Path) -> list[list[str]]:
+    table = pd.read_csv(Paths(tmp_path / "root").prepared("ct") / "rejected.csv")
+    rows: list[list[str]] = table.to_numpy().tolist()
+    return rows
+
+
+def test_a_folder_is_prepared_with_its_patients_kept_together(
+    folder: Path, prepare: Prepare
+) -> None:
+    prepared = prepare(folder)
+    assert prepared.images.shape == (24, 48, 48)
+    assert prepared.truth is None
+    assert not prepared.info.is_phantom
+    assert set(prepared.manifest["subgroup"]) == {""}
+    patients = prepared.manifest["source_path"].str.extract(r"(p\d+)_")[0]
+    assert prepared.manifest["group_id"].groupby(patients).nunique().eq(1).all()
+    assert prepared.manifest["group_id"].nunique() == 12
+
+
+def test_files_without_a_patient_in_their_name_are_not_one_group(
+    folder: Path, prepare: Prepare, write_picture: WritePicture
+) -> None:
+    unnamed = [f"covid/scan {number}.png" for number in range(3)]
+    for number, name in enumerate(unnamed):
+        write_picture(folder / name, 5000 + number)
+    by_file = prepare(folder, group={"pattern": r"^(p\d+)"}).manifest.set_index("source_path")
+    assert by_file.loc[unnamed, "group_id"].nunique() == len(unnamed)
+
+
+def test_pictures_keep_their_place_inside_the_padding(folder: Path, prepare: Prepare) -> None:
+    prepared = prepare(folder)
+    boxes = prepared.manifest[["x0", "y0", "x1", "y1"]].drop_duplicates().to_numpy().tolist()
+    assert boxes == [[0, 4, 48, 44]]  # 48 x 40 pixels in a square of 48
+    first = prepared.manifest["source_path"].iloc[0]
+    original = np.asarray(Image.open(folder / first))
+    np.testing.assert_array_equal(prepared.images[0, 4:44], original)
+
+
+def test_crop_boxes_count_in_pixels_of_the_file_not_of_the_prepared_array(
+    folder: Path, prepare: Prepare, tiny_params: RawParams, tmp_path: Path
+) -> None:
+    tiny_params["views"]["full"]["crop"] = {"mode": "center", "fraction": 0.5}
+    prepared = prepare(folder, size=32)
+    # 48 x 40 pixels became 32 x 27; the middle is 16 x 14 of these, from (8, 6).
+    assert prepared.manifest[["x0", "x1", "y0", "y1"]].to_numpy()[0].tolist() == [0, 32, 2, 29]
+    paths = Paths(tmp_path / "root")
+    crop_view(parse_params(tiny_params), "full", paths)
+    boxes = load_image_set(paths.view("full")).boxes
+    assert boxes is not None
+    sides = boxes[["x0", "y0", "x1", "y1"]].to_numpy()[0].tolist()
+    assert sides == pytest.approx([8 * 1.5, 6 * 40 / 27, 24 * 1.5, 20 * 40 / 27], abs=0.005)
+    # 16 x 14 fill 80 x 70 of the view.
+    places = boxes[["view_x0", "view_y0", "view_x1", "view_y1"]].to_numpy()[0].tolist()
+    assert places == [0, 5, 80, 75]
+
+
+def test_files_that_are_no_images_are_listed_with_the_reason(
+    folder: Path, prepare: Prepare, tmp_path: Path
+) -> None:
+    (folder / "covid" / "notes.txt").write_text("not an image")
+    (folder / "normal" / "p99_0.png").write_bytes(b"")
+    prepared = prepare(folder, max_rejected=0.2)
+    rejected = read_rejected(tmp_path)
+    assert [file for file, _ in rejected] == ["covid/notes.txt", "normal/p99_0.png"]
+    assert rejected[0][1].startswith("not an image, or a damaged header")
+    assert rejected[1][1] == "empty file"
+    assert (prepared.info.n_files, prepared.info.n_rejected) == (26, 2)
+    assert len(prepared.images) == len(prepared.manifest) == 24
+
+
+def test_too_many_unreadable_files_stop_the_run_and_are_listed(
+    folder: Path, prepare: Prepare, tmp_path: Path
+) -> None:
+    for number in range(3):
+        (folder / "covid" / f"bad{number}.png").write_bytes(b"")
+    said = (
+        r"^params\.yaml: datasets\.ct: 3 of 27 files cannot be read: empty file \(3\); "
+        r"allowed: a share of 0\.1 \(max_rejected\); all are listed in .*rejected\.csv$"
+    )
+    with pytest.raises(UserError, match=said):
+        prepare(folder, max_rejected=0.1)
+    assert len(read_rejected(tmp_path)) == 3
+
+
+@pytest.mark.parametrize("labels", [["covid"], ["covid", "normal"]])
+def test_a_class_without_a_readable_image_stops_the_run(
+    folder: Path, prepare: Prepare, labels: list[str]
+) -> None:
+    for label in labels:
+        for picture in (folder / label).iterdir():
+            picture.write_bytes(b"")
+    said = rf"^params\.yaml: datasets\.ct: classes\.({'|'.join(labels)}): none of its images"
+    with pytest.raises(UserError, match=said):
+        prepare(folder, max_rejected=1.0)
+
+
+def test_splits_that_came_with_the_data_are_kept(split_folder: Path, prepare: Prepare) -> None:
+    prepared = prepare(split_folder)
+    folders = prepared.manifest["source_path"].str.partition("/")[0]
+    assert folders.tolist() == prepared.manifest["split"].tolist()
+    assert prepared.info.leakage == []
+
+
+def leak_by_patient(root: Path, write: WritePicture) -> tuple[str, str]:
+    write(root / "test" / "covid" / "p00_9.png", 999)
+    return "train/covid/p00_0.png", "test/covid/p00_9.png"
+
+
+def leak_by_pixels(root: Path, write: WritePicture) -> tuple[str, str]:
+    shutil.copy(root / "train" / "covid" / "p00_0.png", root / "test" / "covid" / "new_0.png")
+    return "train/covid/p00_0.png", "test/covid/new_0.png"
+
+
+def leak_by_a_flipped_copy(root: Path, write: WritePicture) -> tuple[str, str]:
+    picture = Image.open(root / "train" / "covid" / "p00_0.png")
+    ImageOps.mirror(picture).save(root / "test" / "covid" / "new_0.jpg", quality=90)
+    return "train/covid/p00_0.png", "test/covid/new_0.jpg"
+
+
+def leak_by_pixels_of_another_file_format(root: Path, write: WritePicture) -> tuple[str, str]:
+    picture = Image.open(root / "train" / "covid" / "p00_0.png")
+    picture.save(root / "test" / "covid" / "new_0.bmp")
+    return "train/covid/p00_0.png", "test/covid/new_0.bmp"
+
+
+@pytest.mark.parametrize(
+    "leak",
+    [
+        leak_by_patient,
+        leak_by_pixels,
+        leak_by_a_flipped_copy,
+        leak_by_pixels_of_another_file_format,
+    ],
+)
+def test_a_leak_between_given_splits_stops_the_run_and_names_the_files(
+    split_folder: Path,
+    prepare: Prepare,
+    write_picture: WritePicture,
+    tmp_path: Path,
+    leak: Callable[[Path, WritePicture], tuple[str, str]],
+) -> None:
+    files = leak(split_folder, write_picture)
+    with pytest.raises(UserError, match=r"^params\.yaml: datasets\.ct: 1 groups .* allow_leakage"):
+        prepare(split_folder)
+    with pytest.raises(UserError) as caught:
+        prepare(split_folder)
+    assert f"the first, in test and train: {', '.join(sorted(files))}; all" in str(caught.value)
+    listed = pd.read_csv(Paths(tmp_path / "root").prepared("ct") / "leaks.csv")
+    assert set(files) <= set(listed["source_path"])
+
+
+def test_a_leak_that_is_allowed_is_noted(
+    split_folder: Path, prepare: Prepare, write_picture: WritePicture
+) -> None:
+    files = leak_by_patient(split_folder, write_picture)
+    prepared = prepare(split_folder, allow_leakage=True)
+    by_file = prepared.manifest.set_index("source_path")
+    assert prepared.info.leakage == [by_file.loc[files[0], "group_id"]]
+    assert by_file.loc[list(files), "split"].tolist() == ["train", "test"]
+
+
+def test_an_archive_gives_what_its_folder_gives(
+    folder: Path, prepare: Prepare, tmp_path: Path
+) -> None:
+    archive = Path(shutil.make_archive(str(tmp_path / "source"), "zip", folder))
+    packed, loose = prepare(archive, root="packed"), prepare(folder, root="loose")
+    pd.testing.assert_frame_equal(packed.manifest, loose.manifest)
+    np.testing.assert_array_equal(packed.images, loose.images)
+    left = Paths(tmp_path / "packed").scratch("prepare-ct")
+    assert list(left.iterdir()) == []  # the unpacked folder is gone
+
+
+def test_another_seed_gives_another_split_of_the_same_images(
+    folder: Path, prepare: Prepare, tiny_params: RawParams
+) -> None:
+    first = prepare(folder, root="first").manifest
+    tiny_params["seed"] = 7
+    second = prepare(folder, root="second").manifest
+    assert first.drop(columns="split").equals(second.drop(columns="split"))
+    assert first["split"].tolist() != second["split"].tolist()
+
+
+def test_too_few_patients_are_explained_with_the_data_set(folder: Path, prepare: Prepare) -> None:
+    said = r"^params\.yaml: datasets\.ct: split: class '\w+' has 6 groups .* at least 10 are needed"
+    with pytest.raises(UserError, match=said):
+        prepare(folder, split={"train": 0.8, "val": 0.1, "test": 0.1})
+
+
+def grouping_of(tmp_path: Path) -> dict[str, Any]:
+    text = (Paths(tmp_path / "root").prepared("ct") / "grouping.json").read_text()
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def test_a_flipped_blurred_copy_joins_the_group_of_its_picture(
+    folder: Path, prepare: Prepare, tmp_path: Path
+) -> None:
+    picture = Image.open(folder / "covid" / "p00_0.png")
+    ImageOps.mirror(picture.filter(ImageFilter.GaussianBlur(0.5))).save(folder / "covid/copy.png")
+    groups = prepare(folder).manifest.set_index("source_path")["group_id"]
+    assert groups["covid/copy.png"] == groups["covid/p00_0.png"]
+    found = grouping_of(tmp_path)
+    assert found["pairs"] == {"bytes": 0, "pixels": 0, "near": 1}
+    assert (found["n_clusters"], found["n_images_in_clusters"]) == (1, 2)
+    assert (found["n_images"], found["n_patients"], found["n_groups"]) == (25, 12, 12)
+    assert found["n_images_of_known_patient"] == 24
+
+
+def test_near_duplicates_are_kept_apart_where_that_is_asked_for(
+    folder: Path, prepare: Prepare
+) -> None:
+    ImageOps.mirror(Image.open(folder / "covid" / "p00_0.png")).save(folder / "covid/copy.png")
+    groups = prepare(folder, near_duplicates=False).manifest.set_index("source_path")["group_id"]
+    assert groups["covid/copy.png"] != groups["covid/p00_0.png"]
+
+
+def test_the_same_picture_under_two_labels_is_counted(
+    folder: Path, prepare: Prepare, tmp_path: Path
+) -> None:
+    shutil.copy(folder / "covid" / "p00_0.png", folder / "normal" / "other.png")
+    prepare(folder)
+    assert grouping_of(tmp_path)["clusters_with_two_labels"] == 1
+
+
+def test_patients_can_come_from_a_table_inside_the_source(folder: Path, prepare: Prepare) -> None:
+    files = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*.png"))]
+    patients = {file: "both" if file in files[:3] else file for file in files}
+    lines = [f"{file},{patient}" for file, patient in patients.items()]
+    (folder / "meta.csv").write_text("\n".join(["name,who", *lines]) + "\n")
+    table = {"table": "meta.csv", "file": "name", "group": "who"}
+    groups = prepare(folder, group=table).manifest.set_index("source_path")["group_id"]
+    assert groups[files[:3]].nunique() == 1
+    assert groups.nunique() == len(files) - 2
