@@ -44,8 +44,13 @@ def save_model(folder: Path, state: Mapping[str, Tensor], meta: Mapping[str, Any
     folder.mkdir(parents=True, exist_ok=True)
     contiguous = {name: tensor.detach().contiguous() for name, tensor in state.items()}
     safetensors.torch.save_file(contiguous, folder / "model.safetensors")
-    full = {**meta, "versions": {package: version(package) for package in VERSIONS_OF}}
+    full = {**meta, "versions": library_versions()}
     (folder / "meta.json").write_text(json.dumps(full, indent=2) + "\n", encoding="utf-8")
+
+
+def library_versions() -> dict[str, str]:
+    """Of the libraries that a trained model depends on."""
+    return {package: version(package) for package in VERSIONS_OF}
 
 
 def load_meta(folder: Path) -> dict[str, Any]:

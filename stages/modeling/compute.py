@@ -1,6 +1,8 @@
 """Which device and which precision the networks run on, chosen once and written down."""
 
 import ctypes
+import os
+import platform
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +11,8 @@ import torch
 
 from stages.config.errors import UserError
 from stages.config.params import Compute
+
+CPUINFO = Path("/proc/cpuinfo")  # Linux
 
 
 class Hardware(NamedTuple):
@@ -40,8 +44,8 @@ def choose_hardware(compute: Compute) -> Hardware:
 def _has_bf16(device: str) -> bool:
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    cpuinfo = Path("/proc/cpuinfo")  # elsewhere than on Linux fp32 is the safe choice
-    return cpuinfo.exists() and "avx512_bf16" in cpuinfo.read_text()
+    # Elsewhere than on Linux fp32 is the safe choice.
+    return CPUINFO.exists() and "avx512_bf16" in CPUINFO.read_text()
 
 
 # Parameters of glibc's mallopt (malloc.h), and the largest value that it takes.
@@ -62,5 +66,16 @@ def keep_freed_memory() -> None:
 
 
 def describe_device(device: str) -> str:
-    """The device's name for the record."""
-    return torch.cuda.get_device_name() if device == "cuda" else "cpu"
+    """The device's name for the record: a GPU's, or the processor's with its number of cores."""
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    return f"{_processor()}, {os.cpu_count()} cores"
+
+
+def _processor() -> str:
+    """The processor's name as Linux knows it, elsewhere its architecture."""
+    if CPUINFO.exists():
+        for line in CPUINFO.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.machine()

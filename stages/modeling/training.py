@@ -5,15 +5,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from torch.utils.data import DataLoader
 
 from stages.config.params import Augmentation, Case
 from stages.imaging.image_set import ImageSet
 from stages.imaging.runs import Run
 from stages.modeling.augment import Augmenter
-from stages.modeling.checkpoint import count_parameters, describe_parameters, load_meta, load_state
+from stages.modeling.checkpoint import (
+    count_parameters,
+    describe_parameters,
+    library_versions,
+    load_meta,
+    load_state,
+)
 from stages.modeling.classifier import Classifier, build_classifier, load_backbone
 from stages.modeling.compute import Hardware, describe_device
-from stages.modeling.data import ImageRows, class_counts, ordered_loader, train_loader
+from stages.modeling.data import Batch, ImageRows, class_counts, ordered_loader, train_loader
 from stages.modeling.fit import FitResult, FitSettings, TrainingModule, fit
 from stages.modeling.freeze import FrozenSnapshot, freeze, trained_blocks
 from stages.modeling.losses import build_loss
@@ -72,8 +79,9 @@ def training_facts(trained: TrainedRun, view: ImageSet, run: Run) -> dict[str, A
             "train": _by_class(names, _train_counts(view, run)),
             "drawn_per_epoch": _by_class(names, trained.result.drawn),
         },
-        "best_epoch": trained.result.kept_epoch,
-        "epochs_run": trained.meta["epochs_run"],
+        "kept_epoch": trained.result.kept_epoch,
+        **{key: trained.meta[key] for key in ("epochs_run", "device", "precision")},
+        "versions": library_versions(),
     }
 
 
@@ -136,7 +144,7 @@ def _training_module(
     return TrainingModule(classifier, loss_fn, outputs, augmenter, settings)
 
 
-def _loaders(case: Case, view: ImageSet, run: Run) -> tuple[Any, Any]:
+def _loaders(case: Case, view: ImageSet, run: Run) -> tuple[DataLoader[Batch], DataLoader[Batch]]:
     train, val = (
         ImageRows(view.images, view.targets, run.rows(split)) for split in ("train", "val")
     )
@@ -153,7 +161,7 @@ def _facts(
         "fold": run.fold,
         "seed": run.seed,
         "kept": case.keep,
-        "best_epoch": result.kept_epoch,
+        "kept_epoch": result.kept_epoch,
         "epochs_run": int(result.epochs["epoch"].max()) + 1,
         "device": describe_device(hardware.device),
         "precision": hardware.precision,

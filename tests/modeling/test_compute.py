@@ -1,8 +1,11 @@
+from pathlib import Path
+
 import pytest
 import torch
 
 from stages.config.errors import UserError
 from stages.config.params import Compute
+from stages.modeling import compute
 from stages.modeling.compute import Hardware, choose_hardware, describe_device
 
 
@@ -12,8 +15,8 @@ def pretend_gpu(monkeypatch: pytest.MonkeyPatch, there: bool, *, has_bf16: bool 
 
 
 def chosen(accelerator: str, precision: str) -> Hardware:
-    compute = Compute.model_validate({"accelerator": accelerator, "precision": precision})
-    return choose_hardware(compute)
+    settings = Compute.model_validate({"accelerator": accelerator, "precision": precision})
+    return choose_hardware(settings)
 
 
 def test_gpu_that_is_not_there_is_an_error_and_not_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,5 +54,11 @@ def test_precision_that_is_asked_for_is_kept(
     assert chosen("cpu", precision) == ("cpu", precision)
 
 
-def test_cpu_is_recorded_by_that_name() -> None:
-    assert describe_device("cpu") == "cpu"
+def test_a_processor_is_recorded_by_its_name_and_cores(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text("processor : 0\nmodel name\t: Some CPU @ 2 GHz\nmodel name\t: Other\n")
+    monkeypatch.setattr(compute, "CPUINFO", cpuinfo)
+    monkeypatch.setattr(compute.os, "cpu_count", lambda: 12)
+    assert describe_device("cpu") == "Some CPU @ 2 GHz, 12 cores"

@@ -215,9 +215,9 @@ def test_the_epoch_of_the_lowest_validation_loss_or_the_last_is_kept(initial: Pa
         trained(initial, keep=keep, epochs=4, patience=4, lr=0.05) for keep in ("best", "last")
     )
     losses = best.result.epochs.query("split == 'val'")["loss"].tolist()  # by epoch
-    assert best.meta["best_epoch"] == losses.index(min(losses))
-    assert best.meta["best_epoch"] < 3
-    assert last.meta["best_epoch"] == 3
+    assert best.meta["kept_epoch"] == losses.index(min(losses))
+    assert best.meta["kept_epoch"] < 3
+    assert last.meta["kept_epoch"] == 3
     assert (last.meta["kept"], last.meta["epochs_run"]) == ("last", 4)
     assert not are_equal(best, last)
 
