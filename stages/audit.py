@@ -1,56 +1,56 @@
-"""Measure how much of the label shortcuts alone give away in one view.
+"""Measure how much of the label shortcuts alone give away in one view, and what leaks.
 
 Reads:  data/views/<name>/
-Writes: metrics/audit/<name>.json
+Writes: metrics/audit/<name>.json, data/audit/<name>.csv (what each probe says of each image)
 """
 
 import json
 import logging
+from typing import Any
+
+import pandas as pd
 
 from stages.config.command import run_stage
 from stages.config.errors import UserError
 from stages.config.params import Params
 from stages.config.paths import Paths
-from stages.evaluation.intervals import Scored, metrics_with_intervals
-from stages.evaluation.shortcuts import PROBES, probe_probabilities
+from stages.evaluation.audit_report import build_audit_report, tabulate_probe
+from stages.evaluation.shortcuts import PROBES, leakage_probabilities, probe_probabilities
 from stages.imaging.image_set import ImageSet, load_image_set
+from stages.imaging.split import deal_folds
 
 logger = logging.getLogger(__name__)
-
-REPORTED = ("auroc", "balanced_accuracy")
 
 
 def audit_view(params: Params, name: str, paths: Paths) -> None:
     """Write the cross-validated figures of every probe, over all splits together."""
     params.view(name)  # an unknown name lists the known ones
     view = load_image_set(paths.view(name))
-    _require_groups(view, params.audit.folds, name)
-    probes = {probe: _probe(view, probe, params) for probe in PROBES}
-    report = {"n": len(view.manifest), "folds": params.audit.folds, "probes": probes}
-    path = paths.audit(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    for probe, figures in probes.items():
-        logger.info("%s: %s alone: auroc %s", name, probe, figures["auroc"])
-
-
-def _probe(view: ImageSet, probe: str, params: Params) -> dict[str, float | None]:
-    group_ids = view.manifest["group_id"].to_numpy()
-    probabilities = probe_probabilities(
-        PROBES[probe](view),
-        view.targets,
-        group_ids,
-        folds=params.audit.folds,
-        seed=params.seed,
+    folds = params.audit.folds
+    _require_groups(view, folds, name)
+    labels, groups, images = (
+        view.manifest[column].to_numpy(str) for column in ("label", "group_id", "image_id")
     )
-    table = metrics_with_intervals(
-        Scored(view.targets, probabilities, probabilities.argmax(axis=1), group_ids),
-        class_names=view.info.class_names,
-        positive=view.info.positive_index,
+    by_group, by_image = (
+        deal_folds(labels, units, folds, seed=params.seed) for units in (groups, images)
+    )
+    said = {
+        name: probe_probabilities(probe.features(view), view.targets, by_group)
+        for name, probe in PROBES.items()
+    }
+    leaking = [leakage_probabilities(view, fold_of) for fold_of in (by_image, by_group)]
+    report = build_audit_report(
+        view,
+        said,
+        by_group,
+        leaking,
         draws=params.evaluate.bootstrap_draws,
         seed=params.seed,
     )
-    return {f"{m}{s}": table.values[f"{m}{s}"] for m in REPORTED for s in ("", "_low", "_high")}
+    tables = [tabulate_probe(view, probe, shares) for probe, shares in said.items()]
+    _save({"folds": folds, **report}, pd.concat(tables), name, paths)
+    for probe, figures in report["probes"].items():
+        logger.info("%s: %s alone: auroc %s", name, probe, figures["auroc"])
 
 
 def _require_groups(view: ImageSet, folds: int, name: str) -> None:
@@ -61,6 +61,13 @@ def _require_groups(view: ImageSet, folds: int, name: str) -> None:
             f"params.yaml: audit.folds: got {folds}, but class {groups.idxmin()!r} of view {name} "
             f"has {groups.min()} groups (patients); allowed here: 2 to {groups.min()}"
         )
+
+
+def _save(report: dict[str, Any], table: pd.DataFrame, name: str, paths: Paths) -> None:
+    for path in (paths.audit(name), paths.audit_predictions(name)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    paths.audit(name).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    table.to_csv(paths.audit_predictions(name), index=False)
 
 
 if __name__ == "__main__":

@@ -4,12 +4,13 @@ The unit that is sampled anew is the group (the patient), because images of one 
 drawing images one by one would give intervals that are too narrow.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import t as student_t
 
 from stages.config.errors import UserError
 from stages.evaluation.metrics import FloatArray, compute_metrics, metric_requirements
@@ -18,6 +19,7 @@ from stages.evaluation.metrics import FloatArray, compute_metrics, metric_requir
 MAX_UNDEFINED_SHARE = 0.05
 DECIMALS = 6
 SUFFIXES = ("", "_low", "_high", "_p_value")
+ENDS = SUFFIXES[:3]  # of an estimate and its interval
 
 
 class Interval(NamedTuple):
@@ -124,6 +126,30 @@ def wilson_interval(successes: int, n: int, level: float = 0.95) -> Interval:
     return Interval(max(0.0, centre - half), min(1.0, centre + half))
 
 
+def fold_interval(values: ArrayLike, level: float = 0.95) -> Interval:
+    """Return the interval of a mean over the folds of a cross-validation.
+
+    The corrected resampled t of Nadeau and Bengio 2003, section 3: trainings share most of their
+    images, so that fold values vary less than the mean does. A bootstrap of the pooled predictions
+    leaves that out; where there was nothing to find, its 95 % intervals held 0.5 in 8 of 10.
+
+    Args:
+        values: (k,) a metric of each fold; k at least 2.
+        level: confidence, between 0 and 1.
+
+    Returns:
+        Two ends, kept in [0, 1]; None with a reason where a fold has no value.
+    """
+    _check_level(level)
+    folds = np.asarray(values, dtype=np.float64)
+    if np.isnan(folds).any():
+        return Interval(None, None, f"undefined in {np.isnan(folds).sum()} of {len(folds)} folds")
+    shared = 1 / len(folds) + 1 / (len(folds) - 1)
+    half = student_t.ppf((1 + level) / 2, len(folds) - 1) * folds.std(ddof=1) * shared**0.5
+    low, high = np.clip((folds.mean() - half, folds.mean() + half), 0, 1)
+    return Interval(float(low), float(high))
+
+
 def metrics_with_intervals(
     scored: Scored,
     *,
@@ -147,11 +173,44 @@ def metrics_with_intervals(
         `<metric>`, `<metric>_low` and `<metric>_high` for each metric of `compute_metrics`.
     """
     needs = _checked_requirements(class_names, positive)
-    groups = _checked_groups(scored)
+    _checked_groups(scored)
+    return figures_with_intervals(
+        lambda weights: _compute(scored, weights, class_names, positive),
+        scored.group_ids,
+        needs=needs,
+        draws=draws,
+        seed=seed,
+        level=level,
+    )
+
+
+def figures_with_intervals(
+    compute: Callable[[NDArray[np.int32]], Mapping[str, FloatArray]],
+    group_ids: ArrayLike,
+    *,
+    needs: Mapping[str, str],
+    draws: int,
+    seed: int,
+    level: float = 0.95,
+) -> MetricTable:
+    """Tabulate any figures of n rows with their percentile intervals over patients.
+
+    Args:
+        compute: gives each figure, (B,) with NaN where it is undefined, under each of (B, n)
+            weights of the rows.
+        group_ids: (n,) patient of each row.
+        needs: figure to what it needs to have a value; a phrase that reads on from "needs".
+        draws: number of bootstrap draws.
+        seed: seed of the draws.
+        level: share of draws inside the interval.
+
+    Returns:
+        `<figure>`, `<figure>_low` and `<figure>_high` for each figure of `compute`.
+    """
+    groups = _group_indices(group_ids)
     uses, problem = _uses(int(groups.max()) + 1, draws, seed)
-    rows = _compute(scored, uses[:, groups], class_names, positive)
     table = MetricTable({}, {})
-    for name, row in rows.items():
+    for name, row in compute(uses[:, groups]).items():
         _record(table, name, float(row[0]), f"needs {needs[name]}")
         _record_interval(table, name, row, problem, level)
     return table
@@ -198,6 +257,43 @@ def paired_difference(
     uses, problem = _uses(int(groups_a.max()) + 1, draws, seed)
     rows_a = _compute(a, uses[:, groups_a], class_names, positive)
     rows_b = _compute(b, uses[:, groups_b], class_names, positive)
+    return _tabulate_difference(rows_a, rows_b, needs, problem, level)
+
+
+def unpaired_difference(
+    a: Scored,
+    b: Scored,
+    *,
+    class_names: Sequence[str],
+    positive: int,
+    draws: int,
+    seed: int,
+    level: float = 0.95,
+) -> MetricTable:
+    """Compute a - b for every metric of a model on two sets of patients, each drawn on its own.
+
+    Args and returned fields are those of `paired_difference`; the patients are other people, even
+    where their ids are spelt alike.
+    """
+    needs = _checked_requirements(class_names, positive)
+
+    def draw(scored: Scored, own_seed: int) -> tuple[dict[str, FloatArray], str | None]:
+        groups = _checked_groups(scored)
+        uses, problem = _uses(int(groups.max()) + 1, draws, own_seed)
+        return _compute(scored, uses[:, groups], class_names, positive), problem
+
+    (rows_a, problem_a), (rows_b, problem_b) = draw(a, seed), draw(b, seed + 1)
+    return _tabulate_difference(rows_a, rows_b, needs, problem_a or problem_b, level)
+
+
+def _tabulate_difference(
+    rows_a: dict[str, FloatArray],
+    rows_b: dict[str, FloatArray],
+    needs: dict[str, str],
+    problem: str | None,
+    level: float,
+) -> MetricTable:
+    """The difference of each metric with its interval and p-value; row 0 is the estimate."""
     table = MetricTable({}, {})
     for name in rows_a:
         # Sums in another order differ by 1e-16; without rounding that would be a signed difference.

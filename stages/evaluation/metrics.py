@@ -229,8 +229,8 @@ def _prepare(
     n, class_count = probabilities.shape
     sums = np.zeros((n, class_count**2 + 2))
     sums[np.arange(n), truth * class_count + decided] = 1.0
-    sums[:, -2] = _log_losses(truth, probabilities)
-    sums[:, -1] = _squared_errors(truth, probabilities, positive)
+    sums[:, -2] = log_losses(truth, probabilities)
+    sums[:, -1] = squared_errors(truth, probabilities, positive)
     ranked = [positive] if class_count == 2 else range(class_count)
     in_truth = np.bincount(truth, minlength=class_count) > 0
     return _Prepared(
@@ -241,14 +241,14 @@ def _prepare(
     )
 
 
-def _log_losses(truth: IntArray, probabilities: FloatArray) -> FloatArray:
+def log_losses(truth: IntArray, probabilities: FloatArray) -> FloatArray:
     """Return (n,) minus the natural logarithm of the probability of the true class."""
     epsilon = float(np.finfo(np.float64).eps)  # scikit-learn's bound
     of_truth = probabilities[np.arange(len(truth)), truth]
     return -np.log(np.clip(of_truth, epsilon, 1 - epsilon))
 
 
-def _squared_errors(truth: IntArray, probabilities: FloatArray, positive: int) -> FloatArray:
+def squared_errors(truth: IntArray, probabilities: FloatArray, positive: int) -> FloatArray:
     """Return (n,) Brier terms: of the positive class for K = 2, else summed over classes."""
     errors = (probabilities - np.eye(probabilities.shape[1])[truth]) ** 2  # (n, K)
     return errors[:, positive] if errors.shape[1] == 2 else errors.sum(axis=1)

@@ -15,6 +15,8 @@ def predict_probabilities(
     classifier: Classifier, outputs: Outputs, images: NDArray[np.uint8], *, device: str
 ) -> NDArray[np.float64]:
     """(N, classes) of images (N, S, S), in fp32, in eval mode, at the size trained with."""
+    if not len(images):
+        return np.empty((0, len(outputs.class_names)))
     classifier = classifier.to(device).to(memory_format=torch.channels_last).eval()
     rows = ImageRows(images, np.zeros(len(images), np.int64), np.arange(len(images)))
     with torch.inference_mode():

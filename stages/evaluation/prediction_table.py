@@ -4,7 +4,9 @@ Columns: image_id, group_id, split, subgroup, fold, seed, label, prediction, pro
 split is that of the image in that run.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,9 +14,27 @@ from numpy.typing import NDArray
 
 from stages.evaluation.intervals import Scored
 from stages.imaging.image_set import DatasetInfo
-from stages.imaging.runs import Run
+from stages.imaging.runs import Run, column_name
 
 DECIMALS = 6
+
+
+class ScoredRun(NamedTuple):
+    """What one run's model said of images that it was not trained on.
+
+    Attributes:
+        name: `fold<fold>-seed<seed>`; "" for the only run of a case.
+        fold: counts from 1.
+        seed: of the training.
+        val: what thresholds and temperature are chosen on.
+        test: what they are applied to.
+    """
+
+    name: str
+    fold: int
+    seed: int
+    val: Scored
+    test: Scored
 
 
 def tabulate_run(
@@ -38,7 +58,7 @@ def tabulate_run(
         seed=run.seed,
         label=manifest["label"],
     )
-    return _with_probabilities(table, probabilities, class_names)
+    return with_probabilities(table, probabilities, class_names)
 
 
 def average_test_rows(table: pd.DataFrame, class_names: Sequence[str]) -> pd.DataFrame:
@@ -54,11 +74,11 @@ def average_test_rows(table: pd.DataFrame, class_names: Sequence[str]) -> pd.Dat
         agreed = (per_image[column].nunique() == 1).to_numpy()
         averaged[column] = averaged[column].astype("Int64").where(agreed)
     means = per_image[_probability_columns(class_names)].mean().to_numpy()
-    averaged = _with_probabilities(averaged, means, class_names)[table.columns]
+    averaged = with_probabilities(averaged, means, class_names)[table.columns]
     return pd.concat([table[~is_test], averaged], ignore_index=True)
 
 
-def _with_probabilities(
+def with_probabilities(
     table: pd.DataFrame, probabilities: NDArray[np.float64], class_names: Sequence[str]
 ) -> pd.DataFrame:
     """The table with prediction and prob_<class>; decided on what is written, the rounded."""
@@ -72,6 +92,12 @@ def _probability_columns(class_names: Sequence[str]) -> list[str]:
     return [f"prob_{name}" for name in class_names]
 
 
+def load_predictions(path: Path) -> pd.DataFrame:
+    """Read a table; fold and seed stay text, empty where several runs were averaged."""
+    columns = ("image_id", "group_id", "label", "prediction", "subgroup", "fold", "seed")
+    return pd.read_csv(path, dtype=dict.fromkeys(columns, str), keep_default_na=False)
+
+
 def score_rows(rows: pd.DataFrame, info: DatasetInfo) -> Scored:
     """Rows of a predictions table as what the metrics take: class indices and arrays."""
     index = {name: number for number, name in enumerate(info.class_names)}
@@ -81,3 +107,30 @@ def score_rows(rows: pd.DataFrame, info: DatasetInfo) -> Scored:
         rows["prediction"].map(index).to_numpy(np.int64),
         rows["group_id"].to_numpy(),
     )
+
+
+def score_runs(run_table: pd.DataFrame, info: DatasetInfo) -> list[ScoredRun]:
+    """Each run of a table whose rows are not averaged, in the order of the table."""
+    runs = []
+    for name, rows in rows_by_run(run_table).items():
+        val, test = (score_rows(rows[rows["split"] == split], info) for split in ("val", "test"))
+        runs.append(
+            ScoredRun(name, int(rows["fold"].iloc[0]), int(rows["seed"].iloc[0]), val, test)
+        )
+    return runs
+
+
+def rows_by_run(run_table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The rows of each run by its name, in the order of the table; "" names an only run."""
+    keys = list(run_table[["fold", "seed"]].drop_duplicates().itertuples(index=False, name=None))
+    return {
+        column_name(fold, seed) if len(keys) > 1 else "": run_table[
+            (run_table["fold"] == fold) & (run_table["seed"] == seed)
+        ]
+        for fold, seed in keys
+    }
+
+
+def pool(parts: Iterable[Scored]) -> Scored:
+    """The rows of several as one, in the order given."""
+    return Scored(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))

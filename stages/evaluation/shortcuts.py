@@ -1,17 +1,19 @@
 """Probes: how well can the label be told without looking at the disease?
 
 Each probe gives one row of features per image to a plain logistic regression. What it can tell
-from the file, from the border, or with the lungs blacked out, a network can tell too.
+from the file, from the border, or with the lungs hidden, a network can tell too.
 """
 
 from collections.abc import Callable, Mapping
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
+from sklearn.base import ClassifierMixin, clone
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -19,84 +21,144 @@ from stages.imaging.image_set import ImageSet
 
 FloatArray = NDArray[np.float64]
 THUMBNAIL_PX = 16
+PICTURE_PX = 32  # of the other picture probes; more pixels told no more on the public sets
 BORDER_SHARE = 0.1  # of the side, on each side
+RARE_LUNG = 0.01  # share of the images that have lung at a pixel of the border, at the most
 REGULARISATION = 0.01  # strong: hundreds of pixels against a few hundred patients
+NEIGHBOURS = 5
+MEMORISER = f"{NEIGHBOURS} nearest neighbours on {THUMBNAIL_PX} x {THUMBNAIL_PX} thumbnails"
+
+
+class Probe(NamedTuple):
+    """What a plain model gets to see.
+
+    Attributes:
+        kind: shortcut, or a reference to hold the shortcuts against.
+        features: (N, F) of the images of a view.
+    """
+
+    kind: Literal["shortcut", "reference"]
+    features: Callable[[ImageSet], FloatArray]
 
 
 def file_features(view: ImageSet) -> FloatArray:
-    """Width, height, aspect ratio, mode and format of the original file; no pixel."""
+    """Width, height, aspect ratio, bytes, mode and format of the original file; no pixel."""
     files = view.manifest
     sizes = np.column_stack(
-        (np.log(files["width"]), np.log(files["height"]), files["width"] / files["height"])
+        (
+            np.log(files["width"]),
+            np.log(files["height"]),
+            files["width"] / files["height"],
+            np.log(files["file_bytes"]),
+        )
     )
     kinds = pd.get_dummies(files[["mode", "format"]]).to_numpy(np.float64)
     return np.column_stack((sizes, kinds))
 
 
-def whole_features(view: ImageSet) -> FloatArray:
+def geometry_features(view: ImageSet) -> FloatArray:
+    """Where the picture lies in the view: all that a network can see of the file's shape."""
+    assert view.boxes is not None  # a view has them
+    edges = view.boxes[["view_x0", "view_y0", "view_x1", "view_y1"]].to_numpy(np.float64)
+    return edges / view.images.shape[1]
+
+
+def thumbnail_features(view: ImageSet) -> FloatArray:
     """A 16 x 16 thumbnail of the whole view."""
-    return _thumbnails(view, lambda image, lungs: image)
+    return _pictures(view, lambda lungs: np.ones_like(lungs), THUMBNAIL_PX)
+
+
+def whole_features(view: ImageSet) -> FloatArray:
+    """The whole view."""
+    return _pictures(view, lambda lungs: np.ones_like(lungs), PICTURE_PX)
 
 
 def no_lungs_features(view: ImageSet) -> FloatArray:
-    """The thumbnail with the lungs blacked out."""
-    return _thumbnails(view, lambda image, lungs: image * (1 - lungs))
+    """The view with the lungs hidden; their outline still shows."""
+    return _pictures(view, lambda lungs: ~lungs, PICTURE_PX)
 
 
 def lungs_only_features(view: ImageSet) -> FloatArray:
-    """The thumbnail with everything but the lungs blacked out."""
-    return _thumbnails(view, lambda image, lungs: image * lungs)
+    """The view with everything but the lungs hidden."""
+    return _pictures(view, lambda lungs: lungs, PICTURE_PX)
 
 
 def border_features(view: ImageSet) -> FloatArray:
-    """The thumbnail with all but a frame of a tenth of the side blacked out."""
+    """A frame of a tenth of the side alone, less the pixels at which some image has lung.
 
-    def keep_border(image: NDArray[np.uint8], lungs: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        framed = image.copy()
-        width = round(len(image) * BORDER_SHARE)
-        framed[width:-width, width:-width] = 0
-        return framed
+    In a crop of the lungs that leaves the corners. The same pixels are left out of every image:
+    hiding its own lungs would show their outline, which lesions change.
+    """
+    assert view.lung_masks is not None  # a view has them
+    kept = np.mean(view.lung_masks > 0, axis=0) <= RARE_LUNG
+    width = round(len(kept) * BORDER_SHARE)
+    kept[width:-width, width:-width] = False
+    return _pictures(view, lambda lungs: kept, PICTURE_PX)
 
-    return _thumbnails(view, keep_border)
 
-
-PROBES: Mapping[str, Callable[[ImageSet], FloatArray]] = {
-    "file": file_features,
-    "border": border_features,
-    "no_lungs": no_lungs_features,
-    "lungs_only": lungs_only_features,
-    "whole": whole_features,
+PROBES: Mapping[str, Probe] = {
+    "file": Probe("shortcut", file_features),
+    "geometry": Probe("shortcut", geometry_features),
+    "thumbnail": Probe("shortcut", thumbnail_features),
+    "no_lungs": Probe("shortcut", no_lungs_features),
+    "border": Probe("shortcut", border_features),
+    "lungs_only": Probe("reference", lungs_only_features),
+    "whole": Probe("reference", whole_features),
 }
 
 
 def probe_probabilities(
-    features: FloatArray,
-    targets: NDArray[np.int64],
-    group_ids: NDArray[np.str_],
-    *,
-    folds: int,
-    seed: int,
+    features: FloatArray, targets: NDArray[np.int64], fold_of: NDArray[np.int64]
 ) -> FloatArray:
-    """(N, classes) of each image by a model that saw none of its group."""
+    """(N, classes) of each image by a logistic regression that saw none of its fold.
+
+    Args:
+        features: (N, F).
+        targets: (N,) class indices.
+        fold_of: (N,) fold of each image, each with every class; `deal_folds` keeps groups whole.
+    """
     model = make_pipeline(
         StandardScaler(), LogisticRegression(C=REGULARISATION, class_weight="balanced")
     )
-    splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
-    probabilities: FloatArray = cross_val_predict(
-        model, features, targets, groups=group_ids, cv=splitter, method="predict_proba"
-    )
+    return _cross_validate(model, features, targets, fold_of)
+
+
+def leakage_probabilities(view: ImageSet, fold_of: NDArray[np.int64]) -> FloatArray:
+    """(N, classes) of each image by a model that memorises the images of the other folds.
+
+    Nearest neighbours show a leak best: an image's twin in the training images answers for it.
+    """
+    model = make_pipeline(StandardScaler(), KNeighborsClassifier(NEIGHBOURS))
+    return _cross_validate(model, thumbnail_features(view), view.targets, fold_of)
+
+
+def _cross_validate(
+    model: ClassifierMixin,
+    features: FloatArray,
+    targets: NDArray[np.int64],
+    fold_of: NDArray[np.int64],
+) -> FloatArray:
+    probabilities = np.zeros((len(targets), targets.max() + 1))
+    for fold in np.unique(fold_of):
+        tested = fold_of == fold
+        fitted = clone(model).fit(features[~tested], targets[~tested])
+        probabilities[tested] = fitted.predict_proba(features[tested])
     return probabilities
 
 
-def _thumbnails(
-    view: ImageSet, mask: Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.uint8]]
+def _pictures(
+    view: ImageSet, keep: Callable[[NDArray[np.bool_]], NDArray[np.bool_]], side: int
 ) -> FloatArray:
-    """(N, 256): each view masked, then averaged down to a thumbnail."""
+    """(N, side * side): each view reduced; what is not kept gets the mean grey of all views.
+
+    Black would not hide the lungs of a CT slice: air is nearly black.
+    """
     assert view.lung_masks is not None  # a view has them
+    grey = np.uint8(round(float(np.mean([image.mean() for image in view.images]))))
     rows = [
         np.asarray(
-            Image.fromarray(mask(np.asarray(image), np.asarray(lungs))).resize(
-                (THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BOX
+            Image.fromarray(np.where(keep(np.asarray(lungs) > 0), image, grey)).resize(
+                (side, side), Image.Resampling.BOX
             ),
             np.float64,
         ).ravel()

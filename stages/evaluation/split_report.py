@@ -1,9 +1,10 @@
-"""What is said of one split: confusion matrix, classification report, curves."""
+"""What is said of one split: confusion matrix, classification report, curves, labels."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import (
@@ -13,8 +14,14 @@ from sklearn.metrics import (
     roc_curve,
 )
 
+from stages.evaluation.metrics import compute_metrics, metric_requirements
+from stages.evaluation.prediction_table import DECIMALS, score_rows
+from stages.imaging.image_set import DatasetInfo
+
 CURVE_POINTS = 200  # more cannot be told apart on a screen
 CALIBRATION_BINS = 10
+# Of each label, present or absent, where classes imply others.
+LABEL_METRICS = ("sensitivity", "specificity", "auroc")
 
 
 def build_split_report(
@@ -40,7 +47,11 @@ def build_split_report(
 def build_curves(
     y_true: NDArray[np.int64], probabilities: NDArray[np.float64], class_names: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
-    """Points of the ROC, precision-recall and reliability curves of each class against the rest."""
+    """Points of the ROC, precision-recall and reliability curves of each class against the rest.
+
+    A class that no image or every image is of has curves without a point: images from elsewhere
+    need not have all classes.
+    """
     return {
         name: _class_curves(y_true == number, probabilities[:, number])
         for number, name in enumerate(class_names)
@@ -48,6 +59,13 @@ def build_curves(
 
 
 def _class_curves(is_class: NDArray[np.bool_], scores: NDArray[np.float64]) -> dict[str, Any]:
+    if is_class.all() or not is_class.any():
+        nothing: NDArray[np.float64] = np.array([])
+        return {
+            "roc": _points(fpr=nothing, tpr=nothing),
+            "precision_recall": _points(recall=nothing, precision=nothing),
+            "calibration": _points(predicted=nothing, observed=nothing),
+        }
     fpr, tpr, _ = roc_curve(is_class, scores)
     precision, recall, _ = precision_recall_curve(is_class, scores)
     observed, predicted = calibration_curve(is_class, scores, n_bins=CALIBRATION_BINS)
@@ -73,3 +91,51 @@ def draw_class_balanced(y_true: NDArray[np.int64], *, seed: int) -> NDArray[np.i
         rng.choice(np.flatnonzero(y_true == c), size=counts.min(), replace=False) for c in classes
     ]
     return np.sort(np.concatenate(drawn))
+
+
+def label_figures(rows: pd.DataFrame, info: DatasetInfo) -> dict[str, dict[str, Any]]:
+    """What is said of each label where classes imply others: present against absent.
+
+    A label is present where the true class or one that it implies is that label. Its probability
+    is the sum of those of the classes that carry it, its decision that of the predicted class.
+
+    Args:
+        rows: of a predictions table; one true class each.
+        info: class names and what they imply.
+
+    Returns:
+        Label to `n_positive` and LABEL_METRICS; None where undefined, with the reason.
+    """
+    scored = score_rows(rows, info)
+    truth, decided = (
+        info.label_patterns[np.asarray(classes)] for classes in (scored.y_true, scored.predictions)
+    )
+    # Six decimals each: a sum of them can leave 1 behind by a few millionths.
+    shares = np.clip(np.asarray(scored.probabilities) @ info.label_patterns, 0, 1)  # (n, K)
+    return {
+        label: _binary_figures(truth[:, k], shares[:, k], decided[:, k])
+        for k, label in enumerate(info.class_names)
+    }
+
+
+def _binary_figures(
+    truth: NDArray[np.bool_], share: NDArray[np.float64], decided: NDArray[np.bool_]
+) -> dict[str, Any]:
+    names = ("absent", "present")
+    values = compute_metrics(
+        truth.astype(np.int64),
+        np.column_stack((1 - share, share)),
+        decided.astype(np.int64),
+        class_names=names,
+        positive=1,
+    )
+    needs = metric_requirements(names, 1)
+    missing = [name for name in LABEL_METRICS if np.isnan(values[name][0])]
+    return {
+        "n_positive": int(truth.sum()),
+        **{
+            name: None if name in missing else round(float(values[name][0]), DECIMALS)
+            for name in LABEL_METRICS
+        },
+        "undefined": {name: f"needs {needs[name]}" for name in missing},
+    }

@@ -1,14 +1,13 @@
 import json
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
-import pytest
 from numpy.typing import NDArray
 
-from stages.evaluation.case_report import CaseReport, label_figures
+from stages.evaluation.case_report import CaseReport
 from stages.evaluation.metrics import HEADLINE_METRICS
+from stages.evaluation.occlusion import OCCLUSIONS
 from stages.evaluation.prediction_table import average_test_rows, tabulate_run
 from stages.imaging.image_set import DatasetInfo
 from stages.imaging.runs import Run
@@ -57,9 +56,22 @@ def run_rows(of_covid: list[float], *, fold: int = 1, seed: int = 0) -> pd.DataF
 
 
 def report_of(
-    table: pd.DataFrame, run_table: pd.DataFrame | None = None, info: DatasetInfo = INFO
+    table: pd.DataFrame,
+    run_table: pd.DataFrame | None = None,
+    info: DatasetInfo = INFO,
+    occluded: pd.DataFrame | None = None,
 ) -> CaseReport:
-    return CaseReport(table, table if run_table is None else run_table, info, draws=200, seed=0)
+    """Of a case that says the same with anything hidden, unless told what it says then."""
+    test = table[table["split"] == "test"]
+    return CaseReport(
+        table,
+        table if run_table is None else run_table,
+        dict.fromkeys(OCCLUSIONS, test if occluded is None else occluded),
+        info,
+        prevalences=[0.1, 0.5],
+        draws=200,
+        seed=0,
+    )
 
 
 # Right on 4, on 3 and on 2 of the four test images.
@@ -150,7 +162,16 @@ def test_one_run_has_its_figures_and_none_over_runs() -> None:
     assert (flat["n_test"], flat["n_runs"]) == (4, 1)
     assert flat["balanced_accuracy_marker"] == 0.5
     assert [name for name in flat if "_run_" in name] == []
-    assert set(report.reports()) == {"train", "val", "test", "test_balanced", "test_subgroups"}
+    assert set(report.reports()) == {
+        "train",
+        "val",
+        "test",
+        "test_balanced",
+        "test_subgroups",
+        "calibration",
+        "operating_points",
+        "occlusion",
+    }
 
 
 def test_several_runs_are_pooled_and_have_their_mean_and_sample_standard_deviation() -> None:
@@ -233,75 +254,103 @@ def test_figures_are_json_as_they_are() -> None:
         assert json.loads(json.dumps(content, allow_nan=False)) == content
 
 
-# ---- labels ------------------------------------------------------------------------------------
+def test_the_headline_has_the_figures_of_calibration_and_of_operating_points() -> None:
+    report = report_of(run_rows(ONE_WRONG))
+    flat, reports = report.headline(), report.reports()
+    after = reports["calibration"]["after"]
+    for end in ("", "_low", "_high"):
+        assert flat[f"log_loss_calibrated{end}"] == after[f"log_loss{end}"]
+        assert flat[f"brier_calibrated{end}"] == after[f"brier{end}"]
+        for point, figures in reports["operating_points"].items():
+            for rate in ("sensitivity", "specificity"):
+                assert flat[f"{rate}_{point}{end}"] == figures["test"][f"{rate}{end}"]
+    assert flat["ece"] == reports["calibration"]["before"]["ece"]
+    assert flat["ece_calibrated"] == after["ece"]
+    assert set(reports["operating_points"]) == {"youden", "specificity_95"}
 
 
-def labelled(rows: list[tuple[str, list[float]]]) -> pd.DataFrame:
-    """A row per (true class, probabilities of normal, pneumonia and covid)."""
-    names = THREE.class_names
-    manifest = pd.DataFrame(
-        {
-            "image_id": [f"i{number}" for number in range(len(rows))],
-            "group_id": [f"g{number}" for number in range(len(rows))],
-            "label": [label for label, _ in rows],
-            "subgroup": "",
-        }
-    )
-    run = Run("", 1, 0, np.array(["test"] * len(rows)))
-    return tabulate_run(manifest, run, np.array([scores for _, scores in rows]), names)
+def test_calibration_as_it_comes_has_the_losses_of_the_headline() -> None:
+    report = report_of(three_seeds())
+    flat, before = report.headline(), report.reports()["calibration"]["before"]
+    for name in ("log_loss", "brier"):
+        for end in ("", "_low", "_high"):
+            assert abs(before[f"{name}{end}"] - flat[f"{name}{end}"]) < 2e-6  # the floor
 
 
-def figures(**values: Any) -> dict[str, Any]:
-    return {name: pytest.approx(v, abs=1e-6) for name, v in values.items()} | {"undefined": {}}
+def test_thresholds_and_temperatures_are_of_each_single_model_also_of_an_ensemble() -> None:
+    run_table = three_seeds()
+    alone = report_of(run_table).reports()
+    averaged = report_of(average_test_rows(run_table, NAMES), run_table).reports()
+    names = [f"fold1-seed{seed}" for seed in range(3)]
+    assert [entry["name"] for entry in averaged["calibration"]["temperatures"]] == names
+    for section in ("calibration", "operating_points"):
+        assert averaged[section] == alone[section]
 
 
-def test_an_implied_label_is_present_in_images_of_the_class_that_implies_it() -> None:
-    table = labelled(
-        [
-            ("normal", [0.2, 0.1, 0.7]),  # called covid, and so pneumonia as well
-            ("normal", [0.8, 0.1, 0.1]),
-            ("pneumonia", [0.1, 0.3, 0.6]),  # called covid: pneumonia is right all the same
-            ("covid", [0.6, 0.3, 0.1]),  # missed
-            ("covid", [0.1, 0.1, 0.8]),
-        ]
-    )
-    found = label_figures(table, THREE)
-    # Probability of pneumonia: 0.8, 0.2 without; 0.9, 0.4, 0.9 with it. 5 of 6 pairs in order.
-    assert found["pneumonia"] == figures(
-        n_positive=3, sensitivity=2 / 3, specificity=1 / 2, auroc=5 / 6
-    )
-    # Of covid: 0.7, 0.1, 0.6 without; 0.1, 0.8 with it: 0.5 + 3 of 6 pairs.
-    assert found["covid"] == figures(
-        n_positive=2, sensitivity=1 / 2, specificity=1 / 3, auroc=3.5 / 6
-    )
-    # Of normal: 0.2, 0.8 with it; 0.1, 0.6, 0.1 without: 5 of 6 pairs.
-    assert found["normal"] == figures(
-        n_positive=2, sensitivity=1 / 2, specificity=2 / 3, auroc=5 / 6
-    )
+def test_an_occluded_case_is_scored_on_what_it_says_then() -> None:
+    flipped = run_rows([1 - score for score in ALL_RIGHT])
+    hidden = flipped[flipped["split"] == "test"]
+    report = report_of(run_rows(ALL_RIGHT), occluded=hidden)
+    flat, reports = report.headline(), report.reports()
+    assert (flat["auroc"], flat["auroc_lungs_hidden"]) == (1.0, 0.0)
+    assert (flat["balanced_accuracy"], flat["balanced_accuracy_lungs_only"]) == (1.0, 0.0)
+    found = reports["occlusion"]["lungs_hidden"]
+    assert found["n_without_lungs"] == 0
+    assert found["metrics"]["sensitivity"] == 0.0
+    assert flat["auroc_lungs_hidden_low"] == found["metrics"]["auroc_low"]
 
 
-def test_a_label_that_every_image_has_leaves_none_with_a_reason() -> None:
-    found = label_figures(
-        labelled([("covid", [0.1, 0.1, 0.8]), ("pneumonia", [0.1, 0.8, 0.1])]), THREE
-    )
-    of_pneumonia = found["pneumonia"]
-    assert of_pneumonia["sensitivity"] == 1.0
-    assert of_pneumonia["specificity"] is of_pneumonia["auroc"] is None
-    assert of_pneumonia["undefined"] == {
-        "specificity": "needs an image of another class than 'present'",
-        "auroc": "needs an image of every class (absent, present)",
-    }
+def test_images_without_lungs_are_counted_once_and_left_out_of_both_figures() -> None:
+    table = three_seeds()
+    shown = table[(table["split"] == "test") & (table["image_id"] != "a")]
+    reports = report_of(table, occluded=shown).reports()
+    for found in reports["occlusion"].values():
+        assert found["n_without_lungs"] == 1
+        # Without a, wrong in two runs, only b of the third run is wrong: 8 of 9.
+        assert found["metrics"]["accuracy"] == 0.888889
 
 
-def test_probabilities_that_add_up_to_a_little_over_one_are_a_share_all_the_same() -> None:
-    # As six decimals leave them: 0.333334 + 0.666667 = 1.000001.
-    table = labelled([("covid", [0.0, 0.333334, 0.666667]), ("normal", [0.9, 0.1, 0.0])])
-    assert label_figures(table, THREE)["pneumonia"]["auroc"] == 1.0
+def test_where_no_image_has_lungs_occlusion_is_undefined_with_a_reason() -> None:
+    table = run_rows(ALL_RIGHT)
+    report = report_of(table, occluded=table.iloc[:0])
+    flat, reports = report.headline(), report.reports()
+    found = reports["occlusion"]["lungs_hidden"]
+    assert found["n_without_lungs"] == 4
+    assert set(found["metrics"].values()) == {None}
+    assert flat["auroc_lungs_hidden_high"] is None
+    reason = "lungs were found in no test image"
+    assert reports["test"]["undefined"]["auroc_lungs_hidden_high"] == reason
+    assert set(found["undefined"]) == set(found["metrics"])
+
+
+def test_every_headline_figure_without_a_value_has_a_reason_and_no_other() -> None:
+    table = run_rows(ALL_RIGHT)
+    table.loc[table["image_id"].isin(["a", "c"]), "label"] = "covid"
+    report = report_of(table, occluded=table.iloc[:0])
+    missing = {name for name, value in report.headline().items() if value is None}
+    assert "specificity_youden" in missing
+    assert set(report.reports()["test"]["undefined"]) == missing
+
+
+def test_groups_that_leak_are_counted() -> None:
+    assert report_of(run_rows(ALL_RIGHT)).headline()["n_leaking_groups"] == 0
+    let_through = replace(INFO, leakage=["g1", "g7"])
+    assert report_of(run_rows(ALL_RIGHT), info=let_through).headline()["n_leaking_groups"] == 2
 
 
 def test_labels_are_reported_where_classes_imply_others_and_nowhere_else() -> None:
     rows = [("normal", [0.8, 0.1, 0.1]), ("pneumonia", [0.1, 0.8, 0.1]), ("covid", [0, 0.2, 0.8])]
-    test = labelled(rows * 2)
+    manifest = pd.DataFrame(
+        {
+            "image_id": [f"i{number}" for number in range(6)],
+            "group_id": [f"g{number}" for number in range(6)],
+            "label": [label for label, _ in rows * 2],
+            "subgroup": "",
+        }
+    )
+    probabilities = np.array([of_classes for _, of_classes in rows * 2])
+    run = Run("", 1, 0, np.array(["test"] * 6))
+    test = tabulate_run(manifest, run, probabilities, THREE.class_names)
     table = pd.concat([test, test.assign(split="train"), test.assign(split="val")])
     assert set(report_of(table, info=THREE).reports()["labels"]) == set(THREE.class_names)
     assert "labels" not in report_of(table, info=replace(THREE, implies={})).reports()

@@ -10,9 +10,11 @@ from stages.evaluation.intervals import (
     MetricTable,
     Scored,
     bootstrap_weights,
+    fold_interval,
     metrics_with_intervals,
     paired_difference,
     percentile_interval,
+    unpaired_difference,
     wilson_interval,
 )
 from stages.evaluation.metrics import compute_metrics
@@ -316,3 +318,44 @@ def test_a_difference_that_one_model_leaves_undefined_is_none_with_a_reason() ->
     assert table.undefined == dict.fromkeys(
         fields, "needs a prediction of class 'yes' for both models"
     )
+
+
+def test_the_same_scores_of_other_patients_differ_by_zero_within_an_interval() -> None:
+    """Draws of their own: the interval is as wide as that of two independent samples."""
+    y_true = np.tile([0, 1], 60)
+    scored = Scored(y_true, *noisy_model(y_true, 5, 0.8), np.arange(120))
+    settings: dict[str, Any] = {"class_names": NAMES, "positive": 1, "draws": 2000, "seed": 0}
+    one, difference = (
+        metrics_with_intervals(scored, **settings).values,
+        unpaired_difference(scored, scored, **settings).values,
+    )
+    assert difference["auroc"] == 0.0
+    width, width_of_one = (
+        v["auroc_high"] - v["auroc_low"]  # type: ignore[operator]
+        for v in (difference, one)
+    )
+    assert width == pytest.approx(np.sqrt(2) * width_of_one, rel=0.1)
+
+
+def test_a_drop_on_other_patients_is_the_first_minus_the_second() -> None:
+    good = Scored([0, 1, 0, 1], *model_that_says([0.1, 0.9, 0.2, 0.8]), ["a", "b", "c", "d"])
+    bad = Scored([0, 1, 0], *model_that_says([0.9, 0.1, 0.2]), ["x", "y", "z"])
+    table = unpaired_difference(good, bad, class_names=NAMES, positive=1, draws=200, seed=0)
+    assert table.values["accuracy"] == pytest.approx(2 / 3, abs=1e-6)
+    assert table.values["sensitivity"] == 1.0
+
+
+def test_the_interval_over_folds_is_the_corrected_resampled_t() -> None:
+    # Mean 0.6, sd 0.1, t(4) = 2.776445; 1/5 + 1/4 = 0.45.
+    values = [0.5, 0.5, 0.6, 0.7, 0.7]
+    half = 2.776445 * 0.1 * 0.45**0.5
+    assert fold_interval(values)[:2] == pytest.approx((0.6 - half, 0.6 + half), abs=1e-6)
+
+
+def test_the_interval_over_folds_stays_between_0_and_1() -> None:
+    assert fold_interval([0.9, 1.0, 1.0]).high == 1.0
+    assert fold_interval([0.1, 0.0, 0.0]).low == 0.0
+
+
+def test_a_fold_without_a_value_leaves_no_interval() -> None:
+    assert fold_interval([0.5, float("nan"), 0.6]) == (None, None, "undefined in 1 of 3 folds")

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -5,17 +6,21 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from stages.evaluation.intervals import Scored, metrics_with_intervals
+from stages.evaluation.audit_report import build_audit_report, tabulate_probe
 from stages.evaluation.shortcuts import (
     PROBES,
     border_features,
     file_features,
+    geometry_features,
+    leakage_probabilities,
     lungs_only_features,
     no_lungs_features,
     probe_probabilities,
+    thumbnail_features,
     whole_features,
 )
 from stages.imaging.image_set import DatasetInfo, ImageSet
+from stages.imaging.split import deal_folds
 
 PATIENTS = 60
 SIDE = 32
@@ -30,8 +35,10 @@ def view_of(images: NDArray[np.uint8], **columns: Any) -> ImageSet:
     patients = np.arange(len(images)) // 2
     lungs = np.kron(LUNGS, np.ones((images.shape[1] // SIDE,) * 2, np.uint8))
     facts: dict[str, Any] = {"width": 512, "height": 400, "mode": "L", "format": "PNG"}
+    facts["file_bytes"] = 40_000
     manifest = pd.DataFrame(
         {
+            "image_id": [f"i{number}" for number in range(len(images))],
             "label": np.where(patients % 2 == 1, "covid", "normal"),
             "group_id": [f"g{patient}" for patient in patients],
         }
@@ -42,7 +49,14 @@ def view_of(images: NDArray[np.uint8], **columns: Any) -> ImageSet:
         images=images,
         truth=None,
         lung_masks=np.broadcast_to(lungs, images.shape),
-        boxes=None,
+        boxes=pd.DataFrame(
+            {
+                "view_x0": np.zeros(len(images)),
+                "view_y0": 4.0,
+                "view_x1": 32.0,
+                "view_y1": 28.0,
+            }
+        ),
     )
 
 
@@ -55,18 +69,24 @@ def is_covid() -> NDArray[np.bool_]:
     return (np.arange(2 * PATIENTS) // 2) % 2 == 1
 
 
+def folds_of(view: ImageSet, folds: int = 5) -> NDArray[np.int64]:
+    labels, groups = (view.manifest[column].to_numpy(str) for column in ("label", "group_id"))
+    return deal_folds(labels, groups, folds, seed=0)
+
+
+def report_of(view: ImageSet, *probes: str) -> dict[str, Any]:
+    folds = folds_of(view)
+    said = {
+        probe: probe_probabilities(PROBES[probe].features(view), view.targets, folds)
+        for probe in probes
+    }
+    leaking = [leakage_probabilities(view, folds)] * 2
+    return build_audit_report(view, said, folds, leaking, draws=200, seed=0)
+
+
 def auroc_of(probe: str, view: ImageSet) -> dict[str, float | None]:
-    groups = view.manifest["group_id"].to_numpy()
-    probabilities = probe_probabilities(PROBES[probe](view), view.targets, groups, folds=5, seed=0)
-    assert probabilities.shape == (len(groups), 2)
-    table = metrics_with_intervals(
-        Scored(view.targets, probabilities, probabilities.argmax(axis=1), groups),
-        class_names=INFO.class_names,
-        positive=1,
-        draws=300,
-        seed=0,
-    )
-    return {end: table.values[f"auroc{end}"] for end in ("", "_low", "_high")}
+    found = report_of(view, *{"border", probe})["probes"][probe]
+    return {end: found[f"auroc{end}"] for end in ("", "_low", "_high")}
 
 
 @pytest.mark.parametrize("probe", PROBES)
@@ -120,50 +140,125 @@ def test_a_change_in_the_lungs_is_found_there_and_not_around_them() -> None:
         assert around <= 0.5, probe
 
 
-def thumbnails(features: NDArray[np.float64]) -> NDArray[np.float64]:
-    return features.reshape(-1, 16, 16)
+def pictures(features: NDArray[np.float64]) -> NDArray[np.float64]:
+    side = int(np.sqrt(features.shape[1]))
+    return features.reshape(-1, side, side)
 
 
-def test_what_a_probe_may_not_see_is_black() -> None:
-    white = view_of(np.full((4, SIDE, SIDE), 200, np.uint8))
-    inside = np.zeros((16, 16), dtype=bool)
-    inside[4:12, 4:12] = True  # LUNGS at half the size
-    without = thumbnails(no_lungs_features(white))
-    assert (without[:, inside] == 0).all()
-    assert (without[:, ~inside] == 200).all()
-    only = thumbnails(lungs_only_features(white))
+def bright_lungs(side: int = SIDE) -> ImageSet:
+    """Lungs of grey 200 on grey 100: the mean is 125."""
+    scale = side // SIDE
+    lungs = np.kron(LUNGS, np.ones((scale, scale), np.uint8))
+    return view_of(np.broadcast_to(100 + 100 * lungs, (4, side, side)))
+
+
+def test_what_a_probe_may_not_see_is_of_the_mean_grey() -> None:
+    view = bright_lungs()
+    inside = LUNGS > 0
+    only = pictures(lungs_only_features(view))
     assert (only[:, inside] == 200).all()
-    assert (only[:, ~inside] == 0).all()
-    assert (thumbnails(whole_features(white)) == 200).all()
+    assert (only[:, ~inside] == 125).all()
+    without = pictures(no_lungs_features(view))
+    assert (without[:, inside] == 125).all()
+    assert (without[:, ~inside] == 100).all()
+    assert (pictures(whole_features(view))[:, inside] == 200).all()
 
 
 def test_the_border_is_a_frame_of_a_tenth_of_the_side() -> None:
-    white = view_of(np.full((4, 160, 160), 200, np.uint8))
-    seen = thumbnails(border_features(white))[0]
-    # 16 of 160 px are 1.6 of 16: one whole row and 0.6 of the next on each side.
-    assert seen[0, 0] == 200
-    assert seen[1, 8] == pytest.approx(120, abs=1)
-    assert (seen[2:14, 2:14] == 0).all()
+    seen = pictures(border_features(bright_lungs(160)))[0]
+    # 16 of 160 px are 3.2 of 32: three whole rows and a fifth of the next on each side.
+    assert (seen[:3] == 100).all()
+    assert seen[3, 16] == pytest.approx(100 * 0.2 + 125 * 0.8, abs=1)
+    assert (seen[4:28, 4:28] == 125).all()
+
+
+def test_where_an_image_has_lung_the_border_of_every_image_is_left_out() -> None:
+    view = bright_lungs()
+    masks = np.array(view.lung_masks)
+    masks[0, :, :2] = 1
+    seen = pictures(border_features(replace(view, lung_masks=masks)))
+    assert (seen[:, :, :2] == 125).all()
+    assert (seen[:, :, -2:] == 100).all()
+
+
+def test_the_thumbnail_is_a_small_picture_of_everything() -> None:
+    seen = pictures(thumbnail_features(bright_lungs()))[0]
+    assert seen.shape == (16, 16)
+    assert (seen == 100 + 100 * LUNGS[::2, ::2]).all()
+
+
+def test_the_geometry_probe_sees_where_the_picture_lies_and_nothing_else() -> None:
+    view = view_of(noise())
+    assert view.boxes is not None
+    assert geometry_features(view)[0].tolist() == [0, 4 / 32, 1, 28 / 32]
+    wide = view.boxes.assign(view_y0=np.where(is_covid(), 6.0, 4.0))
+    assert auroc_of("geometry", replace(view, boxes=wide))[""] == pytest.approx(1.0)
+
+
+def test_where_every_picture_lies_alike_geometry_says_nothing() -> None:
+    found = auroc_of("geometry", view_of(noise()))
+    assert found == {"": 0.5, "_low": 0.5, "_high": 0.5}
+
+
+def test_the_file_probe_finds_a_class_of_larger_files() -> None:
+    view = view_of(noise(), file_bytes=np.where(is_covid(), 90_000, 40_000))
+    assert auroc_of("file", view)[""] == pytest.approx(1.0)
 
 
 def test_no_patient_is_scored_by_a_model_that_saw_him() -> None:
     # A feature that names the patient tells nothing of patients that were not seen.
     patients = np.arange(2 * PATIENTS) // 2
     features = np.eye(PATIENTS)[patients]
-    targets = (patients % 2).astype(np.int64)
-    groups = np.array([f"g{patient}" for patient in patients])
-    scores = probe_probabilities(features, targets, groups, folds=5, seed=0)[:, 1]
-    assert np.ptp(scores) < 0.2
-    assert abs(scores[targets == 1].mean() - scores[targets == 0].mean()) < 0.02
-
-
-def test_probabilities_depend_on_the_seed_of_the_folds_alone() -> None:
     view = view_of(noise())
-    groups = view.manifest["group_id"].to_numpy()
-    features = whole_features(view)
-    first, again, other = (
-        probe_probabilities(features, view.targets, groups, folds=3, seed=seed)
-        for seed in (1, 1, 2)
-    )
-    np.testing.assert_array_equal(first, again)
-    assert not np.array_equal(first, other)
+    scores = probe_probabilities(features, view.targets, folds_of(view))[:, 1]
+    assert np.ptp(scores) < 0.2
+    assert abs(scores[is_covid()].mean() - scores[~is_covid()].mean()) < 0.02
+
+
+def test_the_best_shortcut_is_not_looked_for_among_the_references() -> None:
+    images = noise()
+    images[is_covid(), 12:18, 12:18] = 230  # in the lungs
+    images[is_covid(), :3, :3] += 30  # a little at the border
+    report = report_of(view_of(images), "border", "geometry", "lungs_only")
+    assert report["probes"]["lungs_only"]["auroc"] > report["probes"]["border"]["auroc"]
+    assert report["probes"]["lungs_only"]["kind"] == "reference"
+    assert report["best_shortcut"] == "border"
+
+
+def test_of_two_classes_each_is_told_from_the_other_alike() -> None:
+    images = noise()
+    images[is_covid(), :3, :3] += 30
+    found = report_of(view_of(images), "border")["probes"]["border"]
+    assert found["by_class"]["covid"]["auroc"] == pytest.approx(found["auroc"], abs=1e-6)
+    assert found["by_class"]["normal"]["auroc"] == pytest.approx(found["auroc"], abs=1e-6)
+
+
+def test_twins_in_two_folds_show_as_a_leakage_gap() -> None:
+    images = noise()
+    images[1::2] = images[::2]  # both images of a patient are the same
+    view = view_of(images)
+    labels, ids = (view.manifest[column].to_numpy(str) for column in ("label", "image_id"))
+    leaking = [
+        leakage_probabilities(view, fold_of)
+        for fold_of in (deal_folds(labels, ids, 5, seed=0), folds_of(view))
+    ]
+    folds = folds_of(view)
+    said = {"border": probe_probabilities(border_features(view), view.targets, folds)}
+    gap = build_audit_report(view, said, folds, leaking, draws=200, seed=0)["leakage_gap"]
+    assert gap["random"]["auroc"] > 0.6
+    assert gap["grouped"]["auroc"] < 0.6
+    assert gap["difference"]["auroc"]["low"] > 0
+    difference = gap["random"]["auroc"] - gap["grouped"]["auroc"]
+    assert gap["difference"]["auroc"]["difference"] == pytest.approx(difference, abs=2e-6)
+
+
+def test_a_probe_says_something_of_every_image() -> None:
+    view = view_of(noise())
+    shares = np.tile([0.3, 0.7], (2 * PATIENTS, 1))
+    table = tabulate_probe(view, "border", shares)
+    assert list(table.columns) == [
+        *("image_id", "group_id", "probe", "label", "prediction"),
+        *("prob_normal", "prob_covid"),
+    ]
+    assert table["prediction"].eq("covid").all()
+    assert table["image_id"].is_unique
