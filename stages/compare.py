@@ -1,7 +1,8 @@
 """Bring all cases together: tables for `dvc plots`, paired comparisons in words, one report.
 
 Reads:  what every other stage wrote for the cases of params.yaml
-Writes: plots/*.csv, metrics/comparisons.json, plots/discussion.md, plots/report.html
+Writes: plots/*.csv, metrics/comparisons.json, metrics/headlines.json, plots/discussion.md,
+        plots/report.html
 """
 
 import json
@@ -10,8 +11,9 @@ import logging
 from stages.config.command import run_single_stage
 from stages.config.params import Params
 from stages.config.paths import Paths
-from stages.report.comparisons import compare_cases
+from stages.report.comparisons import compare_all_cases
 from stages.report.discussion import build_discussion, render_markdown
+from stages.report.headlines import build_headlines
 from stages.report.page import render_page
 from stages.report.results import load_results
 from stages.report.tables import build_plot_tables
@@ -24,19 +26,18 @@ SHOWN = ("case", "accuracy", "balanced_accuracy", "f1_macro", "auroc", "n_test")
 def compare_all(params: Params, paths: Paths) -> None:
     """Write everything that looks at more than one case."""
     results = load_results(params, paths)
-    comparisons = {
-        name: compare_cases(results, first, second)
-        for name, (first, second) in params.comparisons.items()
-    }
-    paths.comparisons.parent.mkdir(parents=True, exist_ok=True)
-    paths.comparisons.write_text(json.dumps(comparisons, indent=2) + "\n", encoding="utf-8")
+    comparisons, headlines = compare_all_cases(results), build_headlines(results)
+    for path, content in ((paths.comparisons, comparisons), (paths.headlines, headlines)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     tables = build_plot_tables(results)
     paths.report.parent.mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
         table.to_csv(paths.plot(name), index=False)
-    discussion = build_discussion(results, comparisons)
+    discussion = build_discussion(results, comparisons, headlines)
     paths.discussion.write_text(render_markdown(discussion), encoding="utf-8")
-    paths.report.write_text(render_page(results, discussion), encoding="utf-8")
+    page = render_page(results, comparisons, headlines, discussion)
+    paths.report.write_text(page, encoding="utf-8")
     logger.info("%s", tables["table"][list(SHOWN)].to_string(index=False))
     logger.info("report: %s", paths.report)
 

@@ -17,7 +17,15 @@ from stages.evaluation.intervals import (
     percentile_interval,
 )
 from stages.evaluation.metrics import HEADLINE_METRICS
+from stages.evaluation.paired_tests import (
+    AccuracyTest,
+    AurocTest,
+    adjust_holm,
+    delong_test,
+    mcnemar_test,
+)
 from stages.evaluation.prediction_table import score_rows
+from stages.imaging.image_set import DatasetInfo
 from stages.report.results import CaseResults, Results
 
 Json = dict[str, Any]
@@ -43,11 +51,43 @@ class _Pair(NamedTuple):
         return _Pair(*(rows[rows["subgroup"] == name] for rows in self))
 
 
+def compare_all_cases(results: Results) -> dict[str, Json]:
+    """Every comparison that params.yaml names, with p-values adjusted by Holm's method.
+
+    Each metric on all test images, DeLong's test and McNemar's test are a family of their own,
+    over all comparisons of all data sets. Strata are not adjusted.
+
+    Returns:
+        Name to what `compare_cases` finds, and `p_value_holm` beside each `p_value` of a family.
+
+    Raises:
+        UserError: two cases have no test image in common.
+    """
+    comparisons = {
+        name: compare_cases(results, first, second)
+        for name, (first, second) in results.params.comparisons.items()
+    }
+    for metric in HEADLINE_METRICS:
+        _adjust({name: found["test"][metric] for name, found in comparisons.items()})
+    for test in ("delong", "mcnemar"):
+        _adjust({name: found[test] for name, found in comparisons.items()})
+    return comparisons
+
+
+def _adjust(family: Mapping[str, Json]) -> None:
+    """Write the adjusted p-value of each test beside its own."""
+    adjusted = adjust_holm({name: test["p_value"] for name, test in family.items()})
+    for name, test in family.items():
+        p_value = adjusted[name]
+        test["p_value_holm"] = None if p_value is None else _significant(p_value)
+
+
 def compare_cases(results: Results, first: str, second: str) -> Json:
     """The first case minus the second, on the test images that both have.
 
     Returns:
-        `differs`: settings; `test` and `subgroups`: figures; `maps`: shares inside the lungs.
+        `differs`: settings; `test` and `subgroups`: figures; `delong` and `mcnemar`: paired tests
+        on all test images; `maps`: shares inside the lungs.
 
     Raises:
         UserError: no image was tested by both.
@@ -65,6 +105,7 @@ def compare_cases(results: Results, first: str, second: str) -> Json:
         "second": second,
         "differs": find_differences(results.params, first, second),
         "test": _compare_rows(results, first, pair),
+        **_paired_tests(results.datasets[results.dataset_of(first)].info, pair.shared()),
         "subgroups": {
             name: _compare_rows(results, first, pair.of_subgroup(name)) for name in strata
         },
@@ -152,6 +193,38 @@ def _figures(tables: Mapping[str, MetricTable], metric: str) -> Json:
     }
 
 
+def _paired_tests(info: DatasetInfo, shared: _Pair) -> dict[str, Json]:
+    """Tests that need one row per image: of the positive class's AUROC and of the accuracy."""
+    most = max(int(rows["image_id"].value_counts().max()) for rows in shared)
+    if most > 1:
+        reason = f"an image has up to {most} rows; `ensemble: true` gives one row per image"
+        auroc = AurocTest(None, None, None, None, reason)
+        accuracy = AccuracyTest(None, None, None, reason)
+    else:
+        a, b = shared
+        score = f"prob_{info.positive}"
+        auroc = delong_test(a["label"] == info.positive, a[score], b[score], a["group_id"])
+        accuracy = mcnemar_test(
+            a["prediction"] == a["label"], b["prediction"] == b["label"], a["group_id"]
+        )
+    return {
+        "delong": {"positive": info.positive} | _as_json(auroc),
+        "mcnemar": _as_json(accuracy),
+    }
+
+
+def _as_json(test: AurocTest | AccuracyTest) -> Json:
+    return {
+        name: _significant(value) if isinstance(value, float) else value
+        for name, value in test._asdict().items()
+    }
+
+
+def _significant(value: float) -> float:
+    """To six significant digits, so that a small p-value is not written as 0."""
+    return float(f"{value:.6g}")
+
+
 def _compare_maps(results: Results, a: CaseResults, b: CaseResults, method: str) -> Json:
     """Mean share of the maps inside the lungs, and the paired difference, over the drawn images."""
     maps_a, maps_b = (_map_scores(case, method) for case in (a, b))
@@ -183,9 +256,11 @@ def _mean(values: pd.Series) -> float | None:
 
 
 def _map_scores(case: CaseResults, method: str) -> pd.DataFrame:
+    """Scores of the drawn images; those picked for their errors are not a fair sample."""
     rows = [
         {"image_id": image["image_id"], "group_id": image["group_id"], **image[method]}
         for image in case.cam["images"]
+        if "drawn" in image["selected_as"]
     ]
     return pd.DataFrame(rows).set_index("image_id")[["group_id", "in_lungs", "lungs_area"]]
 

@@ -3,6 +3,7 @@
 The page and plots/discussion.md show the same sentences, those of `build_discussion`.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -14,12 +15,27 @@ Json = dict[str, Any]
 
 DISCUSSED = ("balanced_accuracy", "auroc")
 CHOSEN_BY = "balanced_accuracy"
-METHOD_NAMES = {"gradcam": "Grad-CAM", "eigencam": "EigenCAM"}
+SIGNIFICANCE = 0.05
+METHOD_NAMES = {
+    "gradcam": "Grad-CAM",
+    "eigencam": "EigenCAM",
+    "gradcam_plus_plus": "Grad-CAM++",
+    "layercam": "LayerCAM",
+    "scorecam": "Score-CAM",
+    "xgradcam": "XGrad-CAM",
+    "hirescam": "HiRes-CAM",
+}
 INTRODUCTION = (
-    "A comparison is settled where the 95 % interval of the paired difference excludes zero, and "
-    "not settled elsewhere. Intervals come from a bootstrap that draws whole groups (patients, or "
-    "identical images), the same ones for both cases."
+    "On all test images a comparison is settled where the p-value of the paired difference, "
+    "adjusted by Holm's method for all named comparisons, is below "
+    f"{SIGNIFICANCE}, and not settled elsewhere. Each metric and each test is adjusted on its own; "
+    "intervals are not. Strata are looked at without correction, as are maps, shortcuts and "
+    "external tests: there, settled means that the 95 % interval excludes zero. Intervals and "
+    "p-values of metrics come from a bootstrap that draws whole groups (patients, or images that "
+    "look the same), the same ones for both cases; DeLong's and McNemar's tests sum over the "
+    "images of a group."
 )
+OPTIMISTIC = "These figures are optimistic: leakage between the splits was allowed (allow_leakage)."
 
 
 class DatasetDiscussion(NamedTuple):
@@ -39,20 +55,18 @@ class DatasetDiscussion(NamedTuple):
 
 
 def build_discussion(
-    results: Results, comparisons: Mapping[str, Json]
+    results: Results, comparisons: Mapping[str, Json], headlines: Mapping[str, Json]
 ) -> dict[str, DatasetDiscussion]:
-    """The discussion of each data set, by its name; data sets are never mixed."""
+    """The discussion of each data set, by its name; data sets are never mixed.
+
+    Args:
+        results: what all stages wrote.
+        comparisons: content of comparisons.json.
+        headlines: content of headlines.json, each case beside the best shortcut of its view.
+    """
     return {
-        dataset: _discuss_dataset(
-            tables.info,
-            {
-                name: found
-                for name, found in comparisons.items()
-                if results.dataset_of(found["first"]) == dataset
-            },
-            {case: results.cases[case].metrics for case in results.cases_of(dataset)},
-        )
-        for dataset, tables in results.datasets.items()
+        dataset: _discuss_dataset(results, dataset, comparisons, headlines)
+        for dataset in results.datasets
     }
 
 
@@ -62,22 +76,44 @@ def render_markdown(discussion: Mapping[str, DatasetDiscussion]) -> str:
     for section in discussion.values():
         blocks += [f"## {section.title}", *section.notices]
         for name, sentences in section.comparisons.items():
-            blocks += [f"### {name}", "\n".join(f"- {sentence}" for sentence in sentences)]
-        blocks += ["### Conclusion", " ".join(section.conclusion)]
+            blocks += [f"### {name}", _bullets(sentences)]
+        blocks += ["### Conclusion", _bullets(section.conclusion)]
     return "\n\n".join(blocks) + "\n"
 
 
+def _bullets(sentences: list[str]) -> str:
+    return "\n".join(f"- {sentence}" for sentence in sentences)
+
+
 def _discuss_dataset(
-    info: DatasetInfo, comparisons: dict[str, Json], headlines: dict[str, Json]
+    results: Results,
+    dataset: str,
+    comparisons: Mapping[str, Json],
+    headlines: Mapping[str, Json],
 ) -> DatasetDiscussion:
+    info, cases = results.datasets[dataset].info, results.cases_of(dataset)
+    metrics = {case: results.cases[case].metrics for case in cases}
+    own = {name: found for name, found in comparisons.items() if found["first"] in cases}
+    warning = [OPTIMISTIC] if info.leakage else []
     return DatasetDiscussion(
-        title=f"{info.dataset} (phantoms: drawings, not patients)"
-        if info.is_phantom
-        else info.dataset,
+        title=_title(info),
         notices=_notices(info),
-        comparisons={name: discuss(found, headlines) for name, found in comparisons.items()},
-        conclusion=conclude(comparisons, headlines),
+        comparisons={name: warning + discuss(found, metrics) for name, found in own.items()},
+        conclusion=[
+            *(_draws_sentences(results, len(comparisons)) if own else []),
+            *conclude(own, metrics),
+            *(_shortcut_sentence(case, headlines[case]) for case in cases),
+            *(
+                _external_sentence(name, found, _title(results.datasets[found["dataset"]].info))
+                for name, found in results.external.items()
+                if found["case"] in cases
+            ),
+        ],
     )
+
+
+def _title(info: DatasetInfo) -> str:
+    return f"{info.dataset} (phantoms: drawings, not patients)" if info.is_phantom else info.dataset
 
 
 def _notices(info: DatasetInfo) -> list[str]:
@@ -94,22 +130,24 @@ def _notices(info: DatasetInfo) -> list[str]:
     return [origin, leakage] if info.leakage else [origin]
 
 
-def discuss(comparison: Json, headlines: Mapping[str, Json]) -> list[str]:
+def discuss(comparison: Json, metrics: Mapping[str, Json]) -> list[str]:
     """What a named comparison shows, a sentence or two per finding, the verdict last.
 
     Args:
         comparison: an entry of comparisons.json.
-        headlines: flat figures by case, those of metrics/cases/.
+        metrics: flat figures by case, those of metrics/cases/.
     """
     first, second = comparison["first"], comparison["second"]
-    strata = {"": comparison["test"], **comparison["subgroups"]}
     return [
         describe_differences(first, second, comparison["differs"]),
         *_coverage_sentences(first, second, comparison["test"]),
-        *(s for case in dict.fromkeys((first, second)) for s in _run_sentences(case, headlines)),
+        *(s for case in dict.fromkeys((first, second)) for s in _run_sentences(case, metrics)),
+        *(_metric_sentence(metric, "", comparison, comparison["test"]) for metric in DISCUSSED),
+        _delong_sentence(comparison["delong"]),
+        _mcnemar_sentence(first, second, comparison["mcnemar"]),
         *(
             _metric_sentence(metric, stratum, comparison, found)
-            for stratum, found in strata.items()
+            for stratum, found in comparison["subgroups"].items()
             for metric in DISCUSSED
         ),
         *(
@@ -137,9 +175,9 @@ def _coverage_sentences(first: str, second: str, found: Json) -> list[str]:
     return sentences
 
 
-def _run_sentences(case: str, headlines: Mapping[str, Json]) -> list[str]:
+def _run_sentences(case: str, metrics: Mapping[str, Json]) -> list[str]:
     """Spread over the trainings of a case; nothing for a single one."""
-    figures = headlines[case]
+    figures = metrics[case]
     if figures["n_runs"] == 1:
         return []
     said = "; ".join(f"{_label(metric)} {_spread(figures, metric)}" for metric in DISCUSSED)
@@ -162,10 +200,41 @@ def _metric_sentence(metric: str, stratum: str, comparison: Json, found: Json) -
     a, b = (_with_interval(result, side) for side in ("first", "second"))
     return (
         f"{where} is {a} for {first} and {b} for {second}: a difference of "
-        f"{result['difference']:+.3f} (95 % interval {result['low']:+.3f} to "
-        f"{result['high']:+.3f}, {_p_value(result['p_value'])}), "
-        f"{_standing(result, first, second)}."
+        f"{_difference(result)}, {_standing(result, first, second)}."
     )
+
+
+def _delong_sentence(test: Json) -> str:
+    what = f"DeLong's test of the AUROC of {test['positive']} against the rest"
+    if test["low"] is None:
+        return f"{what} is not made: {test['undefined']}."
+    return f"{what}: a difference of {_difference(test)}."
+
+
+def _mcnemar_sentence(first: str, second: str, test: Json) -> str:
+    if test["p_value"] is None:
+        return f"McNemar's test of the accuracy is not made: {test['undefined']}."
+    return (
+        f"McNemar's test of the accuracy: {test['n_only_first']} images are right for {first} "
+        f"alone and {test['n_only_second']} for {second} alone ({_p_values(test)})."
+    )
+
+
+def _difference(result: Json) -> str:
+    """A difference with its interval and, if there are any, its p-values."""
+    tested = f", {_p_values(result)}" if "p_value" in result else ""
+    return (
+        f"{result['difference']:+.3f} (95 % interval {result['low']:+.3f} to "
+        f"{result['high']:+.3f}{tested})"
+    )
+
+
+def _p_values(result: Json) -> str:
+    """As it is, and adjusted where it was; strata are not."""
+    plain = _p_value(result["p_value"])
+    if "p_value_holm" not in result:
+        return plain
+    return f"{plain}, adjusted {_p_value(result['p_value_holm'])}"
 
 
 def _with_interval(figures: Json, name: str) -> str:
@@ -179,19 +248,17 @@ def _label(metric: str) -> str:
 
 
 def _p_value(p_value: float) -> str:
-    """As text; a bootstrap's p-value is never 0."""
+    """As text; a p-value is never 0."""
     return "p < 0.001" if p_value < 0.0005 else f"p = {p_value:.3f}"
 
 
 def _standing(result: Json, first: str, second: str, ahead: str = "in favour of") -> str:
-    """Who is ahead, if the interval excludes zero."""
+    """Who is ahead, if that is settled: see INTRODUCTION."""
     if result["low"] is None:
         return "not compared"
-    if result["low"] > 0:
-        return f"settled {ahead} {first}"
-    if result["high"] < 0:
-        return f"settled {ahead} {second}"
-    return "not settled"
+    if result.get("p_value_holm", 0) >= SIGNIFICANCE or result["low"] <= 0 <= result["high"]:
+        return "not settled"
+    return f"settled {ahead} {first if result['low'] > 0 else second}"
 
 
 def _map_sentence(method: str, first: str, second: str, maps: Json) -> str:
@@ -222,20 +289,20 @@ def _verdict_sentence(comparison: Json) -> str:
     return f"Verdict: {'; '.join(said)}."
 
 
-def conclude(comparisons: Mapping[str, Json], headlines: Mapping[str, Json]) -> list[str]:
+def conclude(comparisons: Mapping[str, Json], metrics: Mapping[str, Json]) -> list[str]:
     """Sentences over all cases and comparisons of one data set.
 
     Args:
         comparisons: entries of comparisons.json.
-        headlines: flat figures by case, those of metrics/cases/.
+        metrics: flat figures by case, those of metrics/cases/.
     """
-    if not headlines:
-        return ["No case uses this data set."]
+    if not metrics:
+        return ["No case is trained on this data set."]
     compared = {found[side] for found in comparisons.values() for side in ("first", "second")}
     return [
         *_settled_sentences(comparisons),
-        *(s for case in headlines if case not in compared for s in _run_sentences(case, headlines)),
-        *_best_sentences(headlines),
+        *(s for case in metrics if case not in compared for s in _run_sentences(case, metrics)),
+        *_best_sentences(metrics),
     ]
 
 
@@ -249,14 +316,12 @@ def _settled_sentences(comparisons: Mapping[str, Json]) -> list[str]:
             for name, found in comparisons.items()
         )
         sentences.append(f"By {_label(metric)}, on all test images: {said}.")
-    if len(comparisons) > 1:
-        sentences.append("No interval or p-value is corrected for the number of comparisons.")
     return sentences
 
 
-def _best_sentences(headlines: Mapping[str, Json]) -> list[str]:
+def _best_sentences(metrics: Mapping[str, Json]) -> list[str]:
     """The case ahead by the metric of choice, and which others cannot be told from it."""
-    defined = {case: m for case, m in headlines.items() if m[CHOSEN_BY] is not None}
+    defined = {case: m for case, m in metrics.items() if m[CHOSEN_BY] is not None}
     if not defined:
         return [f"No case has a {_label(CHOSEN_BY)}."]
     best = max(defined, key=lambda case: defined[case][CHOSEN_BY])
@@ -293,3 +358,52 @@ def _overlaps(a: Json, b: Json) -> bool:
         return False
     low_a, high_a, low_b, high_b = ends
     return bool(low_a <= high_b and low_b <= high_a)
+
+
+def _draws_sentences(results: Results, count: int) -> list[str]:
+    """Whether the bootstrap is too coarse for any of `count` adjusted p-values to be small."""
+    # The smallest p-value is 2 / (draws + 1), and Holm multiplies the smallest by the count.
+    needed = math.ceil(2 * count / SIGNIFICANCE)
+    if results.params.evaluate.bootstrap_draws >= needed:
+        return []
+    return [
+        f"With so few draws no metric can be settled: set evaluate.bootstrap_draws to {needed} or "
+        "more."
+    ]
+
+
+def _shortcut_sentence(case: str, found: Json) -> str:
+    """A case beside what can be told without looking at the disease."""
+    shortcut = _label(found["shortcut"])
+    if found["difference_low"] is None:
+        return f"{case} is not compared with its best shortcut, {shortcut}: no interval."
+    difference = {"difference": found["difference"]} | {
+        end: found[f"difference_{end}"] for end in ("low", "high")
+    }
+    return (
+        f"The AUROC of {case} is {_with_interval(found, 'auroc')} on {found['n']} test images, "
+        f"that of the best shortcut ({shortcut}) {_with_interval(found, 'shortcut_auroc')}: a "
+        f"difference of {_difference(difference)}, "
+        f"{_standing(difference, 'the case', 'the shortcut')}."
+    )
+
+
+def _external_sentence(name: str, found: Json, dataset: str) -> str:
+    """What a case loses on images from elsewhere, and which images those are."""
+    said = "; ".join(_drop(metric, found["drop"][metric]) for metric in DISCUSSED)
+    return (
+        f"External test {name}: {found['case']} as it is on {found['n']} images "
+        f"({found['n_groups']} groups) of {dataset}, {found['n_left_out']} of other classes left "
+        f"out, {found['n_shared_with_training']} also in its training data: {said}."
+    )
+
+
+def _drop(metric: str, drop: Json) -> str:
+    if drop["low"] is None:
+        return f"{_label(metric)} is not compared"
+    # The words hold whichever of the two the difference starts from.
+    side = "lower" if drop["external"] < drop["own"] else "higher"
+    return (
+        f"{_label(metric)} {drop['external']:.3f} there and {drop['own']:.3f} on its own test "
+        f"images, a difference of {_difference(drop)}, {_standing(drop, side, side, ahead='as')}"
+    )

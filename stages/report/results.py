@@ -26,7 +26,7 @@ class CaseResults:
     predictions: pd.DataFrame
     epochs: pd.DataFrame
     steps: pd.DataFrame
-    cam_sheet: Path
+    maps: Path  # folder of overlays, <method>/<image_id>.png
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class DatasetResults:
 
     info: DatasetInfo
     manifest: pd.DataFrame
+    rejected: pd.DataFrame  # columns file, reason
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,10 @@ class Results:
     cases: Mapping[str, CaseResults]
     datasets: Mapping[str, DatasetResults]
     audits: Mapping[str, Json]
+    audit_predictions: Mapping[str, pd.DataFrame]
+    external: Mapping[str, Json]
+    groupings: Mapping[str, Json]
+    seconds: Mapping[str, float]  # by stage and entry; those not run on this machine are missing
 
     def dataset_of(self, case: str) -> str:
         """The data set that a case was trained on."""
@@ -62,28 +67,44 @@ def load_results(params: Params, paths: Paths) -> Results:
         cases={case: _load_case(case, paths) for case in params.cases},
         datasets={name: _load_dataset(paths.prepared(name)) for name in params.datasets},
         audits={view: _load_json(paths.audit(view)) for view in params.views},
+        audit_predictions={
+            view: _load_predictions(paths.audit_predictions(view)) for view in params.views
+        },
+        external={name: _load_json(paths.external(name)) for name in params.external},
+        groupings={
+            name: _load_json(paths.prepared(name) / "grouping.json") for name in params.datasets
+        },
+        seconds={
+            path.stem: _load_json(path)["seconds"]
+            for path in sorted(paths.time("any").parent.glob("*.json"))
+        },
     )
 
 
 def _load_case(case: str, paths: Paths) -> CaseResults:
-    # Fold and seed are empty where the predictions of several runs were averaged.
-    text_columns = dict.fromkeys(
-        ("image_id", "group_id", "label", "prediction", "subgroup", "fold", "seed"), str
-    )
     return CaseResults(
         metrics=_load_json(paths.case_metrics(case)),
         report=_load_json(paths.case_report(case)),
         cam=_load_json(paths.cam_scores(case)),
         training=_load_json(paths.training_facts(case)),
-        predictions=pd.read_csv(paths.predictions(case), dtype=text_columns, keep_default_na=False),
+        predictions=_load_predictions(paths.predictions(case)),
         epochs=pd.read_csv(paths.history_epochs(case)),
         steps=pd.read_csv(paths.history_steps(case)),
-        cam_sheet=paths.cam_sheets(case) / "sheet.png",
+        maps=paths.cam_sheets(case),
     )
 
 
+def _load_predictions(path: Path) -> pd.DataFrame:
+    # Fold and seed are empty where the predictions of several runs were averaged.
+    text_columns = dict.fromkeys(
+        ("image_id", "group_id", "label", "prediction", "subgroup", "fold", "seed"), str
+    )
+    return pd.read_csv(path, dtype=text_columns, keep_default_na=False)
+
+
 def _load_dataset(folder: Path) -> DatasetResults:
-    return DatasetResults(load_dataset_info(folder), load_manifest(folder))
+    rejected = pd.read_csv(folder / "rejected.csv", dtype=str, keep_default_na=False)
+    return DatasetResults(load_dataset_info(folder), load_manifest(folder), rejected)
 
 
 def _load_json(path: Path) -> Json:

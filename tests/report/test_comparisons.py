@@ -10,7 +10,8 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from stages.config.errors import UserError
 from stages.config.params import Focal
 from stages.evaluation.metrics import HEADLINE_METRICS
-from stages.report.comparisons import compare_cases, find_differences
+from stages.evaluation.paired_tests import adjust_holm, delong_test, mcnemar_test
+from stages.report.comparisons import compare_all_cases, compare_cases, find_differences
 from stages.report.results import CaseResults, Results
 
 Json = dict[str, Any]
@@ -20,6 +21,12 @@ def with_case(results: Results, name: str, **changes: Any) -> Results:
     """The results with some files of one case replaced."""
     changed: CaseResults = replace(results.cases[name], **changes)
     return replace(results, cases={**results.cases, name: changed})
+
+
+def with_comparisons(results: Results, **pairs: list[str]) -> Results:
+    """The results of params.yaml with other comparisons."""
+    params = results.params.model_copy(update={"comparisons": pairs})
+    return replace(results, params=params)
 
 
 def test_the_difference_is_the_first_case_minus_the_second(results: Results) -> None:
@@ -236,3 +243,112 @@ def test_a_map_that_one_case_lacks_is_left_out_for_both(results: Results) -> Non
     assert found["n"] == 5
     expected = np.mean([0.75, 0.77, 0.78, 0.79, 0.8])
     assert found["in_lungs_first"] == pytest.approx(expected)
+
+
+def test_only_drawn_maps_are_compared(results: Results) -> None:
+    images = results.cases["full-ce"].cam["images"]
+    selected = [["drawn", "error"], *[["drawn"]] * 3, ["error"], ["uncertain"]]
+    chosen = [image | {"selected_as": how} for image, how in zip(images, selected, strict=True)]
+    changed = with_case(results, "full-ce", cam={"images": chosen})
+    found = compare_cases(changed, "lungs-bce", "full-ce")["maps"]["gradcam"]
+    assert found["n"] == 4
+    assert found["in_lungs_second"] == pytest.approx(np.mean([0.3, 0.31, 0.32, 0.33]))
+
+
+def test_the_paired_tests_are_on_the_shared_images(results: Results) -> None:
+    """lungs-folds tests four images that full-ce does not."""
+    found = compare_cases(results, "lungs-folds", "full-ce")
+    first, second = (
+        results.cases[name].predictions.query("split == 'test'").set_index("image_id")
+        for name in ("lungs-folds", "full-ce")
+    )
+    first = first.loc[second.index]
+    groups = second["group_id"]
+    auroc = delong_test(
+        second["label"] == "covid", first["prob_covid"], second["prob_covid"], groups
+    )
+    right = [(side["prediction"] == side["label"]).to_numpy() for side in (first, second)]
+    accuracy = mcnemar_test(*right, groups)
+    assert found["delong"] == {
+        "positive": "covid",
+        "difference": pytest.approx(auroc.difference, rel=1e-5),
+        "low": pytest.approx(auroc.low, rel=1e-5),
+        "high": pytest.approx(auroc.high, rel=1e-5),
+        "p_value": pytest.approx(auroc.p_value, rel=1e-5),
+        "undefined": None,
+    }
+    assert found["mcnemar"] == {
+        "n_only_first": accuracy.n_only_first,
+        "n_only_second": accuracy.n_only_second,
+        "p_value": pytest.approx(accuracy.p_value, rel=1e-5),
+        "undefined": None,
+    }
+    assert found["mcnemar"]["n_only_first"] > found["mcnemar"]["n_only_second"]
+
+
+def test_delong_is_of_the_positive_class_where_there_are_three(results: Results) -> None:
+    """Turning normal into pneumonia and back leaves covid against the rest as it was."""
+    table = results.cases["labels-bce"].predictions
+    columns = {"prob_normal": "prob_pneumonia", "prob_pneumonia": "prob_normal"}
+    turned = with_case(results, "labels-bce", predictions=table.rename(columns=columns))
+    both = replace(turned, cases={**turned.cases, "full-ce": results.cases["labels-bce"]})
+    delong = compare_cases(both, "labels-bce", "full-ce")["delong"]
+    assert (delong["positive"], delong["difference"], delong["p_value"]) == ("covid", 0.0, 1.0)
+    assert delong["undefined"] == "the variance of the difference is 0"
+
+
+def test_several_rows_of_an_image_leave_no_paired_test(results: Results) -> None:
+    one = results.cases["lungs-bce"].predictions
+    both = pd.concat([one, one.assign(seed="2")], ignore_index=True)
+    changed = with_case(results, "lungs-bce", predictions=both)
+    found = compare_all_cases(with_comparisons(changed, crop=["lungs-bce", "full-ce"]))["crop"]
+    reason = "an image has up to 2 rows; `ensemble: true` gives one row per image"
+    nothing = {"p_value": None, "p_value_holm": None, "undefined": reason}
+    ends = dict.fromkeys(("difference", "low", "high"))
+    assert found["delong"] == {"positive": "covid"} | ends | nothing
+    assert found["mcnemar"] == {"n_only_first": None, "n_only_second": None} | nothing
+    assert found["test"]["auroc"]["p_value_holm"] is not None
+
+
+def test_p_values_are_adjusted_over_all_comparisons(results: Results) -> None:
+    """Each metric, and each of the two tests, is a family of its own."""
+    pairs = {
+        "crop": ["lungs-bce", "full-ce"],
+        "folds": ["lungs-folds", "full-ce"],
+        "same": ["full-ce", "full-ce"],
+        "labels": ["labels-bce", "labels-bce"],
+    }
+    found = compare_all_cases(with_comparisons(results, **pairs))
+    assert list(found) == list(pairs)
+    families = [
+        {name: f["test"][metric] for name, f in found.items()} for metric in HEADLINE_METRICS
+    ]
+    families += [{name: f[test] for name, f in found.items()} for test in ("delong", "mcnemar")]
+    for family in families:
+        expected = adjust_holm({name: test["p_value"] for name, test in family.items()})
+        assert {name: test["p_value_holm"] for name, test in family.items()} == {
+            name: pytest.approx(p_value, rel=1e-5) for name, p_value in expected.items()
+        }
+    auroc = found["crop"]["test"]["auroc"]
+    assert auroc["p_value_holm"] == pytest.approx(4 * auroc["p_value"])
+    json.dumps(found, allow_nan=False)
+
+
+def test_strata_are_not_adjusted(results: Results) -> None:
+    found = compare_all_cases(with_comparisons(results, crop=["lungs-bce", "full-ce"]))["crop"]
+    assert "p_value_holm" not in found["subgroups"]["marker"]["auroc"]
+
+
+def test_a_single_comparison_is_its_own_family(results: Results) -> None:
+    found = compare_all_cases(with_comparisons(results, crop=["lungs-bce", "full-ce"]))["crop"]
+    for test in (found["test"]["auroc"], found["delong"], found["mcnemar"]):
+        assert test["p_value_holm"] == pytest.approx(test["p_value"])
+
+
+def test_nothing_named_is_nothing_compared(results: Results) -> None:
+    assert compare_all_cases(with_comparisons(results)) == {}
+
+
+def test_a_tiny_p_value_is_not_rounded_to_zero(results: Results) -> None:
+    p_value = compare_cases(results, "lungs-bce", "full-ce")["delong"]["p_value"]
+    assert 0 < p_value < 5e-7

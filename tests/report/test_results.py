@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from stages.config.params import Params
 from stages.config.paths import Paths
 from stages.report.results import Results, load_results
 
@@ -25,13 +26,18 @@ def paths(tmp_path: Path, results: Results) -> Paths:
         paths.cam_scores("full-ce"): case.cam,
         paths.training_facts("full-ce"): case.training,
         paths.audit("full"): results.audits["full"],
+        paths.external("elsewhere"): results.external["elsewhere"],
+        paths.prepared("ct") / "grouping.json": results.groupings["ct"],
+        paths.time("train_case-full-ce"): {"seconds": 12.3},
     }
     texts = {path: json.dumps(content) for path, content in contents.items()}
     texts[paths.predictions("full-ce")] = PREDICTIONS
     texts[paths.history_epochs("full-ce")] = case.epochs.to_csv(index=False)
     texts[paths.history_steps("full-ce")] = case.steps.to_csv(index=False)
     texts[paths.prepared("ct") / "manifest.csv"] = results.datasets["ct"].manifest.to_csv()
-    texts[paths.prepared("ct") / "dataset.json"] = "{}"
+    texts[paths.prepared("ct") / "rejected.csv"] = "file,reason\na.png,cut short\n"
+    audited = results.audit_predictions["full"]
+    texts[paths.audit_predictions("full")] = audited.to_csv(index=False)
     for path, text in texts.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -39,15 +45,20 @@ def paths(tmp_path: Path, results: Results) -> Paths:
     return paths
 
 
-def test_the_files_of_a_case_are_read(paths: Paths, results: Results) -> None:
+@pytest.fixture
+def some(results: Results) -> Params:
+    """The parameters of what is on disk."""
     params = results.params
-    some = params.model_copy(
+    return params.model_copy(
         update={
             "cases": {"full-ce": params.cases["full-ce"]},
             "datasets": {"ct": params.datasets["ct"]},
             "views": {"full": params.views["full"]},
         }
     )
+
+
+def test_the_files_of_a_case_are_read(paths: Paths, results: Results, some: Params) -> None:
     loaded = load_results(some, paths)
     case, expected = loaded.cases["full-ce"], results.cases["full-ce"]
     assert (case.metrics, case.training) == (expected.metrics, expected.training)
@@ -59,3 +70,25 @@ def test_the_files_of_a_case_are_read(paths: Paths, results: Results) -> None:
         ["00124", "008", "marker", "2", "1"],
     ]
     assert case.predictions["prob_covid"].tolist() == [0.75, 1.0]
+    assert case.maps == paths.cam_sheets("full-ce")
+
+
+def test_audits_external_tests_and_groupings_are_read(
+    paths: Paths, results: Results, some: Params
+) -> None:
+    loaded = load_results(some, paths)
+    assert loaded.audits == {"full": results.audits["full"]}
+    assert loaded.external == results.external
+    assert loaded.groupings == {"ct": results.groupings["ct"]}
+    rejected = loaded.datasets["ct"].rejected
+    assert rejected.to_dict("records") == [{"file": "a.png", "reason": "cut short"}]
+    audited = loaded.audit_predictions["full"]
+    assert audited["group_id"].tolist() == results.audit_predictions["full"]["group_id"].tolist()
+
+
+def test_only_the_times_of_this_machine_are_known(
+    paths: Paths, results: Results, some: Params
+) -> None:
+    assert load_results(some, paths).seconds == {"train_case-full-ce": 12.3}
+    paths.time("train_case-full-ce").unlink()
+    assert load_results(some, paths).seconds == {}
