@@ -1,112 +1,153 @@
-"""Maps laid over images, and sheets of them."""
+"""Maps laid over the pictures that they are of, each with what it shows and its scale."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from stages.explain.explanation import Explanation
+from stages.explain.scores import NOT_CLASS_SPECIFIC
+from stages.explain.selection import Selection
 from stages.imaging.image_set import ImageSet
 
+Picture = NDArray[np.uint8]
+FloatArray = NDArray[np.float32]
+
 COLORMAP = "viridis"  # readable with any colour vision, and in grey
-CAPTION_PX = 34
-GAP_PX = 6
-FONT_PX = 12
 TILE_PX = 160
-SCALE_PX = 46
+CAPTION_PX = 56
+FONT_PX = 11
+LINE_PX = 13
+SCALE_PX = (60, 8)
 INK = (20, 20, 20)
 
 
-class Tile(NamedTuple):
-    """One test image on a sheet: the image, its overlays by method, two lines of text."""
+class Caption(NamedTuple):
+    """What is said of an image: its class, the decision, the probability of that class."""
 
-    image_id: str
-    image: NDArray[np.uint8]  # (S, S)
-    overlays: Sequence[NDArray[np.uint8]]  # (S, S, 3) each
-    caption: str
-    is_error: bool
+    label: str
+    prediction: str
+    probability: float
+
+    @property
+    def is_error(self) -> bool:
+        """Whether the decision is wrong."""
+        return self.label != self.prediction
 
 
-def build_tiles(view: ImageSet, rows: NDArray[np.int64], explanation: Explanation) -> list[Tile]:
-    """One tile per image of `rows`, overlays in the order of the explanation's methods."""
-    names = np.array(view.info.class_names)
-    predictions = names[explanation.probabilities.argmax(axis=1)]
-    tiles = []
-    for number, row in enumerate(rows):
-        image, true = np.asarray(view.images[row]), view.manifest["label"].iloc[row]
-        predicted, share = predictions[number], explanation.probabilities[number].max()
-        tiles.append(
-            Tile(
-                view.manifest["image_id"].iloc[row],
-                image,
-                [draw_overlay(image, cams[number]) for cams in explanation.maps.values()],
-                f"true {true}, predicted {predicted} {share:.2f}\nmap: evidence for {predicted}",
-                is_error=bool(true != predicted),
-            )
-        )
+def draw_tiles(
+    view: ImageSet, prepared: ImageSet, selected: Selection, maps: Mapping[str, FloatArray]
+) -> dict[str, list[Image.Image]]:
+    """Tiles of N images: of the pictures alone, by "image", and of each method's overlays.
+
+    Args:
+        view: what the maps are of.
+        prepared: the same images before any crop.
+        selected: N images and the case's predictions.
+        maps: per method (N, S, S) in [0, 1], in the geometry of the view.
+    """
+    assert view.boxes is not None  # a view has them
+    tiles: dict[str, list[Image.Image]] = {name: [] for name in ("image", *maps)}
+    for number, row in enumerate(selected.rows):
+        facts, box = view.manifest.iloc[row], view.boxes.iloc[row]
+        predicted = view.info.class_names[selected.predicted[number]]
+        caption = Caption(facts["label"], predicted, float(selected.probabilities[number]))
+        picture = load_picture(prepared, row)
+        tiles["image"].append(draw_tile(picture, caption))
+        for method, cams in maps.items():
+            overlay = draw_overlay(picture, place_map(cams[number], facts, box, picture))
+            tiles[method].append(draw_tile(overlay, caption, method))
     return tiles
 
 
-def draw_overlay(image: NDArray[np.uint8], cam: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """(S, S, 3): the grey image, blended to the map's colour by half."""
-    colours = matplotlib.colormaps[COLORMAP](cam)[..., :3]
-    blended = 0.5 * image[..., None] / 255 + 0.5 * colours
+def load_picture(prepared: ImageSet, row: int) -> Picture:
+    """(H, W) of one prepared image: the whole picture as it was before any crop, no padding."""
+    box = prepared.manifest.iloc[row]
+    return np.array(prepared.images[row, box["y0"] : box["y1"], box["x0"] : box["x1"]])
+
+
+def place_map(
+    cam: FloatArray, facts: Mapping[str, Any], box: Mapping[str, Any], picture: Picture
+) -> FloatArray:
+    """Bring a map (S, S) of a view back to the picture (H, W); NaN outside the crop.
+
+    Args:
+        cam: in the geometry of the view.
+        facts: the image's row of the manifest: width and height of the source.
+        box: its row of boxes.csv: the crop in the source, and where it lies in the view.
+        picture: the source picture at any resolution.
+    """
+    height, width = picture.shape
+    x0, x1 = (_to_pixels(box[edge], facts["width"], width) for edge in ("x0", "x1"))
+    y0, y1 = (_to_pixels(box[edge], facts["height"], height) for edge in ("y0", "y1"))
+    crop = cam[box["view_y0"] : box["view_y1"], box["view_x0"] : box["view_x1"]]
+    scaled = Image.fromarray(crop).resize((x1 - x0, y1 - y0), Image.Resampling.BILINEAR)
+    placed = np.full(picture.shape, np.nan, np.float32)
+    placed[y0:y1, x0:x1] = np.asarray(scaled)
+    return placed
+
+
+def _to_pixels(edge: float, source_side: int, side: int) -> int:
+    return round(edge * side / source_side)
+
+
+def draw_overlay(picture: Picture, cam: FloatArray) -> Picture:
+    """(H, W, 3): the grey picture, blended by half to the colour of the map where there is one."""
+    grey = np.repeat(picture[..., None] / 255, 3, axis=2)
+    colours = matplotlib.colormaps[COLORMAP](np.nan_to_num(cam))[..., :3]
+    blended = np.where(np.isnan(cam)[..., None], grey, 0.5 * grey + 0.5 * colours)
     return np.asarray((blended * 255).round(), np.uint8)
 
 
-def draw_sheet(
-    columns: Sequence[tuple[str, Sequence[Tile]]], methods: Sequence[str]
-) -> Image.Image:
-    """A contact sheet: one column of tiles per heading, a row of pictures per tile."""
-    font = ImageFont.load_default(FONT_PX)
-    tile_width = (1 + len(methods)) * (TILE_PX + GAP_PX)
-    rows = max(len(tiles) for _, tiles in columns)
-    size = (
-        len(columns) * (tile_width + GAP_PX) + GAP_PX,
-        CAPTION_PX + rows * (TILE_PX + CAPTION_PX) + SCALE_PX,
-    )
-    sheet = Image.new("RGB", size, "white")
-    draw = ImageDraw.Draw(sheet)
-    for number, (heading, tiles) in enumerate(columns):
-        left = GAP_PX + number * (tile_width + GAP_PX)
-        draw.text((left, 2), f"{heading}: image, {', '.join(methods)}", INK, font)
-        for row, tile in enumerate(tiles):
-            _draw_tile(sheet, draw, tile, left, CAPTION_PX + row * (TILE_PX + CAPTION_PX), font)
-    _draw_scale(sheet, draw, size[1] - SCALE_PX + GAP_PX, font)
-    return sheet
+def draw_tile(picture: Picture, caption: Caption, method: str | None = None) -> Image.Image:
+    """A picture (H, W) or an overlay (H, W, 3), and beneath it what it shows.
 
-
-def _draw_tile(
-    sheet: Image.Image,
-    draw: ImageDraw.ImageDraw,
-    tile: Tile,
-    left: int,
-    top: int,
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
-) -> None:
-    pictures = [np.repeat(tile.image[..., None], 3, axis=2), *tile.overlays]
-    for number, picture in enumerate(pictures):
-        scaled = Image.fromarray(picture).resize((TILE_PX, TILE_PX), Image.Resampling.BILINEAR)
-        sheet.paste(scaled, (left + number * (TILE_PX + GAP_PX), top))
+    Args:
+        picture: fitted into a square of TILE_PX, its aspect ratio kept.
+        caption: of the image.
+        method: of the overlay's map, with the scale of its colours; None for the picture alone.
+    """
+    tile = Image.new("RGB", (TILE_PX, TILE_PX + CAPTION_PX), "white")
+    image = Image.fromarray(picture).convert("RGB")
+    scale = TILE_PX / max(image.size)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    corner = ((TILE_PX - size[0]) // 2, (TILE_PX - size[1]) // 2)
+    tile.paste(image.resize(size, Image.Resampling.BILINEAR), corner)
+    draw = ImageDraw.Draw(tile)
     # An error is marked by a word and a bar, not by colour alone.
-    text = f"ERROR  {tile.caption}" if tile.is_error else tile.caption
-    draw.multiline_text((left + 4 * tile.is_error, top + TILE_PX + 1), text, INK, font, spacing=1)
-    if tile.is_error:
-        draw.rectangle((left, top + TILE_PX, left + 2, top + TILE_PX + CAPTION_PX - 4), INK)
+    mark = "ERROR: " if caption.is_error else ""
+    lines = (
+        f"{mark}true {caption.label}",
+        f"predicted {caption.prediction} {caption.probability:.2f}",
+        _describe_map(method, caption) if method else "",
+    )
+    if caption.is_error:
+        draw.rectangle((0, TILE_PX + 2, 2, TILE_PX + CAPTION_PX - 3), INK)
+    for number, line in enumerate(lines):
+        draw.text((5, TILE_PX + 1 + number * LINE_PX), line, INK, font())
+    if method:
+        _draw_scale(tile, draw)
+    return tile
 
 
-def _draw_scale(
-    sheet: Image.Image,
-    draw: ImageDraw.ImageDraw,
-    top: int,
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
-) -> None:
+def _describe_map(method: str, caption: Caption) -> str:
+    evidence = "any class" if method in NOT_CLASS_SPECIFIC else f"for {caption.prediction}"
+    return f"{method}, {evidence}"
+
+
+def _draw_scale(tile: Image.Image, draw: ImageDraw.ImageDraw) -> None:
     """The colours' meaning: from no evidence to the map's own maximum."""
-    ramp = matplotlib.colormaps[COLORMAP](np.linspace(0, 1, TILE_PX))[:, :3] * 255
-    bar = np.repeat(ramp[None].round().astype(np.uint8), 12, axis=0)
-    sheet.paste(Image.fromarray(bar), (GAP_PX, top))
-    draw.text((GAP_PX, top + 14), "0", INK, font)
-    draw.text((GAP_PX + TILE_PX - 8, top + 14), "1 = this map's maximum", INK, font)
+    width, height = SCALE_PX
+    ramp = matplotlib.colormaps[COLORMAP](np.linspace(0, 1, width))[:, :3] * 255
+    bar = np.repeat(ramp[None].round().astype(np.uint8), height, axis=0)
+    left, top = 16, TILE_PX + CAPTION_PX - height - 5
+    tile.paste(Image.fromarray(bar), (left, top))
+    draw.text((5, top - 3), "0", INK, font())
+    draw.text((left + width + 4, top - 3), "this map's max", INK, font())
+
+
+def font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """The one font of tiles and sheets; it comes with Pillow."""
+    return ImageFont.load_default(FONT_PX)

@@ -1,12 +1,84 @@
-"""Which test images are explained, and by which model of a case."""
+"""Which test images are explained, why, and by which model of a case."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
+from stages.config.params import Cam
 from stages.imaging.image_set import ImageSet
 from stages.imaging.runs import Run
+
+DRAWN, ERROR, UNCERTAIN = "drawn", "error", "uncertain"
+
+
+class Selection(NamedTuple):
+    """Images to explain, each once, and what the case says of them.
+
+    Attributes:
+        rows: (N,) row numbers of the view; the drawn ones first, positive ones before the others.
+        predicted: (N,) class index, the decision in the predictions table.
+        probabilities: (N,) of that class.
+        selected_as: (N,) why: drawn, error, uncertain, or several of these.
+    """
+
+    rows: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
+    selected_as: list[list[str]]
+
+    def positions(self, reason: str) -> NDArray[np.int64]:
+        """Positions of the images that were selected for this reason."""
+        return np.flatnonzero([reason in reasons for reasons in self.selected_as]).astype(np.int64)
+
+
+def load_test_predictions(path: Path) -> pd.DataFrame:
+    """One row per tested image, by image_id: prediction, and prob_<class> of each class.
+
+    Of several runs that test an image the first counts, whose model explains it (`tested_by`).
+    """
+    text = dict.fromkeys(("image_id", "split", "prediction"), str)
+    table = pd.read_csv(path, dtype=text, keep_default_na=False)
+    tested = table[table["split"] == "test"].drop_duplicates("image_id")
+    return tested.set_index("image_id")
+
+
+def select_images(view: ImageSet, predictions: pd.DataFrame, cam: Cam, seed: int) -> Selection:
+    """Test images drawn with the seed, the most confident errors, and the least certain ones.
+
+    Only the drawn ones are a sample of the test images: figures over the others would be biased.
+
+    Args:
+        view: the images.
+        predictions: of every tested image, as `load_test_predictions` gives them.
+        cam: how many of each kind; where there are fewer, all of them.
+        seed: of the draw.
+    """
+    names = view.info.class_names
+    tested = np.flatnonzero(view.manifest["image_id"].isin(predictions.index))
+    facts = predictions.loc[view.manifest["image_id"].iloc[tested]]
+    predicted = facts["prediction"].map({name: i for i, name in enumerate(names)}).to_numpy()
+    given = facts[[f"prob_{name}" for name in names]].to_numpy()[np.arange(len(facts)), predicted]
+    is_wrong = predicted != view.targets[tested]
+    # Stable sorts: images of equal probability are taken in the order of the view.
+    by_certainty = np.argsort(given, kind="stable")
+    errors = np.argsort(np.where(is_wrong, -given, np.inf), kind="stable")[: is_wrong.sum()]
+    chosen = {
+        DRAWN: draw_test_images(view, positive=cam.positive, negative=cam.negative, seed=seed),
+        ERROR: tested[errors[: cam.errors]],
+        UNCERTAIN: tested[by_certainty[: cam.uncertain]],
+    }
+    rows = np.array(list(dict.fromkeys(np.concatenate(list(chosen.values())).tolist())), np.int64)
+    at = np.searchsorted(tested, rows)
+    return Selection(
+        rows,
+        predicted[at].astype(np.int64),
+        given[at],
+        [[reason for reason, those in chosen.items() if row in those] for row in rows],
+    )
 
 
 def draw_test_images(
@@ -24,6 +96,12 @@ def draw_test_images(
         for mask, wanted in ((is_positive, positive), (~is_positive, negative))
     ]
     return np.concatenate(drawn)
+
+
+def spread_over(positions: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """At most `count` of the positions, evenly spread over them, so that all classes are met."""
+    steps = np.linspace(0, len(positions) - 1, min(count, len(positions)))
+    return positions[steps.round().astype(np.int64)]
 
 
 def tested_by(

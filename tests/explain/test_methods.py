@@ -9,18 +9,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+import pytorch_grad_cam
 import torch
 from numpy.typing import NDArray
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from pytorch_grad_cam.utils.svd_on_activations import get_2d_projection
 from torch import Tensor, nn
 
 from stages.config.errors import UserError
+from stages.explain.layers import arrange_as_maps, default_target_layer, find_layer
 from stages.explain.methods import (
     BATCH_SIZE,
     METHODS,
-    arrange_as_maps,
     compute_cams,
-    default_target_layer,
-    find_layer,
+    first_component,
+    scale_maps,
 )
 from stages.modeling.classifier import Classifier, build_classifier
 from stages.modeling.outputs import Outputs
@@ -112,14 +115,15 @@ def explain(
     outputs: Outputs | None = None,
     layer: str = "arrange",
 ) -> NDArray[np.float32]:
-    return compute_cams(
+    maps = compute_cams(
         classifier,
         outputs or two_logits(),
         images,
         torch.tensor(classes),
-        method=method,
+        methods=[method],
         target_layer=layer,
     )
+    return maps[method]
 
 
 def tiny_classifier(model: str = "test_resnet", size: int = 64) -> Classifier:
@@ -181,6 +185,131 @@ def test_eigencam_agrees_with_gradient_times_activation() -> None:
             assert np.corrcoef(cam.ravel(), evidence.ravel())[0, 1] > 0.5
 
 
+LIBRARY = {
+    "gradcam": pytorch_grad_cam.GradCAM,
+    "gradcam_plus_plus": pytorch_grad_cam.GradCAMPlusPlus,
+    "layercam": pytorch_grad_cam.LayerCAM,
+    "scorecam": pytorch_grad_cam.ScoreCAM,
+    "xgradcam": pytorch_grad_cam.XGradCAM,
+    "hirescam": pytorch_grad_cam.HiResCAM,
+}
+
+
+@pytest.mark.parametrize("method", LIBRARY)
+def test_maps_are_those_of_the_library(method: str) -> None:
+    classifier = tiny_classifier("resnet18").eval()
+    images, layer = random_images(3, 64), find_layer(classifier, "layer2")
+    targets = [ClassifierOutputTarget(wanted) for wanted in (0, 1, 1)]
+    with LIBRARY[method](classifier, [layer]) as library:
+        expected = library(images, targets)
+    cams = explain(classifier, images, [0, 1, 1], method=method, layer="layer2")
+    np.testing.assert_allclose(cams, expected, atol=2e-3)
+
+
+@pytest.mark.parametrize("side", [3, 9])  # fewer and more cells than channels
+def test_first_component_is_that_of_the_library_up_to_its_sign(side: int) -> None:
+    activations = torch.randn(2, 20, side, side, generator=torch.Generator().manual_seed(0))
+    for found, expected in zip(
+        first_component(activations).numpy(), get_2d_projection(activations.numpy()), strict=True
+    ):
+        sign = np.sign((found * expected).sum())
+        np.testing.assert_allclose(sign * found, expected, atol=1e-4)
+
+
+class InPlaceMaps(Maps):
+    """The same backbone with a ReLU that overwrites what the convolution gave."""
+
+    def __init__(self) -> None:
+        super().__init__("NCHW")
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.relu(self.conv(images)).mean(dim=(2, 3))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_relu_in_place_behind_the_layer_does_not_change_its_map(method: str) -> None:
+    kept, overwritten = known_classifier(), known_classifier()
+    overwritten.backbone = InPlaceMaps()
+    overwritten.load_state_dict(kept.state_dict())
+    images = random_images(3)
+    np.testing.assert_allclose(
+        explain(overwritten, images, [0, 1, 1], method=method, layer="conv"),
+        explain(kept, images, [0, 1, 1], method=method, layer="conv"),
+        atol=1e-6,
+    )
+
+
+def test_nothing_before_the_layer_is_differentiated() -> None:
+    network = known_classifier()
+    seen: list[bool] = []
+    network.backbone.conv.register_forward_hook(
+        lambda _module, _inputs, output: seen.append(output.requires_grad)
+    )
+    explain(network, random_images(1), [0])
+    assert seen == [False]
+
+
+def test_weights_are_not_changed_by_a_bit() -> None:
+    classifier = tiny_classifier()
+    before = {name: tensor.clone() for name, tensor in classifier.state_dict().items()}
+    for method in METHODS:
+        explain(classifier.train(), random_images(2, 64), [0, 1], method=method, layer="layer3")
+    after = classifier.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_several_methods_share_one_pass_through_the_network() -> None:
+    network = known_classifier()
+    passes: list[int] = []
+    network.register_forward_hook(lambda *_: passes.append(1))
+    methods = [name for name in METHODS if name != "scorecam"]
+    maps = compute_cams(
+        network,
+        two_logits(),
+        random_images(2),
+        torch.tensor([0, 1]),
+        methods=methods,
+        target_layer="arrange",
+    )
+    assert list(maps) == methods
+    assert len(passes) == 1
+
+
+def test_network_never_sees_more_than_a_batch() -> None:
+    network = known_classifier()
+    sizes: list[int] = []
+    network.register_forward_hook(lambda _module, _inputs, logits: sizes.append(len(logits)))
+    maps = explain(network, random_images(2 * BATCH_SIZE + 1), [0] * (2 * BATCH_SIZE + 1))
+    assert len(maps) == 2 * BATCH_SIZE + 1
+    assert sizes == [BATCH_SIZE, BATCH_SIZE, 1]
+
+
+class Twice(Maps):
+    """A backbone that runs one of its layers two times."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.arrange(self.arrange(self.conv(images))).mean(dim=(2, 3))
+
+
+def test_layer_that_runs_twice_is_refused() -> None:
+    network = known_classifier()
+    network.backbone = Twice("NCHW")
+    with pytest.raises(UserError, match=r"'arrange' runs 2 times per image; allowed: .* once$"):
+        explain(network, random_images(1), [0])
+
+
+def test_map_of_tiny_values_is_scaled_like_any_other() -> None:
+    cams = np.random.default_rng(0).random((2, 4, 4), np.float32)
+    np.testing.assert_allclose(scale_maps(1e-12 * cams, 8), scale_maps(cams, 8), atol=1e-5)
+
+
+def test_map_that_varies_by_rounding_alone_is_empty() -> None:
+    cams = np.full((1, 4, 4), 0.3, np.float32)
+    cams[0, 1, 1] = np.nextafter(np.float32(0.3), np.float32(1))
+    assert (scale_maps(cams, 8) == 0).all()
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("model", ["test_resnet", "test_mambaout", "test_vit"])
 def test_maps_of_real_networks_are_square_finite_and_between_zero_and_one(
@@ -215,9 +344,8 @@ def test_map_of_an_image_does_not_depend_on_its_batch(method: str) -> None:
 def test_frozen_network_has_the_same_maps(method: str) -> None:
     free, frozen = known_classifier(), known_classifier().requires_grad_(False)
     images = random_images(2)
-    np.testing.assert_array_equal(
-        explain(free, images, [0, 1], method=method), explain(frozen, images, [0, 1], method=method)
-    )
+    maps = [explain(network, images, [0, 1], method=method) for network in (free, frozen)]
+    np.testing.assert_allclose(*maps, atol=1e-6)
 
 
 def test_maps_are_the_same_inside_no_grad() -> None:

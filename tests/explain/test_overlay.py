@@ -1,7 +1,10 @@
-from collections.abc import Sequence
+import subprocess
+import sys
+from typing import Any
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
@@ -9,25 +12,19 @@ from PIL import Image
 from stages.explain.overlay import (
     CAPTION_PX,
     COLORMAP,
-    GAP_PX,
     INK,
+    SCALE_PX,
     TILE_PX,
-    Tile,
+    Caption,
     draw_overlay,
-    draw_sheet,
+    draw_tile,
+    load_picture,
+    place_map,
 )
+from stages.imaging.image_set import ImageSet
 
 SIDE = 40
-
-
-def tile(*, methods: int = 1, is_error: bool = False, grey: int = 128) -> Tile:
-    image = np.full((SIDE, SIDE), grey, np.uint8)
-    overlay = np.full((SIDE, SIDE, 3), (200, 100, 50), np.uint8)
-    return Tile("one", image, [overlay] * methods, "true covid\nmap: covid", is_error)
-
-
-def sheet(*columns: Sequence[Tile], methods: Sequence[str] = ("gradcam",)) -> Image.Image:
-    return draw_sheet([(f"column {n}", tiles) for n, tiles in enumerate(columns)], methods)
+RIGHT, WRONG = Caption("covid", "covid", 0.93), Caption("covid", "normal", 0.93)
 
 
 def pixels(picture: Image.Image) -> NDArray[np.uint8]:
@@ -35,8 +32,8 @@ def pixels(picture: Image.Image) -> NDArray[np.uint8]:
 
 
 def test_overlay_is_a_colour_picture_of_the_size_of_the_image() -> None:
-    overlay = draw_overlay(np.zeros((SIDE, SIDE), np.uint8), np.zeros((SIDE, SIDE), np.float32))
-    assert overlay.shape == (SIDE, SIDE, 3)
+    overlay = draw_overlay(np.zeros((SIDE, 30), np.uint8), np.zeros((SIDE, 30), np.float32))
+    assert overlay.shape == (SIDE, 30, 3)
     assert overlay.dtype == np.uint8
 
 
@@ -60,54 +57,115 @@ def test_overlay_keeps_places() -> None:
     assert np.argwhere(differs).tolist() == [[1, 2]]
 
 
-def test_sheet_grows_by_a_row_with_its_longest_column() -> None:
-    one, two = sheet([tile()], [tile()]), sheet([tile()], [tile()] * 2)
-    assert two.height - one.height == TILE_PX + CAPTION_PX
-    assert two.width == one.width
+def test_overlay_is_grey_where_there_is_no_map() -> None:
+    cam = np.array([[np.nan, 1.0]], np.float32)
+    overlay = draw_overlay(np.full((1, 2), 77, np.uint8), cam)
+    assert overlay[0, 0].tolist() == [77, 77, 77]
+    assert overlay[0, 1].tolist() != [77, 77, 77]
 
 
-def test_sheet_grows_with_columns_and_methods() -> None:
-    one, two = sheet([tile()]), sheet([tile()], [tile()])
-    assert two.width - one.width == 2 * (TILE_PX + GAP_PX) + GAP_PX
-    more = sheet([tile(methods=2)], methods=["gradcam", "eigencam"])
-    assert more.width - one.width == TILE_PX + GAP_PX
+# A source of 200 x 100 pixels, prepared at half its size; the crop is its lower right quarter,
+# which lies in the middle rows of a view of 20 pixels.
+FACTS = {"width": 200, "height": 100}
+BOX = {"x0": 100.0, "y0": 50.0, "x1": 200.0, "y1": 100.0}
+BOX |= {"view_x0": 0, "view_y0": 5, "view_x1": 20, "view_y1": 15}  # type: ignore[dict-item]
+PICTURE = np.zeros((50, 100), np.uint8)
 
 
-def test_sheet_of_a_column_without_images_can_be_drawn() -> None:
-    assert sheet([tile()], []).size == sheet([tile()], [tile()]).size
+def placed(cam: NDArray[np.float32], **changes: float) -> NDArray[np.float32]:
+    return place_map(cam, FACTS, {**BOX, **changes}, PICTURE)
 
 
-def test_image_and_overlay_stand_side_by_side_under_the_heading() -> None:
-    drawn = pixels(sheet([tile(grey=128)]))
-    middle = CAPTION_PX + TILE_PX // 2
-    assert drawn[middle, GAP_PX + TILE_PX // 2].tolist() == [128, 128, 128]
-    assert drawn[middle, 2 * GAP_PX + TILE_PX + TILE_PX // 2].tolist() == [200, 100, 50]
+def test_map_lies_where_its_crop_was_cut_out() -> None:
+    found = placed(np.full((20, 20), 0.5, np.float32))
+    assert found.shape == (50, 100)
+    np.testing.assert_allclose(found[25:, 50:], 0.5)
+    found[25:, 50:] = np.nan
+    assert np.isnan(found).all()
 
 
-def test_each_tile_of_a_column_stands_under_the_one_before() -> None:
-    drawn = pixels(sheet([tile(grey=60), tile(grey=190)]))
-    left, top = GAP_PX + TILE_PX // 2, CAPTION_PX + TILE_PX // 2
-    assert drawn[top, left, 0] == 60
-    assert drawn[top + TILE_PX + CAPTION_PX, left, 0] == 190
+def test_peak_of_a_map_comes_back_to_its_place_in_the_picture() -> None:
+    cam = np.zeros((20, 20), np.float32)
+    cam[6, 18] = 1  # of the crop: row 1.5 of 10, column 18.5 of 20
+    row, column = np.unravel_index(np.nanargmax(placed(cam)), PICTURE.shape)
+    assert row == pytest.approx(25 + 25 * 1.5 / 10, abs=1.5)
+    assert column == pytest.approx(50 + 50 * 18.5 / 20, abs=1.5)
+
+
+def test_map_in_the_padding_of_a_view_is_left_out() -> None:
+    cam = np.zeros((20, 20), np.float32)
+    cam[:4] = cam[17:] = 1
+    assert np.nanmax(placed(cam)) == 0
+
+
+def test_box_with_fractions_of_pixels_is_rounded() -> None:
+    found = placed(np.ones((20, 20), np.float32), x0=99.4, y0=50.6)
+    assert np.isnan(found[24, 60])
+    assert not np.isnan(found[25, 50])
+    assert np.isnan(found[25, 49])
+
+
+def test_picture_is_the_whole_of_the_prepared_image_without_its_padding() -> None:
+    images = np.zeros((2, 6, 6), np.uint8)
+    images[1, 1:5] = np.arange(1, 25).reshape(4, 6)
+    manifest = pd.DataFrame({"x0": [0, 0], "y0": [0, 1], "x1": [6, 6], "y1": [6, 5]})
+    info: Any = None
+    picture = load_picture(ImageSet(info, manifest, images, None, None, None), 1)
+    np.testing.assert_array_equal(picture, np.arange(1, 25).reshape(4, 6))
+
+
+def test_tile_keeps_the_aspect_ratio_of_the_picture() -> None:
+    drawn = pixels(draw_tile(np.full((20, 40), 9, np.uint8), RIGHT))
+    assert drawn.shape == (TILE_PX + CAPTION_PX, TILE_PX, 3)
+    assert (drawn[TILE_PX // 4 : 3 * TILE_PX // 4] == 9).all()
+    assert (drawn[: TILE_PX // 4] == 255).all()
+    assert (drawn[3 * TILE_PX // 4 : TILE_PX] == 255).all()
 
 
 def test_error_is_marked_by_a_bar_and_a_right_decision_is_not() -> None:
-    bar = np.s_[CAPTION_PX + TILE_PX : 2 * CAPTION_PX + TILE_PX - 4, GAP_PX : GAP_PX + 3]
-    marked, unmarked = (pixels(sheet([tile(is_error=error)])) for error in (True, False))
+    bar = np.s_[TILE_PX + 2 : TILE_PX + CAPTION_PX - 3, :3]
+    marked, unmarked = (
+        pixels(draw_tile(np.zeros((SIDE, SIDE), np.uint8), caption)) for caption in (WRONG, RIGHT)
+    )
     assert (marked[bar] == INK).all()
-    assert not (unmarked[bar] == INK).all()
+    assert (unmarked[bar] == 255).all()
 
 
 def test_error_is_marked_by_a_word_besides_the_bar() -> None:
-    marked, unmarked = (pixels(sheet([tile(is_error=error)])) for error in (True, False))
-    caption = np.s_[CAPTION_PX + TILE_PX : 2 * CAPTION_PX + TILE_PX, GAP_PX + 4 :]
-    dark = [(picture[caption].mean(axis=2) < 128).sum() for picture in (marked, unmarked)]
+    true_line = np.s_[TILE_PX : TILE_PX + 14, 4:]
+    dark = [
+        (pixels(draw_tile(np.zeros((SIDE, SIDE), np.uint8), caption))[true_line] < 128).sum()
+        for caption in (WRONG, RIGHT)
+    ]
     assert dark[0] > 1.2 * dark[1]
 
 
-def test_sheet_ends_with_the_scale_of_the_colours() -> None:
-    drawn = pixels(sheet([tile()]))
-    bar = drawn[-36, GAP_PX : GAP_PX + TILE_PX]
+@pytest.mark.parametrize(
+    "other",
+    [Caption("normal", "normal", 0.93), Caption("covid", "covid", 0.94)],
+    ids=["class", "probability"],
+)
+def test_caption_says_class_and_probability(other: Caption) -> None:
+    picture = np.zeros((SIDE, SIDE), np.uint8)
+    assert (pixels(draw_tile(picture, RIGHT)) != pixels(draw_tile(picture, other))).any()
+
+
+def test_caption_of_an_overlay_says_its_method() -> None:
+    overlay = np.zeros((SIDE, SIDE, 3), np.uint8)
+    one, other = (draw_tile(overlay, RIGHT, name) for name in ("gradcam", "eigencam"))
+    assert (pixels(one) != pixels(other)).any()
+
+
+def test_overlay_ends_with_the_scale_of_its_colours_and_a_picture_does_not() -> None:
+    overlay = np.zeros((SIDE, SIDE, 3), np.uint8)
+    bar = np.s_[TILE_PX + CAPTION_PX - 9, 16 : 16 + SCALE_PX[0]]
+    colours = pixels(draw_tile(overlay, RIGHT, "gradcam"))[bar]
     for place, evidence in ((0, 0.0), (-1, 1.0)):
         colour = np.array(matplotlib.colormaps[COLORMAP](evidence)[:3]) * 255
-        assert bar[place] == pytest.approx(colour, abs=1)
+        assert colours[place] == pytest.approx(colour, abs=1)
+    assert (pixels(draw_tile(overlay, RIGHT))[bar] == 255).all()
+
+
+def test_sheets_can_be_drawn_without_torch() -> None:
+    code = "import sys, stages.explain.sheets; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
