@@ -53,6 +53,7 @@ def fields_read(stage: str) -> set[str]:
         "view": "views",
         "case": "cases",
         "initial_weights": "weights",
+        "external_test": "external",
     }
     names = set(re.findall(r"params\.([a-z]+(?:_[a-z]+)*)", text)) - {"yaml"}
     return {accessors.get(name, name) for name in names}
@@ -111,12 +112,14 @@ WRITTEN = {
     "check": {PATHS.check},
     "prepare": {PATHS.prepared(KEY)},
     "crop": {PATHS.view(KEY)},
-    "audit": {PATHS.audit(KEY)},
+    "audit": {PATHS.audit(KEY), PATHS.audit_predictions(KEY)},
     "weights": {PATHS.weights(KEY)},
     "train": {PATHS.weights(KEY), PATHS.history(KEY)},
     "evaluate": {PATHS.predictions(KEY), PATHS.case_metrics(KEY), PATHS.case_report(KEY)},
     "cam": {PATHS.cam_sheets(KEY), PATHS.cam_scores(KEY)},
-    "compare": {PATHS.report, PATHS.discussion, PATHS.comparisons}
+    "external": {PATHS.external(KEY), PATHS.external_predictions(KEY)},
+    "compare": {PATHS.report, PATHS.discussion, PATHS.comparisons, PATHS.headlines}
+    | {PATHS.side_by_side("any").parent}
     | {PATHS.plot(name) for name in ("table", "curves", "steps", "roc", "pr", "confusion")},
 }
 

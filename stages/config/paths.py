@@ -102,6 +102,10 @@ class Paths:
         """The comparisons in words."""
         return self.root / "plots" / "discussion.md"
 
+    def side_by_side(self, dataset: str) -> Path:
+        """The same test images as all cases of a data set see them."""
+        return self.root / "plots" / "side_by_side" / f"{dataset}.png"
+
     def plot(self, name: str) -> Path:
         """A table over all cases: table, curves, steps, roc, pr or confusion."""
         return self.root / "plots" / f"{name}.csv"

@@ -90,7 +90,7 @@ def border_features(view: ImageSet) -> FloatArray:
     hiding its own lungs would show their outline, which lesions change.
     """
     assert view.lung_masks is not None  # a view has them
-    kept = np.mean(view.lung_masks > 0, axis=0) <= RARE_LUNG
+    kept = np.mean(np.asarray(view.lung_masks) > 0, axis=0) <= RARE_LUNG
     width = round(len(kept) * BORDER_SHARE)
     kept[width:-width, width:-width] = False
     return _pictures(view, lambda lungs: kept, PICTURE_PX)

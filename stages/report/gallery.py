@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
+from stages.explain.sheets import draw_side_by_side
 from stages.report.discussion import METHOD_NAMES
 from stages.report.html_table import (
     Cell,
@@ -98,11 +99,31 @@ def _percent(share: float | None) -> str:
     return "n/a" if share is None else f"{share:.0%}"
 
 
+def draw_cases_side_by_side(results: Results, cases: Sequence[str]) -> Image.Image:
+    """The images that all of these cases explain, drawn with the seed, by the first method."""
+    method = results.params.cam.methods[0]
+    drawn = [
+        [image["image_id"] for image in results.cases[case].cam["images"] if _is_drawn(image)]
+        for case in cases
+    ]
+    common = [image_id for image_id in drawn[0] if all(image_id in ids for ids in drawn)]
+    return draw_side_by_side({case: results.cases[case].maps / method for case in cases}, common)
+
+
+def _is_drawn(image: Json) -> bool:
+    return "drawn" in image["selected_as"]
+
+
 def encode(path: Path) -> str:
     """A picture, at most SIDE_PX wide and high, as a data URI."""
     with Image.open(path) as opened:
         picture = opened.convert("RGB")
     picture.thumbnail((SIDE_PX, SIDE_PX), Image.Resampling.BOX)
+    return to_uri(picture)
+
+
+def to_uri(picture: Image.Image) -> str:
+    """A picture as a data URI."""
     buffer = io.BytesIO()
     picture.save(buffer, "WEBP", quality=QUALITY, method=2)
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"

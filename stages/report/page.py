@@ -21,14 +21,16 @@ from stages.report.case_tables import (
 from stages.report.checklist import build_checklists
 from stages.report.comparison_tables import build_comparison_table
 from stages.report.data_card import build_data_card
-from stages.report.discussion import INTRODUCTION, DatasetDiscussion
+from stages.report.discussion import INTRODUCTION, METHOD_NAMES, DatasetDiscussion
 from stages.report.external_tests import build_external_tests
 from stages.report.figures import draw_learning_curves, draw_reliability, draw_test_curves
 from stages.report.gallery import (
     build_check_tables,
     build_galleries,
     build_score_table,
+    draw_cases_side_by_side,
     name_not_class_specific,
+    to_uri,
 )
 from stages.report.html_table import case_cell
 from stages.report.machine import build_hardware_table, build_seed_table, build_time_table
@@ -147,6 +149,8 @@ def _case_parts(results: Results, dataset: str, cases: list[str]) -> Json:
         ],
         "maps": [build_score_table(results, cases), *build_check_tables(results, cases)],
         "not_class_specific": name_not_class_specific(results, cases),
+        "side_by_side": to_uri(draw_cases_side_by_side(results, cases)),
+        "side_by_side_method": METHOD_NAMES[results.params.cam.methods[0]],
         "galleries": build_galleries(results, cases),
         "trainings": [
             build_training_table(results, dataset, cases),

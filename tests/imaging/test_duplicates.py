@@ -105,6 +105,7 @@ def test_pictures_alike_in_outline_but_not_in_structure_are_not_joined(
     assert len(compare(*pictures)) == 1, "their hashes should be alike"
 
 
+@pytest.mark.filterwarnings("error")  # of a division by their variance
 def test_even_pictures_are_not_alike() -> None:
     assert compare(np.zeros((40, 40), np.uint8), np.full((50, 40), 90, np.uint8)) == []
 
