@@ -86,9 +86,7 @@ def _read_table(group: TableGroup, root: Path) -> dict[str, str]:
     return dict(zip(known[group.file], known[group.group], strict=True))
 
 
-def _look_up(
-    items: Sequence[SourceItem], patient_of: dict[str, str]
-) -> list[str | None]:
+def _look_up(items: Sequence[SourceItem], patient_of: dict[str, str]) -> list[str | None]:
     """By the path inside the source, else by the file's name, else by that without its ending."""
     return [
         next(
