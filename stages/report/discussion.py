@@ -15,6 +15,7 @@ Json = dict[str, Any]
 
 DISCUSSED = ("balanced_accuracy", "auroc")
 CHOSEN_BY = "balanced_accuracy"
+CHANCE = 0.5  # AUROC
 SIGNIFICANCE = 0.05
 METHOD_NAMES = {
     "gradcam": "Grad-CAM",
@@ -102,6 +103,10 @@ def _discuss_dataset(
         conclusion=[
             *(_draws_sentences(results, len(comparisons)) if own else []),
             *conclude(own, metrics),
+            *(
+                _giveaway_sentence(name, info.positive, results.audits[name])
+                for name in dict.fromkeys(results.params.case(case).view for case in cases)
+            ),
             *(_shortcut_sentence(case, headlines[case]) for case in cases),
             *(
                 _external_sentence(name, found, _title(results.datasets[found["dataset"]].info))
@@ -372,6 +377,30 @@ def _draws_sentences(results: Results, count: int) -> list[str]:
     ]
 
 
+def _giveaway_sentence(view: str, positive: str, audit: Json) -> str:
+    """Which shortcuts tell the positive class from the rest in a view, by their intervals."""
+    shares = {
+        probe: found["by_class"][positive]
+        for probe, found in audit["probes"].items()
+        if found["kind"] == "shortcut"
+    }
+    telling = {
+        probe: share
+        for probe, share in shares.items()
+        if share["auroc_low"] is not None and share["auroc_low"] > CHANCE
+    }
+    if not telling:
+        return f"In the view {view} no shortcut tells {positive} from the rest."
+    ranked = sorted(telling, key=lambda probe: -telling[probe]["auroc"])
+    said = "; ".join(
+        f"{_label(probe)} {_with_interval(telling[probe], 'auroc')}" for probe in ranked
+    )
+    return (
+        f"In the view {view}, {positive} is told from the rest without looking for the disease, by "
+        f"AUROC: {said}."
+    )
+
+
 def _shortcut_sentence(case: str, found: Json) -> str:
     """A case beside what can be told without looking at the disease."""
     shortcut = _label(found["shortcut"])
@@ -393,8 +422,8 @@ def _external_sentence(name: str, found: Json, dataset: str) -> str:
     said = "; ".join(_drop(metric, found["drop"][metric]) for metric in DISCUSSED)
     return (
         f"External test {name}: {found['case']} as it is on {found['n']} images "
-        f"({found['n_groups']} groups) of {dataset}, {found['n_left_out']} of other classes left "
-        f"out, {found['n_shared_with_training']} also in its training data: {said}."
+        f"({found['n_groups']} groups) of {dataset}; left out are {found['n_left_out']} of other "
+        f"classes and {found['n_shared_with_training']} that its own data set has too: {said}."
     )
 
 
