@@ -521,8 +521,8 @@ def test_a_view_in_which_no_shortcut_tells_is_said_to_have_none(
 EXTERNAL = (
     "External test elsewhere: lungs-bce as it is on 20 images (20 groups) of labels; left out are "
     "10 of other classes and 0 that its own data set has too: balanced accuracy 0.600 there and "
-    "0.800 on its own test images, a difference of -0.200 (95 % interval -0.300 to -0.100), settled as lower; "
-    "AUROC "
+    "0.800 on its own test images, a difference of -0.200 (95 % interval -0.300 to -0.100), "
+    "settled as lower; AUROC "
 )
 
 
