@@ -1,11 +1,12 @@
-"""Measure how much of the label shortcuts alone give away in one view, and what leakage would add.
+"""Measure how much of the label shortcuts alone give away in one view, and what leaks.
 
 Reads:  data/views/<name>/
-Writes: data/audit/<name>.csv, metrics/audit/<name>.json
+Writes: metrics/audit/<name>.json, data/audit/<name>.csv (what each probe says of each image)
 """
 
 import json
 import logging
+from typing import Any
 
 import pandas as pd
 
@@ -13,43 +14,42 @@ from stages.config.command import run_stage
 from stages.config.errors import UserError
 from stages.config.params import Params
 from stages.config.paths import Paths
-from stages.evaluation.shortcuts import (
-    PROBES,
-    best_shortcut,
-    describe_probe,
-    measure_leakage_gap,
-    tabulate_probe,
-)
+from stages.evaluation.audit_report import build_audit_report, tabulate_probe
+from stages.evaluation.shortcuts import PROBES, leakage_probabilities, probe_probabilities
 from stages.imaging.image_set import ImageSet, load_image_set
+from stages.imaging.split import deal_folds
 
 logger = logging.getLogger(__name__)
 
 
 def audit_view(params: Params, name: str, paths: Paths) -> None:
-    """Write what every probe says of each image, out of fold, and the figures of it all."""
+    """Write the cross-validated figures of every probe, over all splits together."""
     params.view(name)  # an unknown name lists the known ones
     view = load_image_set(paths.view(name))
-    folds, seed, draws = params.audit.folds, params.seed, params.evaluate.bootstrap_draws
+    folds = params.audit.folds
     _require_groups(view, folds, name)
-    tables = {probe: tabulate_probe(view, probe, folds=folds, seed=seed) for probe in PROBES}
-    probes = {
-        probe: {"kind": PROBES[probe].kind}
-        | describe_probe(rows, view.info, draws=draws, seed=seed)
-        for probe, rows in tables.items()
+    labels, groups, images = (
+        view.manifest[column].to_numpy(str) for column in ("label", "group_id", "image_id")
+    )
+    by_group, by_image = (
+        deal_folds(labels, units, folds, seed=params.seed) for units in (groups, images)
+    )
+    said = {
+        name: probe_probabilities(probe.features(view), view.targets, by_group)
+        for name, probe in PROBES.items()
     }
-    report = {
-        "n": len(view.manifest),
-        "n_groups": int(view.manifest["group_id"].nunique()),
-        "folds": folds,
-        "probes": probes,
-        "best_shortcut": best_shortcut(probes),
-        "leakage_gap": measure_leakage_gap(view, folds=folds, draws=draws, seed=seed),
-    }
-    for path in (paths.audit(name), paths.audit_predictions(name)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    paths.audit(name).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    pd.concat(tables.values()).to_csv(paths.audit_predictions(name), index=False)
-    for probe, figures in probes.items():
+    leaking = [leakage_probabilities(view, fold_of) for fold_of in (by_image, by_group)]
+    report = build_audit_report(
+        view,
+        said,
+        by_group,
+        leaking,
+        draws=params.evaluate.bootstrap_draws,
+        seed=params.seed,
+    )
+    tables = [tabulate_probe(view, probe, shares) for probe, shares in said.items()]
+    _save({"folds": folds, **report}, pd.concat(tables), name, paths)
+    for probe, figures in report["probes"].items():
         logger.info("%s: %s alone: auroc %s", name, probe, figures["auroc"])
 
 
@@ -61,6 +61,13 @@ def _require_groups(view: ImageSet, folds: int, name: str) -> None:
             f"params.yaml: audit.folds: got {folds}, but class {groups.idxmin()!r} of view {name} "
             f"has {groups.min()} groups (patients); allowed here: 2 to {groups.min()}"
         )
+
+
+def _save(report: dict[str, Any], table: pd.DataFrame, name: str, paths: Paths) -> None:
+    for path in (paths.audit(name), paths.audit_predictions(name)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    paths.audit(name).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    table.to_csv(paths.audit_predictions(name), index=False)
 
 
 if __name__ == "__main__":

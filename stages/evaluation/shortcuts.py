@@ -1,109 +1,99 @@
-"""How well can the label be told without looking at the disease?
+"""Probes: how well can the label be told without looking at the disease?
 
-A probe is what a plain model is shown of each image: the file, the outline of the picture, a
-thumbnail, what lies outside the lungs, the border. What such a model can tell from it, a network
-can tell too, so a network's score means what lies above the best shortcut. The idea is that of
-Maguolo and Nanni 2021 ("A critic evaluation of methods for COVID-19 automatic detection from X-ray
-images") and of DeGrave et al. 2021 ("AI for radiographic COVID-19 detection selects shortcuts over
-signal").
+Each probe gives one row of features per image to a plain logistic regression. What it can tell
+from the file, from the border, or with the lungs hidden, a network can tell too.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
-from sklearn.base import ClassifierMixin
-from sklearn.ensemble import ExtraTreesClassifier, VotingClassifier
+from sklearn.base import ClassifierMixin, clone
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import (
-    BaseCrossValidator,
-    StratifiedGroupKFold,
-    StratifiedKFold,
-    cross_val_predict,
-)
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from stages.evaluation.intervals import (
-    ENDS,
-    Scored,
-    metrics_with_intervals,
-    paired_difference,
-)
-from stages.evaluation.occlusion import compute_mean_grey, occlude
-from stages.evaluation.prediction_table import DECIMALS, score_rows
-from stages.imaging.image_set import DatasetInfo, ImageSet
+from stages.imaging.image_set import ImageSet
 
-Json = dict[str, Any]
 FloatArray = NDArray[np.float64]
-
-GRID = 16  # cells per side
+THUMBNAIL_PX = 16
+PICTURE_PX = 32  # of the other picture probes; more pixels told no more on the public sets
 BORDER_SHARE = 0.1  # of the side, on each side
-METRICS = ("auroc", "balanced_accuracy")
-
-
-def file_features(view: ImageSet) -> FloatArray:
-    """Size in pixels and in bytes, aspect ratio, mode and format of the original; no pixel."""
-    files = view.manifest
-    amounts = np.log(files[["width", "height", "file_bytes"]].to_numpy(np.float64))
-    aspect = files["width"] / files["height"]
-    kinds = pd.get_dummies(files[["mode", "format"]]).to_numpy(np.float64)
-    return np.column_stack((amounts, aspect, kinds))
-
-
-def geometry_features(view: ImageSet) -> FloatArray:
-    """Where the picture lies in the view, (N, 4) shares of its side; constant if stretched."""
-    assert view.boxes is not None  # a view has them
-    box = view.boxes[["view_x0", "view_y0", "view_x1", "view_y1"]]
-    return box.to_numpy(np.float64) / view.images.shape[1]
-
-
-def thumbnail_features(view: ImageSet) -> FloatArray:
-    """(N, 256): a thumbnail of 16 x 16 pixels."""
-    return np.stack([_shrink(np.asarray(image)).ravel() for image in view.images])
-
-
-def no_lungs_features(view: ImageSet) -> FloatArray:
-    """The cells of the view with the lungs hidden."""
-    return _occluded_cells(view, "lungs_hidden")
-
-
-def lungs_only_features(view: ImageSet) -> FloatArray:
-    """The cells of the view with all but the lungs hidden."""
-    return _occluded_cells(view, "lungs_only")
-
-
-def border_features(view: ImageSet) -> FloatArray:
-    """The cells of the view with all but a frame of a tenth of the side hidden."""
-    width = round(view.images.shape[1] * BORDER_SHARE)
-
-    def keep_border(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        framed = image.copy()
-        framed[width:-width, width:-width] = 0
-        return framed
-
-    return np.stack([_cells(keep_border(np.asarray(image))) for image in view.images])
-
-
-def whole_features(view: ImageSet) -> FloatArray:
-    """The cells of the whole view."""
-    return np.stack([_cells(np.asarray(image)) for image in view.images])
+RARE_LUNG = 0.01  # share of the images that have lung at a pixel of the border, at the most
+REGULARISATION = 0.01  # strong: hundreds of pixels against a few hundred patients
+NEIGHBOURS = 5
+MEMORISER = f"{NEIGHBOURS} nearest neighbours on {THUMBNAIL_PX} x {THUMBNAIL_PX} thumbnails"
 
 
 class Probe(NamedTuple):
-    """What a model is shown of each image.
+    """What a plain model gets to see.
 
     Attributes:
-        kind: a shortcut holds nothing of the disease; a reference does.
-        features: view of N images to (N, features).
+        kind: shortcut, or a reference to hold the shortcuts against.
+        features: (N, F) of the images of a view.
     """
 
     kind: Literal["shortcut", "reference"]
     features: Callable[[ImageSet], FloatArray]
+
+
+def file_features(view: ImageSet) -> FloatArray:
+    """Width, height, aspect ratio, bytes, mode and format of the original file; no pixel."""
+    files = view.manifest
+    sizes = np.column_stack(
+        (
+            np.log(files["width"]),
+            np.log(files["height"]),
+            files["width"] / files["height"],
+            np.log(files["file_bytes"]),
+        )
+    )
+    kinds = pd.get_dummies(files[["mode", "format"]]).to_numpy(np.float64)
+    return np.column_stack((sizes, kinds))
+
+
+def geometry_features(view: ImageSet) -> FloatArray:
+    """Where the picture lies in the view: all that a network can see of the file's shape."""
+    assert view.boxes is not None  # a view has them
+    edges = view.boxes[["view_x0", "view_y0", "view_x1", "view_y1"]].to_numpy(np.float64)
+    return edges / view.images.shape[1]
+
+
+def thumbnail_features(view: ImageSet) -> FloatArray:
+    """A 16 x 16 thumbnail of the whole view."""
+    return _pictures(view, lambda lungs: np.ones_like(lungs), THUMBNAIL_PX)
+
+
+def whole_features(view: ImageSet) -> FloatArray:
+    """The whole view."""
+    return _pictures(view, lambda lungs: np.ones_like(lungs), PICTURE_PX)
+
+
+def no_lungs_features(view: ImageSet) -> FloatArray:
+    """The view with the lungs hidden; their outline still shows."""
+    return _pictures(view, lambda lungs: ~lungs, PICTURE_PX)
+
+
+def lungs_only_features(view: ImageSet) -> FloatArray:
+    """The view with everything but the lungs hidden."""
+    return _pictures(view, lambda lungs: lungs, PICTURE_PX)
+
+
+def border_features(view: ImageSet) -> FloatArray:
+    """A frame of a tenth of the side alone, less the pixels at which some image has lung.
+
+    In a crop of the lungs that leaves the corners. The same pixels are left out of every image:
+    hiding its own lungs would show their outline, which lesions change.
+    """
+    assert view.lung_masks is not None  # a view has them
+    kept = np.mean(np.asarray(view.lung_masks) > 0, axis=0) <= RARE_LUNG
+    width = round(len(kept) * BORDER_SHARE)
+    kept[width:-width, width:-width] = False
+    return _pictures(view, lambda lungs: kept, PICTURE_PX)
 
 
 PROBES: Mapping[str, Probe] = {
@@ -117,193 +107,61 @@ PROBES: Mapping[str, Probe] = {
 }
 
 
-def build_probe_model(seed: int) -> VotingClassifier:
-    """The mean of a linear model and of trees, the same for every probe and data set.
-
-    A shortcut must not be missed for want of a fitting model. On small cohorts the linear model
-    adds up weak traces that trees lose (a marker in one of four corners: AUROC 0.65 against 0.53);
-    trees see what is not linear (borders of public CT slices: 0.88 against 0.84). Their mean lies
-    within 0.03 of the better one.
-    """
-    # Each leaf of a few images and a firm penalty: there are more features than patients.
-    linear = make_pipeline(
-        StandardScaler(), LogisticRegression(C=0.1, class_weight="balanced", max_iter=1000)
-    )
-    trees = ExtraTreesClassifier(
-        n_estimators=100, min_samples_leaf=5, class_weight="balanced", random_state=seed
-    )
-    return VotingClassifier([("linear", linear), ("trees", trees)], voting="soft")
-
-
 def probe_probabilities(
-    features: FloatArray,
-    targets: NDArray[np.int64],
-    group_ids: NDArray[np.str_],
-    *,
-    folds: int,
-    seed: int,
+    features: FloatArray, targets: NDArray[np.int64], fold_of: NDArray[np.int64]
 ) -> FloatArray:
-    """(N, classes) of each image by a model that saw none of its group."""
-    by_group = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
-    return _cross_validate(build_probe_model(seed), features, targets, group_ids, by_group)
+    """(N, classes) of each image by a logistic regression that saw none of its fold.
 
-
-def tabulate_probe(view: ImageSet, probe: str, *, folds: int, seed: int) -> pd.DataFrame:
-    """One row per image: image_id, group_id, probe, label, prediction, prob_<class>."""
-    probabilities = probe_probabilities(
-        PROBES[probe].features(view),
-        view.targets,
-        view.manifest["group_id"].to_numpy(),
-        folds=folds,
-        seed=seed,
-    )
-    class_names = view.info.class_names
-    columns = {f"prob_{name}": probabilities[:, i] for i, name in enumerate(class_names)}
-    return view.manifest[["image_id", "group_id"]].assign(
-        probe=probe,
-        label=view.manifest["label"],
-        prediction=np.array(class_names)[probabilities.argmax(axis=1)],
-        **columns,
-    )
-
-
-def describe_probe(rows: pd.DataFrame, info: DatasetInfo, *, draws: int, seed: int) -> Json:
-    """Figures of one probe's rows, with intervals over groups; each class against the rest."""
-    scored = score_rows(rows, info)
-    table = metrics_with_intervals(
-        scored,
-        class_names=info.class_names,
-        positive=info.positive_index,
-        draws=draws,
-        seed=seed,
-    )
-    return _figures(table.values, METRICS) | {
-        "by_class": {
-            name: _one_against_rest(scored, number, draws=draws, seed=seed)
-            for number, name in enumerate(info.class_names)
-        }
-    }
-
-
-def best_shortcut(probes: Mapping[str, Json]) -> str:
-    """The shortcut of the highest AUROC among described probes; the first of equals."""
-    shortcuts = [probe for probe in probes if PROBES[probe].kind == "shortcut"]
-    return max(shortcuts, key=lambda probe: probes[probe]["auroc"])
-
-
-def measure_leakage_gap(view: ImageSet, *, folds: int, draws: int, seed: int) -> Json:
-    """What a split by image would promise beyond a split by group.
-
-    The model is one nearest neighbour: a near copy in the training images answers for an image.
-    Of the models tried on public CT slices it showed the widest gap. If every group has one image,
-    the two splits differ by chance only.
-
-    Returns:
-        `model`; `random` and `grouped`: figures with intervals; `difference`: random - grouped,
-        on the same images, with intervals over groups.
+    Args:
+        features: (N, F).
+        targets: (N,) class indices.
+        fold_of: (N,) fold of each image, each with every class; `deal_folds` keeps groups whole.
     """
-    info, features = view.info, thumbnail_features(view)
-    group_ids = view.manifest["group_id"].to_numpy()
-    splitters = {"random": StratifiedKFold, "grouped": StratifiedGroupKFold}
-
-    def score(splitter: BaseCrossValidator) -> Scored:
-        model = KNeighborsClassifier(n_neighbors=1)
-        found = _cross_validate(model, features, view.targets, group_ids, splitter)
-        return Scored(view.targets, found, found.argmax(axis=1), group_ids)
-
-    scored = {
-        name: score(build(n_splits=folds, shuffle=True, random_state=seed))
-        for name, build in splitters.items()
-    }
-    options: Json = {
-        "class_names": info.class_names,
-        "positive": info.positive_index,
-        "draws": draws,
-        "seed": seed,
-    }
-    gap = paired_difference(scored["random"], scored["grouped"], **options).values
-    return {
-        "model": "one nearest neighbour on the thumbnail",
-        **{
-            name: _figures(metrics_with_intervals(rows, **options).values, METRICS)
-            for name, rows in scored.items()
-        },
-        "difference": {
-            metric: {
-                "difference": gap[metric],
-                "low": gap[f"{metric}_low"],
-                "high": gap[f"{metric}_high"],
-            }
-            for metric in METRICS
-        },
-    }
+    model = make_pipeline(
+        StandardScaler(), LogisticRegression(C=REGULARISATION, class_weight="balanced")
+    )
+    return _cross_validate(model, features, targets, fold_of)
 
 
-def _occluded_cells(view: ImageSet, occlusion: str) -> FloatArray:
-    """(N, 512): the cells of each view, part of it hidden under one grey for all images."""
-    assert view.lung_masks is not None  # a view has them
-    # The mean of an image itself would tell how bright the hidden part is.
-    grey = compute_mean_grey(view.images, np.arange(len(view.images)))
-    rows = [
-        _cells(occlude(image[None], lungs[None], occlusion, grey=grey)[0])
-        for image, lungs in zip(view.images, view.lung_masks, strict=True)
-    ]
-    return np.stack(rows)
+def leakage_probabilities(view: ImageSet, fold_of: NDArray[np.int64]) -> FloatArray:
+    """(N, classes) of each image by a model that memorises the images of the other folds.
 
-
-def _cells(image: NDArray[np.uint8]) -> FloatArray:
-    """(512,): mean and standard deviation of each cell of a 16 x 16 grid.
-
-    The deviation shows letters, marks and noise that the mean of a cell wipes out, with half the
-    numbers that twice the resolution would take.
+    Nearest neighbours show a leak best: an image's twin in the training images answers for it.
     """
-    pixels = image.astype(np.float64)
-    mean = _shrink(pixels)
-    variance = _shrink(pixels**2) - mean**2
-    return np.concatenate((mean, np.sqrt(np.maximum(variance, 0))), axis=None)
-
-
-def _shrink(image: NDArray[Any]) -> FloatArray:
-    """(16, 16) means over cells; a pixel on the line between two counts in part for each."""
-    picture = Image.fromarray(image.astype(np.float32))
-    return np.asarray(picture.resize((GRID, GRID), Image.Resampling.BOX), np.float64)
+    model = make_pipeline(StandardScaler(), KNeighborsClassifier(NEIGHBOURS))
+    return _cross_validate(model, thumbnail_features(view), view.targets, fold_of)
 
 
 def _cross_validate(
     model: ClassifierMixin,
     features: FloatArray,
     targets: NDArray[np.int64],
-    group_ids: NDArray[np.str_],
-    splitter: BaseCrossValidator,
+    fold_of: NDArray[np.int64],
 ) -> FloatArray:
-    """(N, classes) out-of-fold probabilities.
+    probabilities = np.zeros((len(targets), targets.max() + 1))
+    for fold in np.unique(fold_of):
+        tested = fold_of == fold
+        fitted = clone(model).fit(features[~tested], targets[~tested])
+        probabilities[tested] = fitted.predict_proba(features[tested])
+    return probabilities
 
-    Rounded, as in the table that they go to: a probe that is shown nothing must give ties, not
-    differences of 1e-17 between folds, which would rank images.
+
+def _pictures(
+    view: ImageSet, keep: Callable[[NDArray[np.bool_]], NDArray[np.bool_]], side: int
+) -> FloatArray:
+    """(N, side * side): each view reduced; what is not kept gets the mean grey of all views.
+
+    Black would not hide the lungs of a CT slice: air is nearly black.
     """
-    probabilities: FloatArray = cross_val_predict(
-        model, features, targets, groups=group_ids, cv=splitter, method="predict_proba"
-    )
-    return probabilities.round(DECIMALS)
-
-
-def _one_against_rest(scored: Scored, number: int, *, draws: int, seed: int) -> Json:
-    """AUROC of one class with its interval."""
-    score = np.asarray(scored.probabilities)[:, number].clip(0, 1)
-    table = metrics_with_intervals(
-        Scored(
-            (np.asarray(scored.y_true) == number).astype(np.int64),
-            np.column_stack((1 - score, score)),
-            (np.asarray(scored.predictions) == number).astype(np.int64),
-            scored.group_ids,
-        ),
-        class_names=("the rest", "the class"),
-        positive=1,
-        draws=draws,
-        seed=seed,
-    )
-    return _figures(table.values, ("auroc",))
-
-
-def _figures(values: Mapping[str, float | None], metrics: tuple[str, ...]) -> Json:
-    return {f"{metric}{end}": values[f"{metric}{end}"] for metric in metrics for end in ENDS}
+    assert view.lung_masks is not None  # a view has them
+    grey = np.uint8(round(float(np.mean([image.mean() for image in view.images]))))
+    rows = [
+        np.asarray(
+            Image.fromarray(np.where(keep(np.asarray(lungs) > 0), image, grey)).resize(
+                (side, side), Image.Resampling.BOX
+            ),
+            np.float64,
+        ).ravel()
+        for image, lungs in zip(view.images, view.lung_masks, strict=True)
+    ]
+    return np.stack(rows)

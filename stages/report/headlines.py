@@ -1,10 +1,10 @@
-"""Each case beside the best shortcut of its view: what it scores above what needs no disease."""
+"""Each case beside the best shortcut of its view: what is left once the shortcut is taken off."""
 
 from typing import Any
 
 import pandas as pd
 
-from stages.evaluation.intervals import metrics_with_intervals, paired_difference
+from stages.evaluation.intervals import ENDS, metrics_with_intervals, paired_difference
 from stages.evaluation.prediction_table import score_rows
 from stages.report.results import Results
 
@@ -12,46 +12,45 @@ Json = dict[str, Any]
 
 
 def build_headlines(results: Results) -> dict[str, Json]:
-    """The AUROC of every case and of the best shortcut of its view, on the case's test images.
+    """AUROC of each case and of its view's best shortcut, on the case's own test images.
 
-    The shortcut's probabilities are out of fold, and which one is best was chosen by the AUROC over
-    the whole view, so it did not learn from the images that it is scored on.
+    The shortcut is the one with the highest cross-validated AUROC over the whole view. It is
+    scored on the same images, by models that saw none of their groups.
 
     Returns:
-        Case to `n` (images), `auroc`, `shortcut` (its name), `shortcut_auroc` and `difference`
-        (case - shortcut, on the same draws of patients), each figure with `_low` and `_high`.
+        Case to `n`, `shortcut`, and `auroc`, `shortcut_auroc` and `difference` (the case minus the
+        shortcut), each with `_low` and `_high`.
     """
-    return {case: _build_headline(results, case) for case in results.cases}
+    return {case: _headline(results, case) for case in results.cases}
 
 
-def _build_headline(results: Results, case: str) -> Json:
-    info = results.datasets[results.dataset_of(case)].info
-    probe, shortcut_rows = _best_shortcut_rows(results, results.params.case(case).view)
-    predictions = results.cases[case].predictions
+def _headline(results: Results, case: str) -> Json:
+    view = results.params.case(case).view
+    shortcut = results.audits[view]["best_shortcut"]
+    predictions, probes = results.cases[case].predictions, results.audit_predictions[view]
     test = predictions[predictions["split"] == "test"]
-    beside = shortcut_rows[shortcut_rows["image_id"].isin(test["image_id"])]
-    scored, shortcut = score_rows(test, info), score_rows(beside, info)
+    beside = probes[(probes["probe"] == shortcut) & probes["image_id"].isin(test["image_id"])]
+    return {
+        "n": int(test["image_id"].nunique()),
+        "shortcut": shortcut,
+        **_compare(results, case, test, beside),
+    }
+
+
+def _compare(results: Results, case: str, test: pd.DataFrame, beside: pd.DataFrame) -> Json:
+    info = results.datasets[results.dataset_of(case)].info
     options: Json = {
         "class_names": info.class_names,
         "positive": info.positive_index,
         "draws": results.params.evaluate.bootstrap_draws,
         "seed": results.params.seed,
     }
-    return {
-        "n": test["image_id"].nunique(),
-        **_auroc("auroc", metrics_with_intervals(scored, **options).values),
-        "shortcut": probe,
-        **_auroc("shortcut_auroc", metrics_with_intervals(shortcut, **options).values),
-        **_auroc("difference", paired_difference(scored, shortcut, **options).values),
+    own, other = score_rows(test, info), score_rows(beside, info)
+    tables = {
+        "auroc": metrics_with_intervals(own, **options),
+        "shortcut_auroc": metrics_with_intervals(other, **options),
+        "difference": paired_difference(own, other, **options),
     }
-
-
-def _best_shortcut_rows(results: Results, view: str) -> tuple[str, pd.DataFrame]:
-    """Name of a view's best shortcut, and what it says of each image."""
-    probe = results.audits[view]["best_shortcut"]
-    said = results.audit_predictions[view]
-    return probe, said[said["probe"] == probe]
-
-
-def _auroc(name: str, values: dict[str, float | None]) -> Json:
-    return {f"{name}{end}": values[f"auroc{end}"] for end in ("", "_low", "_high")}
+    return {
+        name + end: table.values["auroc" + end] for name, table in tables.items() for end in ENDS
+    }
