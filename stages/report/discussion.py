@@ -390,15 +390,12 @@ def _giveaway_sentence(view: str, positive: str, audit: Json) -> str:
         if share["auroc_low"] is not None and share["auroc_low"] > CHANCE
     }
     if not telling:
-        return f"In the view {view} no shortcut tells {positive} from the rest."
+        return f"No shortcut tells {positive} from the rest in the view {view}."
     ranked = sorted(telling, key=lambda probe: -telling[probe]["auroc"])
     said = "; ".join(
         f"{_label(probe)} {_with_interval(telling[probe], 'auroc')}" for probe in ranked
     )
-    return (
-        f"In the view {view}, {positive} is told from the rest without looking for the disease, by "
-        f"AUROC: {said}."
-    )
+    return f"Shortcuts that tell {positive} from the rest in the view {view}, by AUROC: {said}."
 
 
 def _shortcut_sentence(case: str, found: Json) -> str:

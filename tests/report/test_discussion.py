@@ -503,7 +503,7 @@ def test_shortcuts_that_tell_the_positive_class_are_named_the_best_first(
     telling = {"border": (0.7, 0.6, 0.8), "file": (0.996, 0.984, 1.0)}
     set_shortcuts(results, "full", **telling, lungs_only=(0.9, 0.8, 1.0))
     assert (
-        "In the view full, covid is told from the rest without looking for the disease, by AUROC: "
+        "Shortcuts that tell covid from the rest in the view full, by AUROC: "
         "file 0.996 (95 % interval 0.984 to 1.000); border 0.700 (95 % interval 0.600 to 0.800)."
     ) in build_discussion(results, {}, headlines)["ct"].conclusion
 
@@ -513,7 +513,7 @@ def test_a_view_in_which_no_shortcut_tells_is_said_to_have_none(
 ) -> None:
     set_shortcuts(results, "full", border=(0.6, 0.49, 0.7))
     assert (
-        "In the view full no shortcut tells covid from the rest."
+        "No shortcut tells covid from the rest in the view full."
         in build_discussion(results, {}, headlines)["ct"].conclusion
     )
 
