@@ -43,14 +43,14 @@ def shrink(raw: RawParams) -> RawParams:
     cohort = {"patients": {"covid": 16, "normal": 16}, "images_per_patient": 2}
     raw["phantoms"]["ct"] |= cohort | {"marker_share": {"covid": 0.7, "normal": 0.4}}
     shares = {"train": 0.5, "val": 0.25, "test": 0.25}
-    raw["datasets"] = {"ct": raw["datasets"]["ct"] | {"size": 96, "split": shares}}
+    raw["datasets"] = {"ct": raw["datasets"]["ct"] | {"size_px": 96, "split": shares}}
     raw["views"] = {
         name: {
             "dataset": "ct",
             "crop": {"mode": "lungs", "margin": 0.05, "fallback_fraction": 0.8}
             if name == "lungs"
             else {"mode": "none"},
-            "size": 80,
+            "size_px": 80,
             "fit": "letterbox",
         }
         for name in ("full", "lungs")

@@ -101,7 +101,7 @@ def test_check_knows_the_blocks_of_timm_networks(tiny_params: RawParams, tmp_pat
 def test_check_names_a_view_that_is_too_small_for_cnn3(
     tiny_params: RawParams, tmp_path: Path
 ) -> None:
-    tiny_params["views"]["lungs"]["size"] = 79
+    tiny_params["views"]["lungs"]["size_px"] = 79
     assert check_message(tiny_params, tmp_path) == (
         "params.yaml: cases.lungs-bce.view: got 'lungs' of 79 px; allowed for cnn3: views of at "
         "least 80 px"

@@ -25,7 +25,10 @@ LONGEST_QUEUE_S = 300  # far beyond the 30 s that it takes: a worker that died m
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The pipeline with tiny parameters in a DVC repository of its own, run once."""
     folder = tmp_path_factory.mktemp("clone")
-    copied = ("stages", ".dvc/config", ".dvcignore", "dvc.yaml", ".dvc/plots", "data/.gitignore")
+    copied = (
+        *("stages", ".dvc/config", ".dvcignore", "dvc.yaml", ".dvc/plots", "data/.gitignore"),
+        "metrics/external/.gitkeep",
+    )
     for name in copied:
         source, target = ROOT / name, folder / name
         target.parent.mkdir(parents=True, exist_ok=True)

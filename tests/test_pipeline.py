@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from dvc_data.hashfile.meta import Meta
 
 from stages.config.load import load_params
 from stages.config.paths import Paths
@@ -61,6 +62,20 @@ def fields_read(stage: str) -> set[str]:
 
 def test_the_default_parameters_are_valid():
     assert load_params(ROOT / "params.yaml").cases
+
+
+def keys_of(value):
+    """Every key of nested mappings and lists."""
+    if isinstance(value, dict):
+        return set(value) | {key for inner in value.values() for key in keys_of(inner)}
+    return {key for inner in value for key in keys_of(inner)} if isinstance(value, list) else set()
+
+
+def test_no_parameter_has_a_name_that_dvc_leaves_out_of_the_key_of_its_run_cache():
+    raw = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    left_out = {Meta.PARAM_SIZE, Meta.PARAM_NFILES}
+    assert left_out == {"size", "nfiles"}
+    assert not keys_of(raw) & left_out
 
 
 @pytest.mark.parametrize("stage", STAGES)

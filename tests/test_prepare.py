@@ -55,7 +55,7 @@ def prepare(tiny_params: RawParams, tmp_path: Path) -> Prepare:
             "source": str(source),
             "track": str(source),
             "group": {"pattern": r"^(p\d+)_"},
-            "size": 48,
+            "size_px": 48,
         }
         tiny_params["datasets"]["ct"] |= settings | changes
         paths = Paths(tmp_path / root)
@@ -107,7 +107,7 @@ def test_crop_boxes_count_in_pixels_of_the_file_not_of_the_prepared_array(
     folder: Path, prepare: Prepare, tiny_params: RawParams, tmp_path: Path
 ) -> None:
     tiny_params["views"]["full"]["crop"] = {"mode": "center", "fraction": 0.5}
-    prepared = prepare(folder, size=32)
+    prepared = prepare(folder, size_px=32)
     # 48 x 40 pixels became 32 x 27; the middle is 16 x 14 of these, from (8, 6).
     assert prepared.manifest[["x0", "x1", "y0", "y1"]].to_numpy()[0].tolist() == [0, 32, 2, 29]
     paths = Paths(tmp_path / "root")

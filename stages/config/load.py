@@ -8,6 +8,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from stages.config.errors import UserError
@@ -127,13 +128,18 @@ def _allowed_keys(keys: Sequence[int | str], raw: object) -> set[str]:
     for key in keys:
         here = here[key]
         annotation = _choose_section(_step(annotation, key), here)
-    return set(annotation.model_fields)
+    return set(_fields(annotation))
+
+
+def _fields(section: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The fields of a section by their keys in the file."""
+    return {field.alias or name: field for name, field in section.model_fields.items()}
 
 
 def _step(annotation: Any, key: int | str) -> Any:
     """The annotation of what stands at `key` in something annotated so."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation.model_fields[str(key)].annotation
+        return _fields(annotation)[str(key)].annotation
     return get_args(annotation)[-1]  # dict[str, T] or list[T]
 
 

@@ -1,7 +1,9 @@
 """The schema of params.yaml: every key, its type and its range, in one place.
 
 No field has a default: DVC re-runs a stage when a value that the stage lists changes, so a value
-must stand in params.yaml to be able to change anything.
+must stand in params.yaml to be able to change anything. No key is called `size` or `nfiles`: DVC
+3.67 leaves keys of these names out of what identifies an entry of its run-cache, so that a changed
+size would bring back the results of another one.
 """
 
 from typing import Annotated, Any, Literal, TypeVar
@@ -117,7 +119,7 @@ class Dataset(Section):
     group: Group | None
     near_duplicates: StrictBool  # whether images that look the same belong together
     allow_leakage: StrictBool
-    size: Annotated[StrictInt, Field(ge=32, le=4096)]
+    size: Annotated[StrictInt, Field(ge=32, le=4096, alias="size_px")]
     split: SplitShares
     max_rejected: Share
     provenance: str  # who collected the images, where; for the data card
@@ -159,7 +161,7 @@ class View(Section):
 
     dataset: str
     crop: Crop
-    size: Annotated[StrictInt, Field(ge=32, le=2048)]
+    size: Annotated[StrictInt, Field(ge=32, le=2048, alias="size_px")]
     fit: Literal["letterbox", "stretch"]  # keep the aspect ratio on black, or fill the square
 
 
@@ -175,7 +177,7 @@ class Pretext(Section):
     """The built-in task that initial weights are learned on when no others can be had."""
 
     images: Annotated[StrictInt, Field(ge=60)]
-    size: Annotated[StrictInt, Field(ge=32, le=512)]
+    size: Annotated[StrictInt, Field(ge=32, le=512, alias="size_px")]
     epochs: Count
     batch_size: Annotated[StrictInt, Field(ge=2)]
     lr: Annotated[Number, Field(gt=0, le=10)]

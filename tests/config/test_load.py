@@ -59,6 +59,7 @@ UNKNOWN_KEYS = [
         "got 0.1 for an unknown key (did you mean 'margin'?); "
         "allowed keys: fallback_fraction, margin, mode",
     ),
+    ("views/full/size", 80, "got 80 for an unknown key (did you mean 'size_px'?); allowed keys: c"),
     ("views/full/crop/fraction", 0.5, "got 0.5 for an unknown key; allowed keys: mode"),
     # The value is the tag of another crop, which must not be taken for this one's.
     (
@@ -107,6 +108,7 @@ WRONG_VALUES = [
     ("datasets/ct/allow_leakage", "yes", "got 'yes'; allowed: a valid boolean"),
     ("datasets/ct/group", 3, f"got 3; allowed: {GROUPS}"),
     ("datasets/ct/group", {"by": "name"}, f"got {{'by': 'name'}}; allowed: {GROUPS}"),
+    ("datasets/ct/size_px", 8, "got 8; allowed: greater than or equal to 32"),
     ("datasets/ct/near_duplicates", "no", "got 'no'; allowed: a valid boolean"),
     ("evaluate/prevalences/1", 1.0, "got 1.0; allowed: less than 1"),
     ("cam/methods/1", "guided", f"got 'guided'; allowed: {METHODS}"),

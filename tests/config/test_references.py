@@ -367,7 +367,7 @@ def abroad(**changes: object) -> Change:
     settings: dict[str, object] = {"case": "lungs-bce", "view": "there", "classes": classes}
 
     def change(raw: RawParams) -> None:
-        fields = {"size", "crop", "fit", "dataset"} & set(changes)
+        fields = {"size_px", "crop", "fit", "dataset"} & set(changes)
         raw["datasets"]["ct-b"] = raw["datasets"]["ct"] | {"source": "phantom:ct_b"}
         raw["views"]["there"] = raw["views"]["lungs"] | {"dataset": "ct-b"}
         raw["views"]["there"] |= {field: changes[field] for field in fields}
@@ -387,7 +387,10 @@ def test_a_view_of_another_data_set_is_an_external_test(tiny_params: RawParams) 
         ({"case": "lungs"}, "case: got 'lungs', which is not a case; allowed: full-ce, lungs-bce"),
         ({"view": "x"}, "view: got 'x', which is not a view; allowed: full, lungs, there"),
         ({"dataset": "ct"}, "view: got 'there', of the data set that lungs-bce is trained on; "),
-        ({"size": 96}, "view: got 'there', whose size is not that of lungs, the view of lungs-bce"),
+        (
+            {"size_px": 96},
+            "view: got 'there', whose size is not that of lungs, the view of lungs-bce",
+        ),
         ({"crop": {"mode": "none"}}, "view: got 'there', whose crop is not that of lungs"),
         ({"fit": "stretch"}, "view: got 'there', whose fit is not that of lungs"),
         (

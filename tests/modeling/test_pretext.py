@@ -43,7 +43,7 @@ def test_pretext_images_depend_on_the_seed_alone() -> None:
 
 
 def test_pretext_training_gives_a_backbone_its_scaling_and_its_figures(tmp_path: Path) -> None:
-    settings = Pretext(images=60, size=SIDE, epochs=1, batch_size=16, lr=1e-3, augment="none")
+    settings = Pretext(images=60, size_px=SIDE, epochs=1, batch_size=16, lr=1e-3, augment="none")
     initial = learn_pretext_weights(
         "test_resnet",
         settings,

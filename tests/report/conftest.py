@@ -138,7 +138,7 @@ def make_params() -> Params:
             },
             "pretext": {
                 "images": 60,
-                "size": 32,
+                "size_px": 32,
                 "epochs": 1,
                 "batch_size": 8,
                 "lr": 1e-3,
@@ -187,7 +187,7 @@ def make_dataset(source: str, classes: list[str], implies: dict[str, list[str]])
         "group": {"pattern": r"^(\d+)_"},
         "near_duplicates": True,
         "allow_leakage": False,
-        "size": 64,
+        "size_px": 64,
         "split": {"train": 0.6, "val": 0.2, "test": 0.2},
         "max_rejected": 0.0,
         "provenance": "made up for the tests",
@@ -196,7 +196,7 @@ def make_dataset(source: str, classes: list[str], implies: dict[str, list[str]])
 
 
 def make_view(dataset: str, crop: dict[str, Any]) -> dict[str, Any]:
-    return {"dataset": dataset, "crop": crop, "size": 64, "fit": "letterbox"}
+    return {"dataset": dataset, "crop": crop, "size_px": 64, "fit": "letterbox"}
 
 
 def make_info() -> DatasetInfo:

@@ -20,7 +20,6 @@ def patients_by_table(root: Path, *rows: str) -> list[str | None]:
     return [item.patient_id for item in name_patients(items(*FILES), TABLE, root)]
 
 
-
 def test_without_a_group_nobody_is_known(tmp_path: Path) -> None:
     named = name_patients(items(*FILES), None, tmp_path)
     assert [item.patient_id for item in named] == [None, None, None]
