@@ -129,8 +129,8 @@ def test_every_picture_loads(browser: Chromium) -> None:
       await image.decode();
       return image.naturalWidth;
     }))""")
-    # Four cases, six images, two methods.
-    assert len(widths) == 48
+    # Four cases, six images, two methods; and a sheet per data set.
+    assert len(widths) == 50
     assert min(widths) > 0
 
 
