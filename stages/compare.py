@@ -13,7 +13,7 @@ from stages.config.params import Params
 from stages.config.paths import Paths
 from stages.report.comparisons import compare_all_cases
 from stages.report.discussion import build_discussion, render_markdown
-from stages.report.gallery import draw_cases_side_by_side
+from stages.report.gallery import draw_sheets
 from stages.report.headlines import build_headlines
 from stages.report.page import render_page
 from stages.report.results import load_results
@@ -37,13 +37,13 @@ def compare_all(params: Params, paths: Paths) -> None:
         table.to_csv(paths.plot(name), index=False)
     discussion = build_discussion(results, comparisons, headlines)
     paths.discussion.write_text(render_markdown(discussion), encoding="utf-8")
-    page = render_page(results, comparisons, headlines, discussion)
+    sheets = draw_sheets(results)
+    for dataset, sheet in sheets.items():
+        path = paths.side_by_side(dataset)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sheet.save(path)
+    page = render_page(results, comparisons, headlines, discussion, sheets)
     paths.report.write_text(page, encoding="utf-8")
-    for dataset in results.datasets:
-        if cases := results.cases_of(dataset):
-            path = paths.side_by_side(dataset)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            draw_cases_side_by_side(results, cases).save(path)
     logger.info("%s", tables["table"][list(SHOWN)].to_string(index=False))
     logger.info("report: %s", paths.report)
 

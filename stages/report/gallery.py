@@ -99,7 +99,16 @@ def _percent(share: float | None) -> str:
     return "n/a" if share is None else f"{share:.0%}"
 
 
-def draw_cases_side_by_side(results: Results, cases: Sequence[str]) -> Image.Image:
+def draw_sheets(results: Results) -> dict[str, Image.Image]:
+    """Per data set that has cases, the same test images as all of its cases see them."""
+    return {
+        dataset: _draw_sheet(results, cases)
+        for dataset in results.datasets
+        if (cases := results.cases_of(dataset))
+    }
+
+
+def _draw_sheet(results: Results, cases: Sequence[str]) -> Image.Image:
     """The images that all of these cases explain, drawn with the seed, by the first method."""
     method = results.params.cam.methods[0]
     drawn = [

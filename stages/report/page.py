@@ -8,6 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+from PIL import Image
 
 from stages.report.audit_tables import build_gap_table, build_probe_table
 from stages.report.case_tables import (
@@ -28,7 +29,6 @@ from stages.report.gallery import (
     build_check_tables,
     build_galleries,
     build_score_table,
-    draw_cases_side_by_side,
     name_not_class_specific,
     to_uri,
 )
@@ -47,6 +47,7 @@ def render_page(
     comparisons: Mapping[str, Json],
     headlines: Mapping[str, Json],
     discussion: Mapping[str, DatasetDiscussion],
+    sheets: Mapping[str, Image.Image],
 ) -> str:
     """The whole page; data sets apart, so that phantoms and real images never share a table.
 
@@ -55,6 +56,7 @@ def render_page(
         comparisons: content of metrics/comparisons.json.
         headlines: content of metrics/headlines.json.
         discussion: what is said of each data set, from `build_discussion`.
+        sheets: all cases of a data set side by side, from `draw_sheets`.
 
     Returns:
         HTML that fetches nothing: its policy forbids it, and any script but its own.
@@ -73,7 +75,8 @@ def render_page(
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         introduction=INTRODUCTION,
         sections=[
-            _section(results, name, comparisons, headlines, discussion) for name in results.datasets
+            _section(results, name, comparisons, headlines, discussion, sheets)
+            for name in results.datasets
         ],
         checklists=build_checklists(results, discussion),
         machine=[
@@ -90,6 +93,7 @@ def _section(
     comparisons: Mapping[str, Json],
     headlines: Mapping[str, Json],
     discussion: Mapping[str, DatasetDiscussion],
+    sheets: Mapping[str, Image.Image],
 ) -> Json:
     """What the template shows of one data set."""
     cases = results.cases_of(dataset)
@@ -118,6 +122,8 @@ def _section(
         "headline": build_headline_table(results, dataset, headlines, cases),
         "comparisons": build_comparison_table(results, named) if named else None,
         "external": build_external_tests(results, dataset, discussion),
+        "side_by_side": to_uri(sheets[dataset]),
+        "side_by_side_method": METHOD_NAMES[results.params.cam.methods[0]],
         **_case_parts(results, dataset, cases),
         **_figure_parts(results, dataset, cases),
     }
@@ -149,8 +155,6 @@ def _case_parts(results: Results, dataset: str, cases: list[str]) -> Json:
         ],
         "maps": [build_score_table(results, cases), *build_check_tables(results, cases)],
         "not_class_specific": name_not_class_specific(results, cases),
-        "side_by_side": to_uri(draw_cases_side_by_side(results, cases)),
-        "side_by_side_method": METHOD_NAMES[results.params.cam.methods[0]],
         "galleries": build_galleries(results, cases),
         "trainings": [
             build_training_table(results, dataset, cases),

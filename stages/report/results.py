@@ -10,6 +10,7 @@ import pandas as pd
 
 from stages.config.params import Params
 from stages.config.paths import Paths
+from stages.evaluation.prediction_table import load_predictions
 from stages.imaging.image_set import DatasetInfo, load_dataset_info, load_manifest
 
 Json = dict[str, Any]
@@ -68,7 +69,7 @@ def load_results(params: Params, paths: Paths) -> Results:
         datasets={name: _load_dataset(paths.prepared(name)) for name in params.datasets},
         audits={view: _load_json(paths.audit(view)) for view in params.views},
         audit_predictions={
-            view: _load_predictions(paths.audit_predictions(view)) for view in params.views
+            view: load_predictions(paths.audit_predictions(view)) for view in params.views
         },
         external={name: _load_json(paths.external(name)) for name in params.external},
         groupings={
@@ -87,19 +88,11 @@ def _load_case(case: str, paths: Paths) -> CaseResults:
         report=_load_json(paths.case_report(case)),
         cam=_load_json(paths.cam_scores(case)),
         training=_load_json(paths.training_facts(case)),
-        predictions=_load_predictions(paths.predictions(case)),
+        predictions=load_predictions(paths.predictions(case)),
         epochs=pd.read_csv(paths.history_epochs(case)),
         steps=pd.read_csv(paths.history_steps(case)),
         maps=paths.cam_sheets(case),
     )
-
-
-def _load_predictions(path: Path) -> pd.DataFrame:
-    # Fold and seed are empty where the predictions of several runs were averaged.
-    text_columns = dict.fromkeys(
-        ("image_id", "group_id", "label", "prediction", "subgroup", "fold", "seed"), str
-    )
-    return pd.read_csv(path, dtype=text_columns, keep_default_na=False)
 
 
 def _load_dataset(folder: Path) -> DatasetResults:

@@ -7,6 +7,7 @@ import pytest
 
 from stages.report.comparisons import compare_all_cases
 from stages.report.discussion import DatasetDiscussion, build_discussion
+from stages.report.gallery import draw_sheets
 from stages.report.page import render_page
 from stages.report.results import Results
 from tests.report.conftest import build_results, make_headline
@@ -64,7 +65,8 @@ def render(
     results: Results, headlines: dict[str, Json], comparisons: dict[str, Json] | None = None
 ) -> str:
     named = comparisons or {}
-    return render_page(results, named, headlines, build_discussion(results, named, headlines))
+    discussion = build_discussion(results, named, headlines)
+    return render_page(results, named, headlines, discussion, draw_sheets(results))
 
 
 def section_of(html: str, dataset: str) -> str:
@@ -114,7 +116,8 @@ def test_the_page_holds_the_sentences_of_the_discussion(
     results: Results, headlines: dict[str, Json], comparisons: dict[str, Json]
 ) -> None:
     discussion = build_discussion(results, comparisons, headlines)
-    text = Page(render_page(results, comparisons, headlines, discussion)).text
+    html = render_page(results, comparisons, headlines, discussion, draw_sheets(results))
+    text = Page(html).text
     sentences = [*discussion["ct"].comparisons["crop"], *discussion["ct"].conclusion]
     assert len(sentences) > 10
     for sentence in sentences:
@@ -243,7 +246,9 @@ def test_names_are_text_and_never_markup(
     case = f"case{HOSTILE}"
     renamed = with_info(rename(results, case, HOSTILE), is_phantom=is_phantom)
     section = DatasetDiscussion(f"title{HOSTILE}", [f"notice{HOSTILE}"], {}, [f"end{HOSTILE}"])
-    html = render_page(renamed, {}, {case: headlines["full-ce"]}, {"ct": section})
+    html = render_page(
+        renamed, {}, {case: headlines["full-ce"]}, {"ct": section}, draw_sheets(renamed)
+    )
     page = Page(html)
     assert [tag for tag, _ in page.tags].count("script") == 1  # the page's own
     assert "<script>alert" not in html

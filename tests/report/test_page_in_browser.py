@@ -9,6 +9,7 @@ import pytest
 
 from stages.report.comparisons import compare_all_cases
 from stages.report.discussion import build_discussion
+from stages.report.gallery import draw_sheets
 from stages.report.page import render_page
 from tests.report.chromium import Chromium, find_chromium
 from tests.report.conftest import build_results, make_headline
@@ -45,7 +46,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     comparisons = compare_all_cases(results)
     discussion = build_discussion(results, comparisons, headlines)
     file = folder / "report.html"
-    file.write_text(render_page(results, comparisons, headlines, discussion), encoding="utf-8")
+    html = render_page(results, comparisons, headlines, discussion, draw_sheets(results))
+    file.write_text(html, encoding="utf-8")
     return file
 
 
