@@ -16,8 +16,8 @@ from stages.config.params import Params
 from stages.config.paths import Paths
 from stages.evaluation.audit_report import build_audit_report, tabulate_probe
 from stages.evaluation.shortcuts import PROBES, leakage_probabilities, probe_probabilities
-from stages.imaging.image_set import ImageSet, load_image_set
-from stages.imaging.split import deal_folds
+from stages.dataset.image_set import ImageSet, load_image_set
+from stages.dataset.split import deal_folds
 
 logger = logging.getLogger(__name__)
 

@@ -17,11 +17,11 @@ from stages.config.params import Params
 from stages.config.paths import Paths
 from stages.config.references import architecture
 from stages.explain.explanation import explain_rows
-from stages.explain.figures import score_case
+from stages.explain.case_scores import score_case
 from stages.explain.overlay import draw_tiles
 from stages.explain.selection import DRAWN, load_test_predictions, select_images, spread_over
 from stages.explain.sheets import draw_case_sheet
-from stages.imaging.image_set import load_image_set
+from stages.dataset.image_set import load_image_set
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from stages.config.params import Dataset, Params, Weights
 from stages.config.paths import Paths
 from stages.config.references import architecture
 from stages.sources.archive import is_archive
-from stages.sources.source import open_source
+from stages.sources.listing import open_source
 
 
 def check_params(params: Params, paths: Paths) -> None:

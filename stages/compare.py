@@ -11,13 +11,13 @@ import logging
 from stages.config.command import run_single_stage
 from stages.config.params import Params
 from stages.config.paths import Paths
-from stages.report.comparisons import compare_all_cases
-from stages.report.discussion import build_discussion, render_markdown
-from stages.report.gallery import draw_sheets
-from stages.report.headlines import build_headlines
-from stages.report.page import render_page
-from stages.report.results import load_results
-from stages.report.tables import build_plot_tables
+from stages.evaluation.comparisons import compare_all_cases
+from stages.reporting.discussion import build_discussion, render_markdown
+from stages.reporting.gallery import draw_sheets
+from stages.evaluation.headlines import build_headlines
+from stages.reporting.page import render_page
+from stages.reporting.results import load_results
+from stages.evaluation.plot_tables import build_plot_tables
 
 logger = logging.getLogger(__name__)
 

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from stages.config.command import run_stage
 from stages.config.params import Params, View
 from stages.config.paths import Paths
-from stages.imaging.arrays import ImageArrayWriter
-from stages.imaging.crops import CroppedImage, crop_image
-from stages.imaging.image_set import BOX_COLUMNS, ImageSet, load_image_set
+from stages.dataset.arrays import ImageArrayWriter
+from stages.imaging.cropping import CroppedImage, crop_image
+from stages.dataset.image_set import BOX_COLUMNS, ImageSet, load_image_set
 
 logger = logging.getLogger(__name__)
 

@@ -20,16 +20,16 @@ from stages.config.command import run_stage
 from stages.config.params import Params
 from stages.config.paths import Paths
 from stages.evaluation.case_report import CaseReport
-from stages.evaluation.occlusion import (
+from stages.imaging.occlusion import (
     OCCLUSIONS,
     compute_mean_grey,
     occlude,
     select_with_lungs,
 )
-from stages.evaluation.predict import predict_probabilities
-from stages.evaluation.prediction_table import average_test_rows, tabulate_run
-from stages.imaging.image_set import ImageSet, load_image_set
-from stages.imaging.runs import Run, load_runs
+from stages.modeling.predict import predict_probabilities
+from stages.dataset.predictions import average_test_rows, tabulate_run
+from stages.dataset.image_set import ImageSet, load_image_set
+from stages.dataset.runs import Run, load_runs
 from stages.modeling.checkpoint import load_classifier, outputs_of, run_folder
 from stages.modeling.compute import choose_hardware, keep_freed_memory
 

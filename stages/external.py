@@ -19,14 +19,10 @@ from stages.config.errors import UserError
 from stages.config.params import Params
 from stages.config.paths import Paths
 from stages.evaluation.external_report import Bootstrap, build_external_report
-from stages.evaluation.predict import predict_probabilities
-from stages.evaluation.prediction_table import (
-    average_test_rows,
-    load_predictions,
-    tabulate_run,
-)
-from stages.imaging.image_set import ImageSet, load_dataset_info, load_image_set, load_manifest
-from stages.imaging.runs import Run, load_runs
+from stages.modeling.predict import predict_probabilities
+from stages.dataset.predictions import average_test_rows, load_predictions, tabulate_run
+from stages.dataset.image_set import ImageSet, load_dataset_info, load_image_set, load_manifest
+from stages.dataset.runs import Run, load_runs
 from stages.modeling.checkpoint import load_classifier, outputs_of, run_folder
 from stages.modeling.compute import choose_hardware, keep_freed_memory
 

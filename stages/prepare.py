@@ -21,7 +21,7 @@ from stages.config.command import run_stage
 from stages.config.errors import UserError
 from stages.config.params import Dataset, Params
 from stages.config.paths import Paths
-from stages.imaging.arrays import ImageArrayWriter
+from stages.dataset.arrays import ImageArrayWriter
 from stages.imaging.decode import UnreadableImage, decode, fit_square
 from stages.imaging.duplicates import Fingerprint, fingerprint
 from stages.imaging.grouping import (
@@ -32,10 +32,10 @@ from stages.imaging.grouping import (
     save_grouping,
     save_leaks,
 )
-from stages.imaging.image_set import MANIFEST_COLUMNS, DatasetInfo
-from stages.imaging.split import assign_splits
+from stages.dataset.image_set import MANIFEST_COLUMNS, DatasetInfo
+from stages.dataset.split import assign_splits
 from stages.sources.item import SourceItem
-from stages.sources.source import Listing, open_source
+from stages.sources.listing import Listing, open_source
 
 logger = logging.getLogger(__name__)
 

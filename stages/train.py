@@ -16,8 +16,8 @@ from stages.config.command import run_stage
 from stages.config.errors import UserError
 from stages.config.params import Params
 from stages.config.paths import Paths
-from stages.imaging.image_set import load_image_set
-from stages.imaging.runs import Run, plan_runs, save_runs
+from stages.dataset.image_set import load_image_set
+from stages.dataset.runs import Run, plan_runs, save_runs
 from stages.modeling.checkpoint import run_folder, save_model
 from stages.modeling.compute import choose_hardware, keep_freed_memory
 from stages.modeling.fit import FitResult

@@ -13,7 +13,7 @@ from stages.config.load import parse_params
 from stages.config.paths import Paths
 from stages.crop import crop_view
 from stages.evaluate import evaluate_case
-from stages.evaluation.prediction_table import load_predictions
+from stages.dataset.predictions import load_predictions
 from stages.external import score_elsewhere
 from stages.prepare import prepare_dataset
 from stages.train import train_case

@@ -15,7 +15,7 @@ from stages.config.errors import UserError
 from stages.config.load import parse_params
 from stages.config.paths import Paths
 from stages.crop import crop_view
-from stages.imaging.image_set import ImageSet, load_image_set
+from stages.dataset.image_set import ImageSet, load_image_set
 from stages.prepare import prepare_dataset
 
 RawParams = dict[str, Any]

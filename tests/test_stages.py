@@ -25,11 +25,11 @@ from stages.config.paths import Paths
 from stages.config.references import find_reference_problems
 from stages.crop import crop_view
 from stages.evaluate import evaluate_case
-from stages.evaluation.prediction_table import load_predictions
+from stages.dataset.predictions import load_predictions
 from stages.evaluation.shortcuts import PROBES
 from stages.explain import selection  # `tested_by` alone would be collected as a test
-from stages.imaging.image_set import BOX_COLUMNS, MANIFEST_COLUMNS, ImageSet, load_image_set
-from stages.imaging.runs import Run
+from stages.dataset.image_set import BOX_COLUMNS, MANIFEST_COLUMNS, ImageSet, load_image_set
+from stages.dataset.runs import Run
 from stages.prepare import prepare_dataset
 from stages.train import train_case
 from stages.weights import make_weights

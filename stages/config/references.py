@@ -12,7 +12,7 @@ PHANTOM_CLASSES = {
     "xray": ("infected", "normal"),
     "xray3": ("covid", "pneumonia", "normal"),
 }
-PHANTOM_CODE = "stages/sources/phantoms"
+PHANTOM_CODE = "stages/phantoms"
 WEIGHTS_CODE = "stages/modeling"
 MADE_WEIGHTS = ("random", "pretext", "timm")
 # Ends of the names of figures: `recall_covid_low` would be that of a class and of an interval.

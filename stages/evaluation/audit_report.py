@@ -7,18 +7,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stages.evaluation.intervals import (
-    DECIMALS,
-    ENDS,
-    Scored,
-    fold_interval,
-    metrics_with_intervals,
-    paired_difference,
-)
+from stages.evaluation.intervals import DECIMALS, ENDS, fold_interval, metrics_with_intervals, paired_difference
+from stages.evaluation.scored import Scored
 from stages.evaluation.metrics import compute_metrics
-from stages.evaluation.prediction_table import with_probabilities
+from stages.dataset.predictions import with_probabilities
 from stages.evaluation.shortcuts import MEMORISER, PROBES
-from stages.imaging.image_set import DatasetInfo, ImageSet
+from stages.dataset.image_set import DatasetInfo, ImageSet
 
 Json = dict[str, Any]
 FloatArray = NDArray[np.float64]

@@ -13,9 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
-from stages.evaluation.intervals import Scored, figures_with_intervals
+from stages.evaluation.scored import Scored
+from stages.evaluation.intervals import figures_with_intervals
 from stages.evaluation.metrics import log_losses, squared_errors
-from stages.evaluation.prediction_table import DECIMALS, ScoredRun, pool
+from stages.dataset.predictions import DECIMALS
+from stages.evaluation.scored import ScoredRun, pool
 
 FloatArray = NDArray[np.float64]
 

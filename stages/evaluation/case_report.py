@@ -8,17 +8,19 @@ import numpy as np
 import pandas as pd
 
 from stages.evaluation.calibration import calibrate_runs
-from stages.evaluation.intervals import ENDS, MetricTable, Scored, metrics_with_intervals
+from stages.evaluation.intervals import ENDS, MetricTable, metrics_with_intervals
+from stages.evaluation.scored import Scored
 from stages.evaluation.metrics import HEADLINE_METRICS, metric_requirements
 from stages.evaluation.operating_points import describe_operating_points
-from stages.evaluation.prediction_table import DECIMALS, ScoredRun, score_rows, score_runs
+from stages.dataset.predictions import DECIMALS
+from stages.evaluation.scored import ScoredRun, score_rows, score_runs
 from stages.evaluation.split_report import (
     build_curves,
     build_split_report,
     draw_class_balanced,
     label_figures,
 )
-from stages.imaging.image_set import SPLITS, DatasetInfo
+from stages.dataset.image_set import SPLITS, DatasetInfo
 
 # Of each known stratum (phantoms: with and without the planted marker) the headline gives these.
 SUBGROUP_METRICS = ("balanced_accuracy", "auroc", "sensitivity", "specificity")

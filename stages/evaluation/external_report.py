@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from stages.evaluation.calibration import apply_temperature, describe_calibration
-from stages.evaluation.intervals import Scored, metrics_with_intervals, unpaired_difference
+from stages.evaluation.scored import Scored
+from stages.evaluation.intervals import metrics_with_intervals, unpaired_difference
 from stages.evaluation.metrics import HEADLINE_METRICS
 from stages.evaluation.operating_points import (
     OPERATING_POINTS,
@@ -19,9 +20,9 @@ from stages.evaluation.operating_points import (
     describe_calls,
     pool_calls,
 )
-from stages.evaluation.prediction_table import pool, score_rows, score_runs
+from stages.evaluation.scored import pool, score_rows, score_runs
 from stages.evaluation.split_report import build_curves, build_split_report
-from stages.imaging.image_set import DatasetInfo
+from stages.dataset.image_set import DatasetInfo
 
 Json = dict[str, Any]
 MATRICES = ("class_names", "confusion_matrix", "classification_report")

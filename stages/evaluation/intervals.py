@@ -30,22 +30,6 @@ class Interval(NamedTuple):
     reason: str | None = None
 
 
-class Scored(NamedTuple):
-    """What was said of n images, or n times of fewer: a row per image and model that tests it.
-
-    Attributes:
-        y_true: (n,) integers, index of the true class.
-        probabilities: (n, K) in [0, 1], rows sum to 1.
-        predictions: (n,) integers, the decision.
-        group_ids: (n,) patient of each row; all rows of a patient are drawn together.
-    """
-
-    y_true: ArrayLike
-    probabilities: ArrayLike
-    predictions: ArrayLike
-    group_ids: ArrayLike
-
-
 class MetricTable(NamedTuple):
     """Flat results, ready for JSON.
 

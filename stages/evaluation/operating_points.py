@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.evaluation.intervals import ENDS, Scored, figures_with_intervals
-from stages.evaluation.prediction_table import DECIMALS, ScoredRun
+from stages.evaluation.intervals import ENDS, figures_with_intervals
+from stages.evaluation.scored import Scored
+from stages.dataset.predictions import DECIMALS
+from stages.evaluation.scored import ScoredRun
 
 FloatArray = NDArray[np.float64]
 

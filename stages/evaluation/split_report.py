@@ -15,8 +15,9 @@ from sklearn.metrics import (
 )
 
 from stages.evaluation.metrics import compute_metrics, metric_requirements
-from stages.evaluation.prediction_table import DECIMALS, score_rows
-from stages.imaging.image_set import DatasetInfo
+from stages.dataset.predictions import DECIMALS
+from stages.evaluation.scored import score_rows
+from stages.dataset.image_set import DatasetInfo
 
 CURVE_POINTS = 200  # more cannot be told apart on a screen
 CALIBRATION_BINS = 10

@@ -9,13 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stages.explain.checks import compute_road, randomise
+from stages.explain.sanity import compute_road, randomise
 from stages.explain.layers import default_target_layer
 from stages.explain.methods import FloatArray, compute_cams
 from stages.explain.scores import GAUSSIAN, PerImage, gaussian_map, rank_correlations
 from stages.explain.selection import tested_by
-from stages.imaging.image_set import ImageSet
-from stages.imaging.runs import load_runs
+from stages.dataset.image_set import ImageSet
+from stages.dataset.runs import load_runs
 from stages.modeling.checkpoint import load_classifier, outputs_of, run_folder
 from stages.modeling.classifier import Classifier
 from stages.modeling.data import to_unit_range

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from stages.explain.scores import NOT_CLASS_SPECIFIC
 from stages.explain.selection import Selection
-from stages.imaging.image_set import ImageSet
+from stages.dataset.image_set import ImageSet
 
 Picture = NDArray[np.uint8]
 FloatArray = NDArray[np.float32]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from stages.evaluation.intervals import bootstrap_weights, percentile_interval
-from stages.imaging.image_set import ImageSet
+from stages.dataset.image_set import ImageSet
 from stages.sources.item import LESION_BIT, LUNG_BIT
 
 FloatArray = NDArray[np.float32]

@@ -9,8 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from stages.config.params import Cam
-from stages.imaging.image_set import ImageSet
-from stages.imaging.runs import Run
+from stages.dataset.image_set import ImageSet
+from stages.dataset.runs import Run
 
 DRAWN, ERROR, UNCERTAIN = "drawn", "error", "uncertain"
 

@@ -16,7 +16,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from stages.imaging.duplicates import DuplicatePair, Fingerprint, Kind, find_duplicates
-from stages.imaging.split import find_leaks, join_groups
+from stages.dataset.split import find_leaks, join_groups
 
 KINDS: tuple[Kind, ...] = get_args(Kind)  # in the order in which they are looked for
 DUPLICATE_COLUMNS = ("image_id", "other_id", "kind", "change", "distance")

@@ -19,7 +19,7 @@ from stages.modeling.initial import DEFAULT_SCALING, GREY_MEAN, GREY_STD, Initia
 from stages.modeling.losses import build_loss
 from stages.modeling.outputs import Outputs
 from stages.sources.item import LUNG_BIT
-from stages.sources.phantoms import PATTERNS, draw_ct, draw_xray
+from stages.phantoms import PATTERNS, draw_ct, draw_xray
 
 CLASSES = tuple((modality, pattern) for modality in ("ct", "xray") for pattern in PATTERNS)
 VAL_SHARE = 0.15

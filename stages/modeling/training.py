@@ -8,8 +8,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from stages.config.params import Augmentation, Case
-from stages.imaging.image_set import ImageSet
-from stages.imaging.runs import Run
+from stages.dataset.image_set import ImageSet
+from stages.dataset.runs import Run
 from stages.modeling.augment import Augmenter
 from stages.modeling.checkpoint import (
     count_parameters,

@@ -201,12 +201,12 @@ CONTRADICTIONS: list[tuple[str, Change, str]] = [
     (
         "phantoms that track something else",
         set_in("datasets", "ct", track="data"),
-        "datasets.ct.track: got 'data'; allowed for phantoms: 'stages/sources/phantoms'",
+        "datasets.ct.track: got 'data'; allowed for phantoms: 'stages/phantoms'",
     ),
     (
         "a folder that is not tracked",
         set_in("datasets", "ct", source="data/raw/ct"),
-        "datasets.ct.track: got 'stages/sources/phantoms'; allowed: 'data/raw/ct', the same as "
+        "datasets.ct.track: got 'stages/phantoms'; allowed: 'data/raw/ct', the same as "
         "source, so that DVC sees when the files change",
     ),
     (

@@ -18,8 +18,8 @@ from stages.evaluation.calibration import (
     describe_calibration,
     fit_temperature,
 )
-from stages.evaluation.intervals import Scored
-from stages.evaluation.prediction_table import ScoredRun
+from stages.evaluation.scored import Scored
+from stages.evaluation.scored import ScoredRun
 
 
 def scored(probabilities: Any, y_true: Any) -> Scored:

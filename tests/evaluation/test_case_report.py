@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from stages.evaluation.case_report import CaseReport
 from stages.evaluation.metrics import HEADLINE_METRICS
-from stages.evaluation.occlusion import OCCLUSIONS
-from stages.evaluation.prediction_table import average_test_rows, tabulate_run
-from stages.imaging.image_set import DatasetInfo
-from stages.imaging.runs import Run
+from stages.imaging.occlusion import OCCLUSIONS
+from stages.dataset.predictions import average_test_rows, tabulate_run
+from stages.dataset.image_set import DatasetInfo
+from stages.dataset.runs import Run
 
 INFO = DatasetInfo(
     dataset="ct",

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, roc_curve
 
-from stages.evaluation.intervals import Scored
+from stages.evaluation.scored import Scored
 from stages.evaluation.operating_points import (
     NEVER,
     OPERATING_POINTS,
@@ -16,7 +16,7 @@ from stages.evaluation.operating_points import (
     describe_calls,
     describe_operating_points,
 )
-from stages.evaluation.prediction_table import ScoredRun
+from stages.evaluation.scored import ScoredRun
 
 NAMES = ["normal", "covid"]
 

@@ -19,8 +19,8 @@ from stages.evaluation.shortcuts import (
     thumbnail_features,
     whole_features,
 )
-from stages.imaging.image_set import DatasetInfo, ImageSet
-from stages.imaging.split import deal_folds
+from stages.dataset.image_set import DatasetInfo, ImageSet
+from stages.dataset.split import deal_folds
 
 PATIENTS = 60
 SIDE = 32

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from stages.explain.explanation import Explanation, explain_rows
 from stages.explain.methods import compute_cams
-from stages.imaging.image_set import ImageSet
-from stages.imaging.runs import Run, column_name, save_runs
+from stages.dataset.image_set import ImageSet
+from stages.dataset.runs import Run, column_name, save_runs
 from stages.modeling.checkpoint import load_classifier, outputs_of, save_model
 from stages.modeling.classifier import build_classifier
 from stages.modeling.data import to_unit_range

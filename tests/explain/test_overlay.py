@@ -21,7 +21,7 @@ from stages.explain.overlay import (
     load_picture,
     place_map,
 )
-from stages.imaging.image_set import ImageSet
+from stages.dataset.image_set import ImageSet
 
 SIDE = 40
 RIGHT, WRONG = Caption("covid", "covid", 0.93), Caption("covid", "normal", 0.93)

@@ -14,7 +14,7 @@ from stages.explain.scores import (
     rank_correlations,
     summarise,
 )
-from stages.imaging.image_set import ImageSet
+from stages.dataset.image_set import ImageSet
 from stages.sources.item import LESION_BIT, LUNG_BIT
 
 SIDE = 10

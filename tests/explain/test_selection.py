@@ -11,7 +11,7 @@ from stages.explain.selection import (
     select_images,
     spread_over,
 )
-from stages.imaging.image_set import DatasetInfo, ImageSet
+from stages.dataset.image_set import DatasetInfo, ImageSet
 
 CLASSES = ["normal", "covid"]
 

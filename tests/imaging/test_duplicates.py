@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 from stages.imaging import duplicates
 from stages.imaging.decode import decode
 from stages.imaging.duplicates import DuplicatePair, Fingerprint, find_duplicates, fingerprint
-from stages.sources.phantoms import PHANTOM_CLASSES, phantom_items
+from stages.phantoms import PHANTOM_CLASSES, phantom_items
 
 Pixels = NDArray[np.uint8]
 

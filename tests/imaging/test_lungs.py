@@ -14,7 +14,7 @@ from stages.imaging.lungs import interpolation_matrix, resize_linear, segment_lu
 from stages.imaging.lungs_ct import tissue_level
 from stages.imaging.lungs_xray import find_closed_paths, outside_air
 from stages.sources.item import LUNG_BIT
-from stages.sources.phantoms import PHANTOM_CLASSES, phantom_items
+from stages.phantoms import PHANTOM_CLASSES, phantom_items
 
 Mask = NDArray[np.bool_]
 Image = NDArray[np.uint8]

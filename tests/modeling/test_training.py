@@ -15,8 +15,8 @@ from stages.config.params import (
     CrossEntropy,
     WeightedCrossEntropy,
 )
-from stages.imaging.image_set import DatasetInfo, ImageSet
-from stages.imaging.runs import Run
+from stages.dataset.image_set import DatasetInfo, ImageSet
+from stages.dataset.runs import Run
 from stages.modeling.checkpoint import load_state, save_model
 from stages.modeling.classifier import BACKBONE
 from stages.modeling.compute import Hardware

@@ -1,0 +1,36 @@
+"""What a drawing gives: the grey image and the truth about it."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.sources.item import LESION_BIT, LUNG_BIT, MARKER_BIT
+from stages.phantoms.shapes import Field
+
+
+class Phantom(NamedTuple):
+    """One drawn image.
+
+    Attributes:
+        image: (H, W) uint8 grey.
+        truth: (H, W) uint8 bit mask of LUNG_BIT, LESION_BIT and MARKER_BIT.
+    """
+
+    image: NDArray[np.uint8]
+    truth: NDArray[np.uint8]
+
+
+def to_grey(display: Field) -> NDArray[np.uint8]:
+    """(H, W) uint8 of a picture in [0, 1]; values outside are clipped, as a viewer does."""
+    grey: NDArray[np.uint8] = (np.clip(display, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return grey
+
+
+def pack_truth(
+    lung: NDArray[np.bool_], lesion: NDArray[np.bool_], marker: NDArray[np.bool_]
+) -> NDArray[np.uint8]:
+    """(H, W) uint8 bit mask of three (H, W) boolean masks."""
+    bits = lung * LUNG_BIT + lesion * LESION_BIT + marker * MARKER_BIT
+    truth: NDArray[np.uint8] = bits.astype(np.uint8)
+    return truth
