@@ -270,3 +270,15 @@ def test_in_json_every_figure_of_an_audit_has_both_ends() -> None:
     assert list(gap["difference"]) == ["auroc", "balanced_accuracy"]
     for difference in gap["difference"].values():
         assert list(difference) == ["difference", "low", "high"]
+
+
+def test_a_probe_says_something_of_every_image() -> None:
+    view = view_of(noise())
+    shares = np.tile([0.3, 0.7], (2 * PATIENTS, 1))
+    table = tabulate_probe(view, "border", shares)
+    assert list(table.columns) == [
+        *("image_id", "group_id", "probe", "label", "prediction"),
+        *("prob_normal", "prob_covid"),
+    ]
+    assert table["prediction"].eq("covid").all()
+    assert table["image_id"].is_unique
