@@ -7,13 +7,18 @@ has beyond them is not looked at. A figure and the ends of its interval come in 
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AliasPath, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from stages.evaluation.metrics import HEADLINE_METRICS
 from stages.evaluation.records import Estimate, Paired, unflatten
 
 UNKNOWN = Estimate(None)
 REGIONS = ("lungs", "lesions")
+
+
+def _at(*path: str) -> Any:
+    """A field that stands deeper in the file."""
+    return Field(validation_alias=AliasPath(*path))
 
 
 def _read_difference(values: Mapping[str, Any]) -> Estimate:
@@ -38,6 +43,10 @@ def _read_drop(values: Mapping[str, Any]) -> Paired:
     return Paired(external, own, _read_difference(values))
 
 
+def _read_mean(values: Mapping[str, Any]) -> Estimate:
+    return Estimate(values["mean"], values["low"], values["high"])
+
+
 def _read_check(values: Mapping[str, Any]) -> Mapping[str, Any]:
     """Means by name, also of a check that has but one; how many images stands in each of them."""
     if "mean" in values:
@@ -45,9 +54,14 @@ def _read_check(values: Mapping[str, Any]) -> Mapping[str, Any]:
     return {name: value for name, value in values.items() if name != "n"}
 
 
+def _read_auroc(values: Mapping[str, Any]) -> Estimate:
+    return unflatten(values, {})["auroc"]
+
+
 Difference = Annotated[Estimate, BeforeValidator(_read_difference)]
 PairedFigure = Annotated[Paired, BeforeValidator(_read_paired)]
 Drop = Annotated[Paired, BeforeValidator(_read_drop)]  # there, on its own test images
+Auroc = Annotated[Estimate, BeforeValidator(_read_auroc)]
 
 
 class Document(BaseModel):
@@ -93,36 +107,12 @@ class CaseFigures(Figures):
     @model_validator(mode="before")
     @classmethod
     def _gather_runs(cls, values: Mapping[str, Any]) -> dict[str, Any]:
-        spread = {
-            field: {
-                metric: values[metric + ending]
-                for metric in HEADLINE_METRICS
-                if metric + ending in values
-            }
-            for field, ending in (("run_means", "_run_mean"), ("run_sds", "_run_sd"))
-        }
+        def over_runs(ending: str) -> dict[str, Any]:
+            names = {metric: metric + ending for metric in HEADLINE_METRICS}
+            return {metric: values[name] for metric, name in names.items() if name in values}
+
+        spread = {"run_means": over_runs("_run_mean"), "run_sds": over_runs("_run_sd")}
         return {**values, **spread}
-
-
-class RocCurve(Document):
-    """Points of equal number."""
-
-    fpr: list[float]
-    tpr: list[float]
-
-
-class PrecisionRecallCurve(Document):
-    """Points of equal number."""
-
-    recall: list[float]
-    precision: list[float]
-
-
-class ClassCurves(Document):
-    """Of one class against the rest."""
-
-    roc: RocCurve
-    precision_recall: PrecisionRecallCurve
 
 
 class Confusions(Document):
@@ -139,36 +129,32 @@ class Confusions(Document):
     @property
     def n_errors(self) -> int:
         """Those beside the diagonal."""
-        return self.n_predictions - sum(row[place] for place, row in enumerate(self.confusion_matrix))
+        return self.n_predictions - sum(row[k] for k, row in enumerate(self.confusion_matrix))
+
+
+class Curves(Document):
+    """Points of the ROC and of the precision-recall curve of one class against the rest."""
+
+    fpr: list[float] = _at("roc", "fpr")
+    tpr: list[float] = _at("roc", "tpr")
+    recall: list[float] = _at("precision_recall", "recall")
+    precision: list[float] = _at("precision_recall", "precision")
 
 
 class SplitReport(Confusions):
     """What is said of the test images."""
 
-    curves: dict[str, ClassCurves]
-
-
-class Temperature(Document):
-    """Of one run; a reason says why it stands at a bound."""
-
-    temperature: float
-    reason: str | None
-
-
-class Reliability(Document):
-    """Bins of the confidence."""
-
-    confidence: list[float]
-    accuracy: list[float]
+    curves: dict[str, Curves]
 
 
 class Calibration(Document):
-    """Before or after the temperature."""
+    """Before or after the temperature; confidence and accuracy are by bin."""
 
     ece: float
     log_loss: Estimate
     brier: Estimate
-    reliability: Reliability
+    confidence: list[float] = _at("reliability", "confidence")
+    accuracy: list[float] = _at("reliability", "accuracy")
 
 
 class CalibrationPair(Document):
@@ -178,27 +164,28 @@ class CalibrationPair(Document):
     after: Calibration
 
 
+class Temperature(Document):
+    """Of one run; a reason says why it stands at a bound."""
+
+    temperature: float
+    reason: str | None
+
+
 class CaseCalibration(CalibrationPair):
     """And what lies between them, by run."""
 
     temperatures: list[Temperature]
 
 
-class Threshold(Document):
-    """Of one run."""
-
-    threshold: float
-
-
 class Rates(Document):
-    """Sensitivity and specificity with their intervals."""
+    """Of a threshold."""
 
     sensitivity: Estimate
     specificity: Estimate
 
 
 class PredictiveValues(Document):
-    """At one prevalence."""
+    """Of a threshold, at one prevalence."""
 
     ppv: Estimate
     npv: Estimate
@@ -211,24 +198,18 @@ class OperatingPoint(Document):
     prevalences: list[PredictiveValues]
 
 
-class ValRates(Document):
-    """Where a threshold was chosen."""
+class Threshold(Document):
+    """Of one run."""
 
-    sensitivity: float
-    specificity: float
+    threshold: float
 
 
 class ChosenPoint(OperatingPoint):
     """And where it comes from."""
 
     thresholds: list[Threshold]
-    val: ValRates
-
-
-class Occlusion(Document):
-    """Test images with a part hidden."""
-
-    n_without_lungs: int  # left out
+    val_sensitivity: float = _at("val", "sensitivity")
+    val_specificity: float = _at("val", "specificity")
 
 
 class RunReport(Document):
@@ -254,32 +235,20 @@ class CaseReport(Document):
     test: SplitReport
     calibration: CaseCalibration
     operating_points: dict[str, ChosenPoint]
-    occlusion: dict[str, Occlusion]
+    n_without_lungs: int = _at("occlusion", "lungs_hidden", "n_without_lungs")
     runs: list[RunReport] = []
     labels: dict[str, LabelFigures] = {}
-
-
-class ParameterCounts(Document):
-    """Of a network."""
-
-    trained: int
-    frozen: int
-
-
-class ClassCounts(Document):
-    """By class: training images, and the mean number drawn per epoch."""
-
-    train: dict[str, int]
-    drawn_per_epoch: dict[str, float]
 
 
 class Training(Document):
     """A training.json; of several runs, the first."""
 
     started_from: str
-    parameters: ParameterCounts
+    n_trained: int = _at("parameters", "trained")
+    n_frozen: int = _at("parameters", "frozen")
     blocks_trained: str | list[str]
-    class_counts: ClassCounts
+    class_counts: dict[str, int] = _at("class_counts", "train")
+    drawn_per_epoch: dict[str, float] = _at("class_counts", "drawn_per_epoch")
     kept_epoch: int
     epochs_run: int
     device: str
@@ -290,26 +259,19 @@ class Training(Document):
 class Mean(Document):
     """Over n images."""
 
-    mean: float | None
-    low: float | None
-    high: float | None
+    estimate: Annotated[Estimate, BeforeValidator(_read_mean)] = _at("whole")
     n: int
-
-    @property
-    def estimate(self) -> Estimate:
-        """Without the number of images."""
-        return Estimate(self.mean, self.low, self.high)
 
 
 class RegionScore(Document):
-    """A map's share inside a region, None of an empty map, and the image's."""
+    """A map's share inside a region, None of an empty map, and the region's of the image."""
 
     share: float | None
     area: float
 
 
 class MapScores(Document):
-    """Where one map of one image lies, by region; lesions are known of phantoms alone."""
+    """Where one map of one image lies; lesions are known of phantoms alone."""
 
     regions: dict[str, RegionScore]
     peak_in_lesions: float | None = None
@@ -333,7 +295,7 @@ class ExplainedImage(Document):
     prediction: str
     probability: float
     selected_as: list[str]
-    maps: dict[str, MapScores] = Field(alias="parts")
+    maps: dict[str, MapScores] = _at("parts")
 
     @property
     def is_error(self) -> bool:
@@ -357,37 +319,26 @@ class CamScores(Document):
     road: Checks
 
 
-class ProbeFigures(Document):
-    """Of one class against the rest."""
-
-    auroc: Estimate
-
-
-class Probe(ProbeFigures):
+class Probe(Document):
     """A plain model, cross-validated by group."""
 
     kind: str
+    auroc: Estimate
     balanced_accuracy: Estimate
-    by_class: dict[str, ProbeFigures]
-
-
-class LeakageGap(Document):
-    """The same model, split by image and by group."""
-
-    model: str
-    random: Figures
-    grouped: Figures
-    difference: dict[str, Difference]
+    by_class: dict[str, Auroc]
 
 
 class Audit(Document):
-    """A file of metrics/audit/."""
+    """A file of metrics/audit/; the gap is that of one model, split by image and by group."""
 
     n: int
     n_groups: int
     probes: dict[str, Probe]
     best_shortcut: str
-    leakage_gap: LeakageGap
+    gap_model: str = _at("leakage_gap", "model")
+    by_image: Figures = _at("leakage_gap", "random")
+    by_group: Figures = _at("leakage_gap", "grouped")
+    gap: dict[str, Difference] = _at("leakage_gap", "difference")
 
 
 class ExternalReport(Confusions):
@@ -416,14 +367,7 @@ class Compared(Document):
     n_rows_second: int
     n_only_first: int
     n_only_second: int
-    metrics: dict[str, PairedFigure] = Field(alias="parts")
-
-
-class DelongTest(Document):
-    """Of the AUROC of the positive class."""
-
-    positive: str
-    estimate: Difference = Field(alias="whole")
+    metrics: dict[str, PairedFigure] = _at("parts")
 
 
 class McnemarTest(Document):
@@ -444,7 +388,7 @@ class ComparedMaps(Document):
     in_lungs_second: float | None
     lungs_area_first: float | None
     lungs_area_second: float | None
-    estimate: Difference = Field(alias="whole")
+    difference: Difference = _at("whole")
 
 
 class Comparison(Document):
@@ -454,7 +398,8 @@ class Comparison(Document):
     second: str
     differs: dict[str, list[Any]]  # field of the settings to [of first, of second]
     test: Compared
-    delong: DelongTest
+    positive: str = _at("delong", "positive")
+    delong: Difference  # of the AUROC of the positive class
     mcnemar: McnemarTest
     subgroups: dict[str, Compared]
     maps: dict[str, ComparedMaps]
@@ -468,14 +413,6 @@ class Headline(Document):
     auroc: Estimate
     shortcut_auroc: Estimate
     difference: Estimate
-
-
-class Pairs(Document):
-    """Pairs of pictures that are the same, by how they are."""
-
-    bytes: int
-    pixels: int
-    near: int
 
 
 class Leak(Document):
@@ -493,7 +430,9 @@ class Grouping(Document):
     n_images_of_known_patient: int
     n_groups: int
     largest_group: int
-    pairs: Pairs
+    n_same_files: int = _at("pairs", "bytes")  # pairs of images, as those below
+    n_same_pictures: int = _at("pairs", "pixels")
+    n_near_duplicates: int = _at("pairs", "near")
     n_clusters: int
     n_images_in_clusters: int
     clusters_with_two_labels: int

@@ -1,13 +1,18 @@
 """What shortcuts give away in the views of a data set, and what a split by image would."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-from stages.reporting.html_table import Cell, Table, interval_cell, label, text_cell
-from stages.reporting.results import Results
+from stages.reporting.documents import Audit, Headline
+from stages.reporting.table import Cell, Table, difference_cell, estimate_cell
+from stages.reporting.wording import (
+    difference_text,
+    label,
+    standing,
+    with_interval,
+)
 
-Json = dict[str, Any]
-
+CHANCE = 0.5  # AUROC
+SHORTCUT = "shortcut"  # the kind of probe that needs no lungs
 GAP_METRICS = ("auroc", "balanced_accuracy")
 PROBE_NOTES = {
     "file": "the file's size, shape, mode and format",
@@ -20,74 +25,75 @@ PROBE_NOTES = {
 }
 
 
-def views_of(results: Results, dataset: str) -> list[str]:
-    """Views of one data set, in the order of params.yaml."""
-    return [name for name, view in results.params.views.items() if view.dataset == dataset]
-
-
-def build_probe_table(results: Results, dataset: str) -> Table:
+def build_probe_table(audits: Mapping[str, Audit], class_names: Sequence[str]) -> Table:
     """Every probe of every view: shortcuts first, then what they are to be held against."""
-    class_names = results.datasets[dataset].info.class_names
     return Table(
         "Shortcuts: how well a plain model, cross-validated by group, tells the label",
         [
             *("view", "seen by the probe", "kind", "AUROC", "balanced accuracy"),
             *(f"AUROC, {name} against the rest" for name in class_names),
         ],
-        [
-            row
-            for view in views_of(results, dataset)
-            for row in _probe_rows(view, results.audits[view], class_names)
-        ],
+        [row for view, audit in audits.items() for row in _probe_rows(view, audit, class_names)],
     )
 
 
-def _probe_rows(view: str, audit: Json, class_names: Sequence[str]) -> list[list[Cell]]:
-    probes = audit["probes"].items()
+def _probe_rows(view: str, audit: Audit, class_names: Sequence[str]) -> list[list[Cell]]:
+    ordered = sorted(audit.probes.items(), key=lambda probe: probe[1].kind != SHORTCUT)
     return [
         [
-            text_cell(view),
+            Cell(view),
             Cell(label(name), PROBE_NOTES.get(name, "")),
-            Cell(found["kind"], "the best shortcut" if name == audit["best_shortcut"] else ""),
-            interval_cell(found, "auroc"),
-            interval_cell(found, "balanced_accuracy"),
-            *(interval_cell(found["by_class"][label_], "auroc") for label_ in class_names),
+            Cell(found.kind, "the best shortcut" if name == audit.best_shortcut else ""),
+            estimate_cell(found.auroc),
+            estimate_cell(found.balanced_accuracy),
+            *(estimate_cell(found.by_class[class_]) for class_ in class_names),
         ]
-        for name, found in sorted(probes, key=lambda probe: probe[1]["kind"] != "shortcut")
+        for name, found in ordered
     ]
 
 
-def build_gap_table(results: Results, dataset: str) -> Table:
+def build_gap_table(audits: Mapping[str, Audit]) -> Table:
     """What the same model scores when images, and when whole groups, are split at random."""
+    sides = ("split by image", "split by group", "gap")
     return Table(
         "Leakage gap: the same model cross-validated with a random split by image and with the "
         "split by group",
-        [
-            *("view", "model"),
-            *(
-                f"{label(metric)}, {what}"
-                for metric in GAP_METRICS
-                for what in ("split by image", "split by group", "gap")
-            ),
-        ],
-        [_gap_row(view, results.audits[view]) for view in views_of(results, dataset)],
+        ["view", "model", *(f"{label(m)}, {side}" for m in GAP_METRICS for side in sides)],
+        [_gap_row(view, audit) for view, audit in audits.items()],
     )
 
 
-def _gap_row(view: str, audit: Json) -> list[Cell]:
-    gap = audit["leakage_gap"]
-    return [
-        text_cell(view),
-        Cell(gap["model"], f"{audit['n']} images, {audit['n_groups']} groups"),
-        *(
-            cell
-            for metric in GAP_METRICS
-            for cell in (
-                interval_cell(gap["random"], metric),
-                interval_cell(gap["grouped"], metric),
-                interval_cell(
-                    gap["difference"][metric], "difference", ("low", "high"), is_signed=True
-                ),
-            )
-        ),
-    ]
+def _gap_row(view: str, audit: Audit) -> list[Cell]:
+    row = [Cell(view), Cell(audit.gap_model, f"{audit.n} images, {audit.n_groups} groups")]
+    for metric in GAP_METRICS:
+        row += [estimate_cell(side.get(metric)) for side in (audit.by_image, audit.by_group)]
+        row.append(difference_cell(audit.gap[metric]))
+    return row
+
+
+def describe_giveaway(view: str, positive: str, audit: Audit) -> str:
+    """Which shortcuts tell the positive class from the rest in a view, by their intervals."""
+    telling = {
+        name: auroc
+        for name, probe in audit.probes.items()
+        if probe.kind == SHORTCUT
+        and (auroc := probe.by_class[positive]).low is not None
+        and auroc.low > CHANCE
+    }
+    if not telling:
+        return f"No shortcut tells {positive} from the rest in the view {view}."
+    ranked = sorted(telling, key=lambda name: -(telling[name].value or 0))
+    said = "; ".join(f"{label(name)} {with_interval(telling[name])}" for name in ranked)
+    return f"Shortcuts that tell {positive} from the rest in the view {view}, by AUROC: {said}."
+
+
+def describe_headline(case: str, found: Headline) -> str:
+    """A case beside what can be told without looking at the disease."""
+    shortcut, difference = label(found.shortcut), found.difference
+    if not difference.has_interval:
+        return f"{case} is not compared with its best shortcut, {shortcut}: no interval."
+    return (
+        f"The AUROC of {case} is {with_interval(found.auroc)} on {found.n} test images, that of "
+        f"the best shortcut ({shortcut}) {with_interval(found.shortcut_auroc)}: a difference of "
+        f"{difference_text(difference)}, {standing(difference, 'the case', 'the shortcut')}."
+    )

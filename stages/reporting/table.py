@@ -25,7 +25,9 @@ class Cell(NamedTuple):
 
     def with_note(self, note: str) -> "Cell":
         """The same with more below it."""
-        return self._replace(note=f"{self.note}; {note}" if self.note and note else self.note + note)
+        return self._replace(
+            note=f"{self.note}; {note}" if self.note and note else self.note + note
+        )
 
 
 class Table(NamedTuple):

@@ -5,6 +5,8 @@ from typing import Any
 from stages.evaluation.records import Estimate
 
 UNDEFINED = "n/a"
+DISCUSSED = ("balanced_accuracy", "auroc")  # the metrics that sentences are about
+SIGNIFICANCE = 0.05
 DAGGER = " †"  # behind the name of what is optimistic, since groups leak
 METHOD_NAMES = {
     "gradcam": "Grad-CAM",
@@ -43,7 +45,8 @@ def with_interval(estimate: Estimate) -> str:
 
 def difference_text(estimate: Estimate) -> str:
     """A difference with its interval and, if there are any, its p-values."""
-    tested = "" if estimate.p_value is None else f", {p_values_text(*estimate[-2:])}"
+    plain, adjusted = estimate.p_value, estimate.p_value_holm
+    tested = "" if plain is None else f", {p_values_text(plain, adjusted)}"
     return f"{as_text(estimate.value, '+')} (95 % interval {ends_text(estimate, '+')}{tested})"
 
 
@@ -61,6 +64,16 @@ def p_values_text(plain: float, adjusted: float | None) -> str:
 def _p_equation(value: float) -> str:
     text = p_text(value)
     return f"p {text}" if text.startswith("<") else f"p = {text}"
+
+
+def standing(difference: Estimate, first: str, second: str, ahead: str = "in favour of") -> str:
+    """Who is ahead, if that is settled: zero outside the interval, the adjusted p-value small."""
+    if not difference.has_interval:
+        return "not compared"
+    if not difference.excludes_zero or (difference.p_value_holm or 0) >= SIGNIFICANCE:
+        return "not settled"
+    assert difference.low is not None  # it has an interval
+    return f"settled {ahead} {first if difference.low > 0 else second}"
 
 
 def label(name: str) -> str:
