@@ -97,6 +97,9 @@ def fit(lesson: Lesson, recipe: Recipe, *, seed: int, hardware: Hardware) -> Fit
 class _Loop:
     """One training and one validation epoch; several devices would be Fabric's arguments."""
 
+    _train: DataLoader[Batch]
+    _val: DataLoader[Batch]
+
     def __init__(
         self, lesson: Lesson, recipe: Recipe, hardware: Hardware, history: History
     ) -> None:
@@ -112,8 +115,7 @@ class _Loop:
         optimizer = build_optimizer(classifier, recipe)
         self._schedule = build_schedule(optimizer, recipe, recipe.epochs * len(lesson.train))
         self._model, self._optimizer = self._fabric.setup(classifier, optimizer)
-        self._train: DataLoader[Batch] = self._fabric.setup_dataloaders(lesson.train)
-        self._val: DataLoader[Batch] = self._fabric.setup_dataloaders(lesson.val)
+        self._train, self._val = self._fabric.setup_dataloaders(lesson.train, lesson.val)
         self._average = average_weights(classifier, recipe.ema) if recipe.ema else None
         # What is validated and kept.
         self.validated: nn.Module = self._average.module if self._average else classifier
