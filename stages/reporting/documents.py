@@ -33,11 +33,6 @@ def _read_difference(values: Mapping[str, Any]) -> Estimate:
     )
 
 
-def _read_paired(values: Mapping[str, Any]) -> Paired:
-    sides = unflatten(values, {})
-    return Paired(sides["first"], sides["second"], _read_difference(values))
-
-
 def _read_drop(values: Mapping[str, Any]) -> Paired:
     own, external = (Estimate(values[side]) for side in ("own", "external"))
     return Paired(external, own, _read_difference(values))
@@ -59,7 +54,7 @@ def _read_auroc(values: Mapping[str, Any]) -> Estimate:
 
 
 Difference = Annotated[Estimate, BeforeValidator(_read_difference)]
-PairedFigure = Annotated[Paired, BeforeValidator(_read_paired)]
+PairedFigure = Annotated[Paired, BeforeValidator(Paired.from_json)]
 Drop = Annotated[Paired, BeforeValidator(_read_drop)]  # there, on its own test images
 Auroc = Annotated[Estimate, BeforeValidator(_read_auroc)]
 
