@@ -8,18 +8,20 @@ size would bring back the results of another one.
 Wherever there are several variants of something, the key `kind` says which one is meant.
 """
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    ModelWrapValidatorHandler,
     StrictBool,
     StrictInt,
+    ValidationError,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from stages.config.errors import UserError, suggest
 
@@ -51,23 +53,34 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _know_all_keys(cls, given: Any) -> Any:
-        """Name the keys that this section has where one is given that it has not."""
-        allowed = sorted(cls.model_fields)
-        for key in given if isinstance(given, dict) else ():
-            if key not in allowed:
-                raise PydanticCustomError(
-                    "unknown_key",
-                    "unknown key {key}{guess}; allowed keys: {allowed}",
-                    {
-                        "key": repr(key),
-                        "guess": suggest(str(key), allowed),
-                        "allowed": ", ".join(allowed),
-                    },
-                )
-        return given
+    def _name_unknown_keys(cls, given: Any, check: ModelWrapValidatorHandler[Self]) -> Self:
+        """Say which keys this section has where it is given others; check its own ones too."""
+        unknown = [k for k in given if k not in cls.model_fields] if isinstance(given, dict) else []
+        if not unknown:
+            return check(given)
+        lines = [_unknown_key(key, given[key], sorted(cls.model_fields)) for key in unknown]
+        try:
+            check({key: value for key, value in given.items() if key not in unknown})
+        except ValidationError as error:
+            lines += [_same_again(details) for details in error.errors()]
+        raise ValidationError.from_exception_data(cls.__name__, lines)
+
+
+def _unknown_key(key: object, value: object, allowed: list[str]) -> InitErrorDetails:
+    said = f"{suggest(str(key), allowed)}; allowed keys: {', '.join(allowed)}"
+    return InitErrorDetails(
+        type=PydanticCustomError("unknown_key", "{said}", {"said": said}),
+        loc=(str(key),),
+        input=value,
+    )
+
+
+def _same_again(details: ErrorDetails) -> InitErrorDetails:
+    """What pydantic reports of an error, as what it takes to report it."""
+    kind = PydanticCustomError(details["type"], details["msg"], details.get("ctx"))
+    return InitErrorDetails(type=kind, loc=details["loc"], input=details["input"])
 
 
 class PhantomSource(Section):
