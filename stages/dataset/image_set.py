@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from stages.config.writing import write_json
 from stages.dataset.arrays import open_images
+from stages.dataset.task import Task
 
 SPLITS = ("train", "val", "test")
 
@@ -76,6 +77,11 @@ class DatasetInfo:
     def positive_index(self) -> int:
         """Position of the positive class in the class order."""
         return self.class_names.index(self.positive)
+
+    @property
+    def task(self) -> Task:
+        """The classes and the positive one of them."""
+        return Task(tuple(self.class_names), self.positive_index)
 
     @property
     def label_patterns(self) -> NDArray[np.bool_]:

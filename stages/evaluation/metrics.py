@@ -5,13 +5,15 @@ interval always belongs to exactly the number it stands beside. A metric that ha
 weighting is NaN there; `metric_requirements` says what each metric needs to have one.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from stages.config.errors import UserError
+from stages.dataset.task import Task
+from stages.evaluation.records import of_class
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -66,9 +68,7 @@ def compute_metrics(
     y_true: ArrayLike,
     probabilities: ArrayLike,
     predictions: ArrayLike,
-    *,
-    class_names: Sequence[str],
-    positive: int,
+    task: Task,
     weights: ArrayLike | None = None,
 ) -> dict[str, FloatArray]:
     """Compute every metric under every weighting of the same images.
@@ -87,14 +87,13 @@ def compute_metrics(
       a class has no weight. Equal scores count one half (Mann and Whitney 1947);
     - brier: two classes, mean of (p_C - y_C)^2 in [0, 1]; more, mean over images of the sum over
       classes (Brier 1950) in [0, 2];
-    - f1_<class> and recall_<class>: the class against the rest.
+    - f1_<class> and recall_<class>, by names of `of_class`: the class against the rest.
 
     Args:
-        y_true: (n,) integers, index into `class_names`.
-        probabilities: (n, K) in [0, 1], rows sum to 1, columns in the order of `class_names`.
+        y_true: (n,) integers, index of the true class.
+        probabilities: (n, K) in [0, 1], rows sum to 1, columns in the order of the classes.
         predictions: (n,) integers, the decision, which need not be the most probable class.
-        class_names: K distinct names, K at least 2.
-        positive: index of the positive class.
+        task: K classes.
         weights: (B, n) non-negative and finite, one row per weighting; None is one row of ones.
 
     Returns:
@@ -104,34 +103,26 @@ def compute_metrics(
     Raises:
         UserError: an argument has another shape or range.
     """
-    names = list(metric_requirements(class_names, positive))
-    truth = _checked_labels("y_true", y_true, len(class_names))
-    decided = _checked_labels("predictions", predictions, len(class_names), len(truth))
-    scores = _checked_probabilities(probabilities, len(truth), len(class_names))
+    names, class_count = list(metric_requirements(task)), len(task.class_names)
+    truth = _checked_labels("y_true", y_true, class_count)
+    decided = _checked_labels("predictions", predictions, class_count, len(truth))
+    scores = _checked_probabilities(probabilities, len(truth), class_count)
     rows = _checked_weights(weights, len(truth))
-    prepared = _prepare(truth, scores, decided, positive)
-    blocks = [_block_metrics(block, prepared, positive) for block in _blocks(rows)]
+    prepared = _prepare(truth, scores, decided, task.positive)
+    blocks = [_block_metrics(block, prepared, task.positive) for block in _blocks(rows)]
     return {
         name: np.concatenate(parts)
         for name, parts in zip(names, zip(*blocks, strict=True), strict=True)
     }
 
 
-def metric_requirements(class_names: Sequence[str], positive: int) -> dict[str, str]:
+def metric_requirements(task: Task) -> dict[str, str]:
     """Name every metric, in the order of the tables, with what it needs to have a value.
-
-    Args:
-        class_names: K distinct names, K at least 2.
-        positive: index of the positive class.
 
     Returns:
         Metric name to a phrase that reads on from "needs".
-
-    Raises:
-        UserError: fewer than two classes, no such positive class, or two metrics of one name.
     """
-    _check_classes(class_names, positive)
-    chosen = class_names[positive]
+    names, chosen = task.class_names, task.positive_name
     needs = {
         "accuracy": "an image",
         "balanced_accuracy": "an image of every class of the test set",
@@ -140,28 +131,13 @@ def metric_requirements(class_names: Sequence[str], positive: int) -> dict[str, 
         "sensitivity": f"an image of class {chosen!r}",
         "specificity": f"an image of another class than {chosen!r}",
         "precision": f"a prediction of class {chosen!r}",
-        "auroc": "an image of every class (" + ", ".join(class_names) + ")",
+        "auroc": "an image of every class (" + ", ".join(names) + ")",
         "average_precision": f"an image of class {chosen!r}",
         "log_loss": "an image",
         "brier": "an image",
     }
-    needs |= {f"f1_{name}": f"an image or a prediction of class {name!r}" for name in class_names}
-    return needs | {f"recall_{name}": f"an image of class {name!r}" for name in class_names}
-
-
-def _check_classes(class_names: Sequence[str], positive: int) -> None:
-    if len(class_names) < 2:
-        raise UserError(f"class_names: got {list(class_names)}; name at least 2 classes")
-    if len(set(class_names)) < len(class_names) or "macro" in class_names:
-        raise UserError(
-            f"class_names: got {list(class_names)}; names must differ from each other and from "
-            "'macro', as f1_<class> names a metric: rename the class"
-        )
-    if not 0 <= positive < len(class_names):
-        raise UserError(
-            f"positive: got {positive}; choose the index of one of {list(class_names)}, "
-            f"0 to {len(class_names) - 1}"
-        )
+    needs |= {of_class("f1", n): f"an image or a prediction of class {n!r}" for n in names}
+    return needs | {of_class("recall", n): f"an image of class {n!r}" for n in names}
 
 
 def _checked_labels(

@@ -1,17 +1,19 @@
-"""Results as records, and the one place where they become flat JSON and come back from it.
+"""Results as records, and the one place that knows by what names files have them.
 
-A figure of a file is `<name>`, `<name>_low`, `<name>_high` and, of a difference, `<name>_p_value`;
-why one has no value stands beside them, by name, in `undefined`.
+A figure of a flat file is `<name>`, `<name>_low` and `<name>_high`; why one has no value stands
+beside them, by name, in `undefined`. A difference is `difference`, `low`, `high` and `p_value`.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Self
 
-LOW, HIGH, P_VALUE = "_low", "_high", "_p_value"
+DECIMALS = 6
+LOW, HIGH = "_low", "_high"
 # Names that would be read as something else behind `<metric>_` are put in brackets there: a class
 # `covid_low` has the recall `recall_(covid_low)`, since `recall_covid_low` is an end of an interval.
-TAKEN_ENDINGS = (LOW, HIGH, P_VALUE)
-TAKEN_NAMES = ("macro",)
+TAKEN_ENDINGS = (LOW, HIGH, "_p_value")
+TAKEN_BEGINNING = "macro"  # f1_macro, and f1_macro_run_mean of several runs, are of all classes
 
 
 class Bootstrap(NamedTuple):
@@ -19,6 +21,10 @@ class Bootstrap(NamedTuple):
 
     draws: int
     seed: int
+
+    def independent(self) -> Self:
+        """As many draws that have nothing to do with these."""
+        return self._replace(seed=self.seed + 1)
 
 
 class Estimate(NamedTuple):
@@ -50,6 +56,14 @@ class Estimate(NamedTuple):
         """Whether zero lies outside the interval; False where there is none."""
         return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
 
+    def named(self, name: str) -> dict[str, float | None]:
+        """The value and both ends by the names that a flat file has them by."""
+        return {name: self.value, name + LOW: self.low, name + HIGH: self.high}
+
+    def as_difference(self) -> dict[str, float | None]:
+        """The value and both ends by the names that a difference has in files."""
+        return {"difference": self.value, "low": self.low, "high": self.high}
+
 
 Estimates = Mapping[str, Estimate]
 
@@ -61,9 +75,26 @@ class Paired(NamedTuple):
     second: Estimate
     difference: Estimate
 
-    def map_difference(self, change: Callable[[Estimate], Estimate]) -> Self:
-        """The same pair with another difference, such as one with an adjusted p-value."""
-        return self._replace(difference=change(self.difference))
+    def to_json(self) -> dict[str, Any]:
+        """`first` and `second` with their ends, then the difference; not its adjusted p-value."""
+        return {
+            **self.first.named("first"),
+            **self.second.named("second"),
+            **self.difference.as_difference(),
+            "p_value": self.difference.p_value,
+            "undefined": self.difference.why_undefined,
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """Read what `to_json` wrote, and `p_value_holm` where it stands beside it."""
+        sides = (
+            Estimate(content[side], content[side + LOW], content[side + HIGH])
+            for side in ("first", "second")
+        )
+        keys = ("difference", "low", "high", "undefined", "p_value")
+        difference = Estimate(*(content[key] for key in keys), content.get("p_value_holm"))
+        return cls(*sides, difference)
 
 
 class Flat(NamedTuple):
@@ -78,23 +109,25 @@ class Flat(NamedTuple):
     undefined: dict[str, str]
 
 
+def rounded(value: float) -> float | None:
+    """As it is published; NaN is None."""
+    return None if math.isnan(value) else round(float(value), DECIMALS) + 0.0  # turns -0.0 to 0.0
+
+
 def of_class(metric: str, class_name: str) -> str:
     """Name of a figure of one class, such as `recall_covid`."""
-    is_taken = class_name in TAKEN_NAMES or class_name.endswith(TAKEN_ENDINGS)
+    is_taken = class_name.endswith(TAKEN_ENDINGS) or class_name.split("_")[0] == TAKEN_BEGINNING
     return f"{metric}_({class_name})" if is_taken else f"{metric}_{class_name}"
 
 
-def flatten(estimates: Estimates, *, with_p_values: bool = False) -> Flat:
-    """Write figures under the names that files have them by."""
+def flatten(estimates: Estimates) -> Flat:
+    """Write figures by the names that files have them by."""
     flat = Flat({}, {})
     for name, estimate in estimates.items():
-        ends = {name: estimate.value, name + LOW: estimate.low, name + HIGH: estimate.high}
-        if with_p_values:
-            ends[name + P_VALUE] = estimate.p_value
+        ends = estimate.named(name)
         flat.values.update(ends)
-        for key, value in ends.items():
-            if value is None:
-                flat.undefined[key] = estimate.why_undefined or "undefined"
+        reason = estimate.why_undefined or "undefined"
+        flat.undefined.update({key: reason for key, value in ends.items() if value is None})
     return flat
 
 
@@ -106,13 +139,12 @@ def unflatten(values: Mapping[str, Any], undefined: Mapping[str, str]) -> dict[s
             values[name + LOW],
             values[name + HIGH],
             undefined.get(name) or undefined.get(name + LOW),
-            values.get(name + P_VALUE),
         )
         for name, value in values.items()
         if name + LOW in values and name + HIGH in values
     }
 
 
-def select(estimates: Estimates, names: Iterable[str]) -> dict[str, Estimate]:
-    """Some of the figures, in the order of the names."""
-    return {name: estimates[name] for name in names}
+def select(estimates: Estimates, names: Iterable[str], suffix: str = "") -> dict[str, Estimate]:
+    """Some of the figures, in the order of the names, each of which the suffix goes behind."""
+    return {name + suffix: estimates[name] for name in names}

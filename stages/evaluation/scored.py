@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from stages.dataset.image_set import DatasetInfo
 from stages.dataset.predictions import probability_columns, rows_by_run
+from stages.dataset.task import Task
 
 
 class Scored(NamedTuple):
@@ -45,22 +45,22 @@ class ScoredRun(NamedTuple):
     test: Scored
 
 
-def score_rows(rows: pd.DataFrame, info: DatasetInfo) -> Scored:
+def score_rows(rows: pd.DataFrame, task: Task) -> Scored:
     """Rows of a predictions table as what the metrics take: class indices and arrays."""
-    index = {name: number for number, name in enumerate(info.class_names)}
+    index = {name: number for number, name in enumerate(task.class_names)}
     return Scored(
         rows["label"].map(index).to_numpy(np.int64),
-        rows[probability_columns(info.class_names)].to_numpy(np.float64),
+        rows[probability_columns(task.class_names)].to_numpy(np.float64),
         rows["prediction"].map(index).to_numpy(np.int64),
         rows["group_id"].to_numpy(),
     )
 
 
-def score_runs(run_table: pd.DataFrame, info: DatasetInfo) -> list[ScoredRun]:
+def score_runs(run_table: pd.DataFrame, task: Task) -> list[ScoredRun]:
     """Each run of a table whose rows are not averaged, in the order of the table."""
     runs = []
     for name, rows in rows_by_run(run_table).items():
-        val, test = (score_rows(rows[rows["split"] == split], info) for split in ("val", "test"))
+        val, test = (score_rows(rows[rows["split"] == split], task) for split in ("val", "test"))
         runs.append(
             ScoredRun(name, int(rows["fold"].iloc[0]), int(rows["seed"].iloc[0]), val, test)
         )
