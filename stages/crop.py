@@ -10,17 +10,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
-from numpy.typing import NDArray
 
 from stages.config.command import run_stage
 from stages.config.params import Params, View
 from stages.config.paths import Paths
 from stages.config.writing import keep_only, link_or_copy, write_csv
 from stages.dataset.arrays import write_image_rows
-from stages.dataset.image_set import BOX_COLUMNS, ImageSet, load_image_set
+from stages.dataset.image_set import BOX_COLUMNS, ImageSet, load_image_set, without_padding
 from stages.imaging.cropping import CroppedImage, crop_image
 
 logger = logging.getLogger(__name__)
@@ -68,8 +66,8 @@ def _write_arrays(
 def _cropped_images(prepared: ImageSet, view: View) -> Iterable[CroppedImage]:
     jobs = (
         delayed(crop_image)(
-            _picture(prepared.images[number], row),
-            None if prepared.truth is None else _picture(prepared.truth[number], row),
+            without_padding(prepared.images[number], row),
+            None if prepared.truth is None else without_padding(prepared.truth[number], row),
             crop=view.crop,
             modality=prepared.info.modality,
             size_px=view.size_px,
@@ -79,11 +77,6 @@ def _cropped_images(prepared: ImageSet, view: View) -> Iterable[CroppedImage]:
     )
     results: Iterable[CroppedImage] = Parallel(n_jobs=-1, return_as="generator")(jobs)
     return results
-
-
-def _picture(square: NDArray[np.uint8], row: dict[Any, Any]) -> NDArray[np.uint8]:
-    """The picture without its padding."""
-    return np.array(square[row["y0"] : row["y1"], row["x0"] : row["x1"]])
 
 
 def _box_row(row: dict[Any, Any], cropped: CroppedImage) -> dict[str, Any]:

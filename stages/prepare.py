@@ -97,9 +97,7 @@ def _file_names(dataset: Dataset, *, has_leaks: bool) -> list[str]:
     return [*_array_names(dataset), *TABLES, *(["leaks.csv"] if has_leaks else [])]
 
 
-def _decode_all(
-    listing: Listing, dataset: Dataset, folder: Path
-) -> tuple[Listed, list[Rejected]]:
+def _decode_all(listing: Listing, dataset: Dataset, folder: Path) -> tuple[Listed, list[Rejected]]:
     """Stream every image into images.npy (and truth.npy); memory holds a few images only."""
     rows: list[dict[str, Any]] = []
     fingerprints: list[Fingerprint] = []

@@ -10,8 +10,10 @@ boxes.csv       columns BOX_COLUMNS; views only
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -96,6 +98,11 @@ class DatasetInfo:
     def save(self, folder: Path) -> None:
         """Write dataset.json."""
         write_json(folder / "dataset.json", asdict(self))
+
+
+def without_padding(square: NDArray[np.uint8], facts: Mapping[Any, Any]) -> NDArray[np.uint8]:
+    """The picture (H, W) inside a prepared square (S, S), by the image's row of the manifest."""
+    return np.array(square[facts["y0"] : facts["y1"], facts["x0"] : facts["x1"]])
 
 
 def load_dataset_info(folder: Path) -> DatasetInfo:

@@ -13,8 +13,8 @@ class RawImage(NamedTuple):
 
     Attributes:
         content: bytes of an encoded image file (PNG, JPEG, ...).
-        truth: (H, W) uint8 bit mask as `stages.phantoms` has it, in the pixels of the decoded image;
-            None where the truth is not known (every real image).
+        truth: (H, W) uint8 bit mask of a phantom, in the pixels of the decoded image; None where
+            the truth is not known (every real image).
     """
 
     content: bytes

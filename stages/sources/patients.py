@@ -12,9 +12,7 @@ from stages.config.params import Group, NoGroup, PatternGroup, TableGroup
 from stages.sources.item import SourceItem
 
 
-def name_patients(
-    items: Sequence[SourceItem], group: Group, root: Path
-) -> list[SourceItem]:
+def name_patients(items: Sequence[SourceItem], group: Group, root: Path) -> list[SourceItem]:
     """The same items with the patient that `group` gives each; unknown ones keep None.
 
     Args:
