@@ -33,7 +33,7 @@ HEADLINE_METRICS = (
 ROW_SUM_TOLERANCE = 1e-3
 
 
-class _Ranking(NamedTuple):
+class Ranking(NamedTuple):
     """Images by falling score of one class.
 
     Attributes:
@@ -59,7 +59,7 @@ class _Prepared(NamedTuple):
     """
 
     sums: FloatArray
-    rankings: dict[int, _Ranking]
+    rankings: dict[int, Ranking]
     in_truth: NDArray[np.bool_]
     in_either: NDArray[np.bool_]
 
@@ -211,7 +211,7 @@ def _prepare(
     in_truth = np.bincount(truth, minlength=class_count) > 0
     return _Prepared(
         sums,
-        {index: _rank(probabilities[:, index], truth == index) for index in ranked},
+        {index: rank(probabilities[:, index], truth == index) for index in ranked},
         in_truth,
         in_truth | (np.bincount(decided, minlength=class_count) > 0),
     )
@@ -230,10 +230,10 @@ def squared_errors(truth: IntArray, probabilities: FloatArray, positive: int) ->
     return errors[:, positive] if errors.shape[1] == 2 else errors.sum(axis=1)
 
 
-def _rank(scores: FloatArray, is_member: NDArray[np.bool_]) -> _Ranking:
+def rank(scores: FloatArray, is_member: NDArray[np.bool_]) -> Ranking:
     order = np.argsort(-scores, kind="stable")
     starts = np.flatnonzero(np.diff(scores[order], prepend=np.inf))
-    return _Ranking(order, starts, is_member[order].astype(np.float64))
+    return Ranking(order, starts, is_member[order].astype(np.float64))
 
 
 def _block_metrics(weights: FloatArray, prepared: _Prepared, positive: int) -> list[FloatArray]:
@@ -244,27 +244,27 @@ def _block_metrics(weights: FloatArray, prepared: _Prepared, positive: int) -> l
     hits = np.diagonal(confusion, axis1=1, axis2=2)  # (b, K)
     true_totals, predicted_totals = confusion.sum(axis=2), confusion.sum(axis=1)  # (b, K)
     total = true_totals.sum(axis=1)
-    recall = _ratio(hits, true_totals)
-    f1 = _ratio(2 * hits, true_totals + predicted_totals)
+    recall = share(hits, true_totals)
+    f1 = share(2 * hits, true_totals + predicted_totals)
     aurocs, average_precisions = _ranking_metrics(weights, prepared.rankings)
     return [
-        _ratio(hits.sum(axis=1), total),
+        share(hits.sum(axis=1), total),
         recall[:, prepared.in_truth].mean(axis=1),
         f1[:, prepared.in_either].mean(axis=1),
         _mcc(hits, true_totals, predicted_totals),
         recall[:, positive],
         _specificity(hits, true_totals, predicted_totals, positive),
-        _ratio(hits[:, positive], predicted_totals[:, positive]),
+        share(hits[:, positive], predicted_totals[:, positive]),
         np.mean(list(aurocs.values()), axis=0),
         average_precisions[positive],
-        _ratio(sums[:, -2], total),
-        _ratio(sums[:, -1], total),
+        share(sums[:, -2], total),
+        share(sums[:, -1], total),
         *f1.T,
         *recall.T,
     ]
 
 
-def _ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
+def share(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
     """Divide, with NaN where the denominator is 0."""
     undefined = np.full(np.shape(numerator), np.nan)
     return np.divide(numerator, denominator, out=undefined, where=denominator > 0)
@@ -276,7 +276,7 @@ def _specificity(
     """Return (b,) the share of the other classes' weight that is not called positive."""
     negatives = np.delete(true_totals, positive, axis=1).sum(axis=1)
     false_positives = predicted_totals[:, positive] - hits[:, positive]
-    return _ratio(negatives - false_positives, negatives)
+    return share(negatives - false_positives, negatives)
 
 
 def _mcc(hits: FloatArray, true_totals: FloatArray, predicted_totals: FloatArray) -> FloatArray:
@@ -287,23 +287,23 @@ def _mcc(hits: FloatArray, true_totals: FloatArray, predicted_totals: FloatArray
     true_spread = true_sum**2 - (true_totals**2).sum(axis=1)
     predicted_spread = predicted_sum**2 - (predicted_totals**2).sum(axis=1)
     scale = np.sqrt(true_spread * predicted_spread)
-    values = np.where(scale > 0, _ratio(covariance, scale), 0.0)
+    values = np.where(scale > 0, share(covariance, scale), 0.0)
     return np.where(true_sum > 0, values, np.nan)
 
 
 def _ranking_metrics(
-    weights: FloatArray, rankings: dict[int, _Ranking]
+    weights: FloatArray, rankings: dict[int, Ranking]
 ) -> tuple[dict[int, FloatArray], dict[int, FloatArray]]:
     """Return AUROC and average precision, (b,) each, by class index."""
     aurocs, average_precisions = {}, {}
     for index, ranking in rankings.items():
-        members, seen_members, seen_all = _curve(weights, ranking)
+        members, seen_members, seen_all = sweep(weights, ranking)
         aurocs[index] = _auroc(members, seen_members, seen_all)
         average_precisions[index] = _average_precision(members, seen_members, seen_all)
     return aurocs, average_precisions
 
 
-def _curve(weights: FloatArray, ranking: _Ranking) -> tuple[FloatArray, FloatArray, FloatArray]:
+def sweep(weights: FloatArray, ranking: Ranking) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Weigh the images at each distinct score, from the highest score down.
 
     Returns:
@@ -326,7 +326,7 @@ def _auroc(members: FloatArray, seen_members: FloatArray, seen_all: FloatArray) 
     seen_others = seen_all - seen_members
     disordered = np.einsum("bg,bg->b", members, seen_others)
     disordered += np.einsum("bg,bg->b", members[:, 1:], seen_others[:, :-1])
-    return _ratio(total * others - disordered / 2, total * others)
+    return share(total * others - disordered / 2, total * others)
 
 
 def _average_precision(
@@ -335,4 +335,4 @@ def _average_precision(
     """Return (b,) precision averaged over the steps of recall, without interpolation."""
     # Before the first weighted image nothing is seen; members are 0 there, so 0 / 1 adds nothing.
     precision = seen_members / np.where(seen_all > 0, seen_all, 1.0)
-    return _ratio(np.einsum("bg,bg->b", members, precision), seen_members[:, -1])
+    return share(np.einsum("bg,bg->b", members, precision), seen_members[:, -1])
