@@ -83,10 +83,9 @@ def outputs_of(meta: Mapping[str, Any]) -> Outputs:
     return Outputs(tuple(meta["class_names"]), meta["positive"], meta["one_logit"], meta["implies"])
 
 
-def load_classifier(folder: Path) -> tuple[Classifier, dict[str, Any]]:
-    """The trained model of one run in eval mode, and its meta."""
-    meta = load_meta(folder)
-    classifier = build_classifier(
+def build_described(meta: Mapping[str, Any]) -> Classifier:
+    """The network of a trained model with new random weights, drawn from torch's generator."""
+    return build_classifier(
         meta["model"],
         size=meta["size"],
         head=meta["head"],
@@ -95,5 +94,11 @@ def load_classifier(folder: Path) -> tuple[Classifier, dict[str, Any]]:
         mean=meta["mean"],
         std=meta["std"],
     )
+
+
+def load_classifier(folder: Path) -> tuple[Classifier, dict[str, Any]]:
+    """The trained model of one run in eval mode, and its meta."""
+    meta = load_meta(folder)
+    classifier = build_described(meta)
     classifier.load_state_dict(load_state(folder / "model.safetensors"))
     return classifier.eval(), meta

@@ -18,8 +18,10 @@ from stages.modeling.fit import FitResult, Lesson, fit
 from stages.modeling.initial import DEFAULT_SCALING, GREY_MEAN, GREY_STD, InitialWeights
 from stages.modeling.losses import build_loss
 from stages.modeling.outputs import Outputs
-from stages.phantoms import PATTERNS, draw_ct, draw_xray
-from stages.sources.item import LUNG_BIT
+from stages.phantoms.ct import draw_ct
+from stages.phantoms.lesions import PATTERNS
+from stages.phantoms.picture import LUNG_BIT
+from stages.phantoms.xray import draw_xray
 
 CLASSES = tuple((modality, pattern) for modality in ("ct", "xray") for pattern in PATTERNS)
 OUTPUTS = Outputs(

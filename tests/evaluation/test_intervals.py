@@ -6,7 +6,16 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from stages.config.errors import UserError
-from stages.evaluation.intervals import MetricTable, bootstrap_weights, fold_interval, metrics_with_intervals, paired_difference, percentile_interval, unpaired_difference, wilson_interval
+from stages.evaluation.intervals import (
+    MetricTable,
+    bootstrap_weights,
+    fold_interval,
+    metrics_with_intervals,
+    paired_difference,
+    percentile_interval,
+    unpaired_difference,
+    wilson_interval,
+)
 from stages.evaluation.scored import Scored
 from stages.evaluation.metrics import compute_metrics
 

@@ -1,7 +1,12 @@
 import re
 from dataclasses import replace
 
-from stages.reporting.figures import COLOURS, draw_learning_curves, draw_reliability, draw_test_curves
+from stages.reporting.figures import (
+    COLOURS,
+    draw_learning_curves,
+    draw_reliability,
+    draw_test_curves,
+)
 from stages.reporting.results import Results
 
 
