@@ -187,8 +187,8 @@ def _require_fitting_draws(first: Draws, second: Draws, *, paired: bool) -> None
     if (first.bootstrap == second.bootstrap) != paired:
         wanted = "the same draws" if paired else "draws of their own"
         raise ValueError(f"bootstrap: got {first.bootstrap} and {second.bootstrap}; give {wanted}")
-    alone = np.setxor1d(first.patients, second.patients) if paired else ()
-    if len(alone):
+    alone = np.setxor1d(first.patients, second.patients).tolist() if paired else []
+    if alone:
         raise ValueError(
             f"group_ids: {len(alone)} have rows of one model only, the first {alone[0]!s}; "
             "give both models rows of the same patients"

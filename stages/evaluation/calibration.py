@@ -142,7 +142,9 @@ def apply_temperature(probabilities: ArrayLike, temperature: float) -> FloatArra
     return scaled
 
 
-def compute_reliability(probabilities: ArrayLike, is_so: ArrayLike, bins: int) -> Reliability:
+def compute_reliability(
+    probabilities: FloatArray, is_so: NDArray[np.bool_], bins: int
+) -> Reliability:
     """Set (n,) probabilities against (n,) truths in bins of equal width, open on the left."""
     inner_edges = np.linspace(0, 1, bins + 1)[1:-1]
     bin_of = np.digitize(probabilities, inner_edges, right=True)
@@ -150,7 +152,7 @@ def compute_reliability(probabilities: ArrayLike, is_so: ArrayLike, bins: int) -
     filled = counts > 0
     means = [
         np.bincount(bin_of, weights=values, minlength=bins)[filled] / counts[filled]
-        for values in (np.asarray(probabilities), np.asarray(is_so))
+        for values in (probabilities, is_so)
     ]
     return Reliability(means[0], means[1], counts[filled])
 
@@ -197,9 +199,7 @@ def calibrate(
     return describe_calibration(scaled, task, bootstrap)
 
 
-def calibrate_runs(
-    runs: Sequence[ScoredRun], task: Task, bootstrap: Bootstrap
-) -> RunsCalibration:
+def calibrate_runs(runs: Sequence[ScoredRun], task: Task, bootstrap: Bootstrap) -> RunsCalibration:
     """Fit each run's temperature on its own val rows and describe all test rows together."""
     tests = {run.name: run.test for run in runs}
     fitted = {run.name: fit_temperature(run.val.probabilities, run.val.y_true) for run in runs}

@@ -149,9 +149,7 @@ class CaseReport:
             ),
             **_of_each(self.subgroups, SUBGROUP_METRICS),
         }
-        tables = (flatten(self.test), _over_runs(self.runs), flatten(parts))
-        values, reasons = ([table[column] for table in tables] for column in (0, 1))
-        return Flat(values[0] | values[1] | values[2], reasons[0] | reasons[1] | reasons[2])
+        return Flat.merge(flatten(self.test), _over_runs(self.runs), flatten(parts))
 
 
 def build_case_report(
@@ -218,9 +216,7 @@ def _score_occluded(
     if len(rows):
         metrics = estimate(draw_metrics(score_rows(rows, task), task, bootstrap))
     else:
-        metrics = dict.fromkeys(
-            metric_requirements(task), Estimate(None, why_undefined=NO_LUNGS)
-        )
+        metrics = dict.fromkeys(metric_requirements(task), Estimate(None, why_undefined=NO_LUNGS))
     return OccludedFigures(n_test - int(rows["image_id"].nunique()), metrics)
 
 

@@ -1,56 +1,55 @@
 """Each case beside the best shortcut of its view: what is left once the shortcut is taken off."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
-import pandas as pd
-
-from stages.evaluation.intervals import ENDS, metrics_with_intervals, paired_difference
-from stages.evaluation.scored import score_rows
-from stages.reporting.results import Results
-
-Json = dict[str, Any]
+from stages.evaluation.bootstrap import compare
+from stages.evaluation.outcomes import Outcomes
+from stages.evaluation.records import Paired
+from stages.evaluation.shared_draws import SharedDraws
 
 
-def build_headlines(results: Results) -> dict[str, Json]:
+class Headline(NamedTuple):
+    """One case.
+
+    Attributes:
+        n: test images.
+        shortcut: the one with the highest cross-validated AUROC over the whole view.
+        auroc: of the case and of the shortcut, on the case's own test images.
+    """
+
+    n: int
+    shortcut: str
+    auroc: Paired
+
+    def to_json(self) -> dict[str, Any]:
+        """As metrics/headlines.json has it."""
+        return {
+            "n": self.n,
+            "shortcut": self.shortcut,
+            **self.auroc.first.named("auroc"),
+            **self.auroc.second.named("shortcut_auroc"),
+            **self.auroc.difference.named("difference"),
+        }
+
+
+def build_headlines(outcomes: Outcomes, draws: SharedDraws) -> dict[str, Headline]:
     """AUROC of each case and of its view's best shortcut, on the case's own test images.
 
-    The shortcut is the one with the highest cross-validated AUROC over the whole view. It is
-    scored on the same images, by models that saw none of their groups.
-
-    Returns:
-        Case to `n`, `shortcut`, and `auroc`, `shortcut_auroc` and `difference` (the case minus the
-        shortcut), each with `_low` and `_high`.
+    The shortcut is scored on the same images, by models that saw none of their groups.
     """
-    return {case: _headline(results, case) for case in results.cases}
+    return {case: _build_headline(outcomes, case, draws) for case in outcomes.cases}
 
 
-def _headline(results: Results, case: str) -> Json:
-    view = results.params.case(case).view
-    shortcut = results.audits[view]["best_shortcut"]
-    predictions, probes = results.cases[case].predictions, results.audit_predictions[view]
-    test = predictions[predictions["split"] == "test"]
-    beside = probes[(probes["probe"] == shortcut) & probes["image_id"].isin(test["image_id"])]
-    return {
-        "n": int(test["image_id"].nunique()),
-        "shortcut": shortcut,
-        **_compare(results, case, test, beside),
-    }
-
-
-def _compare(results: Results, case: str, test: pd.DataFrame, beside: pd.DataFrame) -> Json:
-    info = results.datasets[results.dataset_of(case)].info
-    options: Json = {
-        "class_names": info.class_names,
-        "positive": info.positive_index,
-        "draws": results.params.evaluate.bootstrap_draws,
-        "seed": results.params.seed,
-    }
-    own, other = score_rows(test, info), score_rows(beside, info)
-    tables = {
-        "auroc": metrics_with_intervals(own, **options),
-        "shortcut_auroc": metrics_with_intervals(other, **options),
-        "difference": paired_difference(own, other, **options),
-    }
-    return {
-        name + end: table.values["auroc" + end] for name, table in tables.items() for end in ENDS
-    }
+def _build_headline(outcomes: Outcomes, case: str, draws: SharedDraws) -> Headline:
+    view, test, task = (
+        outcomes.params.case(case).view,
+        outcomes.cases[case].test,
+        outcomes.task_of(case),
+    )
+    shortcut = outcomes.shortcuts[view]
+    beside = shortcut.rows[shortcut.rows["image_id"].isin(test["image_id"])]
+    own = draws.of(case, test, task)
+    # No case has such a name: a slash stands in none.
+    other = draws.of(f"{view}/{shortcut.name}", beside, task)
+    auroc = compare(own.only(("auroc",)), other.only(("auroc",)), paired=True)["auroc"]
+    return Headline(int(test["image_id"].nunique()), shortcut.name, auroc)

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
 from stages.evaluation.records import Estimate, rounded
@@ -62,12 +62,12 @@ def fold_interval(values: ArrayLike) -> Interval:
     return Interval(float(low), float(high))
 
 
-def estimate_over_folds(values: ArrayLike) -> Estimate:
+def estimate_over_folds(values: NDArray[np.float64]) -> Estimate:
     """The mean over (k,) folds with its `fold_interval`; none where a fold has no value."""
     return with_ends(float(np.mean(values)), fold_interval(values))
 
 
 def with_ends(value: float, interval: Interval) -> Estimate:
     """A figure with its interval, all of it rounded."""
-    ends = (None if end is None else rounded(end) for end in interval[:2])
-    return Estimate(rounded(value), *ends, interval.reason)
+    low, high = (None if end is None else rounded(end) for end in interval[:2])
+    return Estimate(rounded(value), low, high, interval.reason)

@@ -231,6 +231,7 @@ def squared_errors(truth: IntArray, probabilities: FloatArray, positive: int) ->
 
 
 def rank(scores: FloatArray, is_member: NDArray[np.bool_]) -> Ranking:
+    """Put (n,) images in the order of their scores; `is_member` says which are of the class."""
     order = np.argsort(-scores, kind="stable")
     starts = np.flatnonzero(np.diff(scores[order], prepend=np.inf))
     return Ranking(order, starts, is_member[order].astype(np.float64))

@@ -122,9 +122,7 @@ def choose_thresholds(scored: Scored, task: Task) -> dict[str, float]:
     }
 
 
-def call_all(
-    said: Mapping[str, Scored], thresholds: Mapping[str, float], task: Task
-) -> Calls:
+def call_all(said: Mapping[str, Scored], thresholds: Mapping[str, float], task: Task) -> Calls:
     """The rows of several runs as one, each called positive from the threshold of its run on."""
     calls = [apply_threshold(rows, thresholds[name], task) for name, rows in said.items()]
     return Calls(*(np.concatenate(columns) for columns in zip(*calls, strict=True)))
@@ -154,9 +152,7 @@ def compute_predictive_values(
     )
 
 
-def judge(
-    calls: Calls, task: Task, prevalences: Sequence[float], bootstrap: Bootstrap
-) -> Judged:
+def judge(calls: Calls, task: Task, prevalences: Sequence[float], bootstrap: Bootstrap) -> Judged:
     """Sensitivity, specificity and predictive values of n rows, all under the same draws."""
 
     def figures(weights: NDArray[np.int32]) -> dict[str, FloatArray]:

@@ -13,29 +13,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from statsmodels.stats.multitest import multipletests
 
+from stages.evaluation.intervals import LEVEL
+from stages.evaluation.records import Estimate
+
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 # Rounding leaves at most this much of a variance of 0; one swapped pair of 10^8 gives 10^-16.
 ROUNDING = 1e-24
-
-
-class AurocTest(NamedTuple):
-    """Whether two AUROCs differ.
-
-    Attributes:
-        difference: AUROC of the first minus that of the second, in [-1, 1].
-        low: lower end of the difference's normal interval.
-        high: upper end.
-        p_value: two-sided, of no difference.
-        undefined: why some of these are None; None where all have a value.
-    """
-
-    difference: float | None
-    low: float | None
-    high: float | None
-    p_value: float | None
-    undefined: str | None = None
 
 
 class AccuracyTest(NamedTuple):
@@ -46,23 +31,20 @@ class AccuracyTest(NamedTuple):
         n_only_second: images that the second alone decides right.
         p_value: two-sided, of no difference.
         undefined: why there is no statistic; None where there is one.
+        p_value_holm: adjusted for a family of tests; None where it is of none.
     """
 
     n_only_first: int | None
     n_only_second: int | None
     p_value: float | None
     undefined: str | None = None
+    p_value_holm: float | None = None
 
 
 def delong_test(
-    is_positive: ArrayLike,
-    first: ArrayLike,
-    second: ArrayLike,
-    group_ids: ArrayLike,
-    *,
-    level: float = 0.95,
-) -> AurocTest:
-    """Test the difference of two AUROCs on the same images.
+    is_positive: ArrayLike, first: ArrayLike, second: ArrayLike, group_ids: ArrayLike
+) -> Estimate:
+    """Test the difference of two AUROCs on the same images; not rounded.
 
     DeLong et al. 1988 from placements, the share of the other class that an image is ranked right
     against (ties one half), with the variance of Obuchowski 1997 for clustered data: placements
@@ -74,7 +56,6 @@ def delong_test(
         first: (n,) scores of the first model, higher for positive; any scale, finite.
         second: (n,) scores of the second model.
         group_ids: (n,) who each image shows; an image of an unknown patient needs an id of its own.
-        level: confidence of the interval, between 0 and 1.
 
     Raises:
         ValueError: the arrays differ in length, or a score is not finite.
@@ -85,18 +66,19 @@ def delong_test(
     if not np.isfinite(scores).all():
         raise ValueError("scores: got NaN or infinity; give finite numbers")
     if truth.all() or not truth.any():
-        return AurocTest(None, None, None, None, "needs an image of each of two classes")
+        return Estimate(None, why_undefined="needs an image of each of two classes")
     placed_a, placed_b = (_placements(truth, row) for row in scores)
     difference = float((placed_a - placed_b)[truth].mean())
     variance = _clustered_variance(placed_a - placed_b, truth, groups)
     if variance is None:
-        return AurocTest(difference, None, None, None, "needs images of each class from two groups")
+        return Estimate(difference, why_undefined="needs images of each class from two groups")
     if variance < ROUNDING:
         p_value = 1.0 if abs(difference) < math.sqrt(ROUNDING) else None
-        return AurocTest(difference, None, None, p_value, "the variance of the difference is 0")
-    half = NormalDist().inv_cdf((1 + level) / 2) * math.sqrt(variance)
+        reason = "the variance of the difference is 0"
+        return Estimate(difference, why_undefined=reason, p_value=p_value)
+    half = NormalDist().inv_cdf((1 + LEVEL) / 2) * math.sqrt(variance)
     p_value = _two_sided(difference / math.sqrt(variance))
-    return AurocTest(difference, difference - half, difference + half, p_value)
+    return Estimate(difference, difference - half, difference + half, p_value=p_value)
 
 
 def mcnemar_test(

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, Self
 
 DECIMALS = 6
 LOW, HIGH = "_low", "_high"
-# Names that would be read as something else behind `<metric>_` are put in brackets there: a class
-# `covid_low` has the recall `recall_(covid_low)`, since `recall_covid_low` is an end of an interval.
+# Names that would be read as something else behind `<metric>_` are put in brackets there: of a
+# class `covid_low` that is `recall_(covid_low)`, since `recall_covid_low` is an end of an interval.
 TAKEN_ENDINGS = (LOW, HIGH, "_p_value")
 TAKEN_BEGINNING = "macro"  # f1_macro, and f1_macro_run_mean of several runs, are of all classes
 
@@ -64,6 +64,10 @@ class Estimate(NamedTuple):
         """The value and both ends by the names that a difference has in files."""
         return {"difference": self.value, "low": self.low, "high": self.high}
 
+    def as_test(self) -> dict[str, Any]:
+        """A difference with its p-value, and why there is none; not the adjusted one."""
+        return self.as_difference() | {"p_value": self.p_value, "undefined": self.why_undefined}
+
 
 Estimates = Mapping[str, Estimate]
 
@@ -80,21 +84,29 @@ class Paired(NamedTuple):
         return {
             **self.first.named("first"),
             **self.second.named("second"),
-            **self.difference.as_difference(),
-            "p_value": self.difference.p_value,
-            "undefined": self.difference.why_undefined,
+            **self.difference.as_test(),
         }
+
+    def with_p_value_holm(self, p_value: float | None) -> Self:
+        """The same pair, its difference being one of a family of tests."""
+        return self._replace(difference=self.difference._replace(p_value_holm=p_value))
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """Read what `to_json` wrote, and `p_value_holm` where it stands beside it."""
-        sides = (
+        first, second = (
             Estimate(content[side], content[side + LOW], content[side + HIGH])
             for side in ("first", "second")
         )
-        keys = ("difference", "low", "high", "undefined", "p_value")
-        difference = Estimate(*(content[key] for key in keys), content.get("p_value_holm"))
-        return cls(*sides, difference)
+        difference = Estimate(
+            content["difference"],
+            content["low"],
+            content["high"],
+            why_undefined=content["undefined"],
+            p_value=content["p_value"],
+            p_value_holm=content.get("p_value_holm"),
+        )
+        return cls(first, second, difference)
 
 
 class Flat(NamedTuple):
@@ -107,6 +119,15 @@ class Flat(NamedTuple):
 
     values: dict[str, float | None]
     undefined: dict[str, str]
+
+    @classmethod
+    def merge(cls, *parts: Self) -> Self:
+        """All of several, one after the other."""
+        merged = cls({}, {})
+        for part in parts:
+            merged.values.update(part.values)
+            merged.undefined.update(part.undefined)
+        return merged
 
 
 def rounded(value: float) -> float | None:
