@@ -1,6 +1,6 @@
 """Training: epochs of a Classifier, each validated, the best or the last of them kept.
 
-The loop is here to be read; Lightning Fabric places it on a device, in a precision.
+The loop is here to be read; Lightning Fabric brings networks, batches and gradients to devices.
 """
 
 import logging
@@ -106,11 +106,9 @@ class _Loop:
         self._lesson = lesson
         self._history = history
         self._step = 0
-        self._fabric = Fabric(
-            accelerator=hardware.device,
-            devices=1,
-            precision="bf16-mixed" if hardware.precision == "bf16" else "32-true",
-        )
+        self._hardware = hardware
+        # Its mixed precision would round images to bf16 before they are scaled: `autocast` does not.
+        self._fabric = Fabric(accelerator=hardware.device, devices=1, precision="32-true")
         classifier = lesson.classifier.to(memory_format=torch.channels_last)
         optimizer = build_optimizer(classifier, recipe)
         self._schedule = build_schedule(optimizer, recipe, recipe.epochs * len(lesson.train))
@@ -124,7 +122,7 @@ class _Loop:
         """Learn from every batch once."""
         self._model.train()
         for batch in self._train:
-            with self._fabric.autocast():
+            with self._hardware.autocast():
                 images = self._lesson.augment(to_unit_range(batch.images))
                 loss = self._judge("train", epoch, self._model, images, batch.targets)
             self._optimizer.zero_grad()
@@ -137,7 +135,7 @@ class _Loop:
     def validate(self, epoch: int) -> None:
         """Judge every validation batch as it is."""
         self.validated.eval()
-        with torch.inference_mode(), self._fabric.autocast():
+        with torch.inference_mode(), self._hardware.autocast():
             for batch in self._val:
                 images = to_unit_range(batch.images)
                 self._judge("val", epoch, self.validated, images, batch.targets)
@@ -155,7 +153,7 @@ class _Loop:
             split,
             epoch=epoch,
             step=self._step,
-            loss=loss,
+            loss=loss.detach(),
             correct=(decisions == targets).sum(),
             targets=targets,
         )

@@ -5,13 +5,15 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from stages.explain.explanation import Explanation
-from stages.explain.case_scores import score_case
-from stages.explain.selection import Selection
 from stages.dataset.image_set import DatasetInfo, ImageSet
-from stages.sources.item import LESION_BIT, LUNG_BIT
+from stages.evaluation.records import Bootstrap
+from stages.explain.case_scores import score_case
+from stages.explain.explanation import Explanation
+from stages.explain.selection import Selection
+from stages.phantoms.picture import LESION_BIT, LUNG_BIT
 
 SIDE, COUNT = 8, 5
+DRAWS = Bootstrap(draws=100, seed=0)
 NAN = float("nan")
 INFO = DatasetInfo(
     dataset="ct",
@@ -74,7 +76,7 @@ MAPS = {
 
 def scored(**changes: Any) -> dict[str, Any]:
     explanation = Explanation("layer4", MAPS, {}, {})._replace(**changes)
-    return score_case(view_of(), SELECTED, explanation, draws=100, seed=0)
+    return score_case(view_of(), SELECTED, explanation, DRAWS).to_json()
 
 
 def mean_of(summary: dict[str, Any]) -> tuple[float, int]:
@@ -164,6 +166,7 @@ def test_eigencam_is_named_as_not_specific_to_a_class() -> None:
 
 def test_view_without_truth_has_no_lesion_scores() -> None:
     explanation = Explanation("layer4", MAPS, {}, {})
-    found = score_case(view_of(truth=False), SELECTED, explanation, draws=100, seed=0)
-    assert found["lung_masks"] == "segmentation"
-    assert set(found["summary"]["gradcam"]) == {"in_lungs", "lungs_area", "empty"}
+    found = score_case(view_of(truth=False), SELECTED, explanation, DRAWS)
+    assert found.lung_masks == "segmentation"
+    assert set(found.summary["gradcam"]) == {"in_lungs", "lungs_area", "empty"}
+    assert set(found.to_json()["images"][0]["gradcam"]) == {"in_lungs", "lungs_area"}

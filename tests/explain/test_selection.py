@@ -5,13 +5,13 @@ import pandas as pd
 import pytest
 
 from stages.config.params import Cam
+from stages.dataset.image_set import DatasetInfo, ImageSet
 from stages.explain.selection import (
     Selection,
     load_test_predictions,
     select_images,
     spread_over,
 )
-from stages.dataset.image_set import DatasetInfo, ImageSet
 
 CLASSES = ["normal", "covid"]
 

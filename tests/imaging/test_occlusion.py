@@ -7,8 +7,8 @@ from stages.imaging.occlusion import (
     occlude,
     select_with_lungs,
 )
-from stages.modeling.predict import predict_probabilities
 from stages.modeling.outputs import Outputs
+from stages.modeling.predict import predict_probabilities
 
 IMAGES = np.arange(1, 33, dtype=np.uint8).reshape(2, 4, 4)
 LUNGS = np.zeros((2, 4, 4), np.uint8)

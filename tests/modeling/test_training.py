@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from stages.config.params import (
     BinaryCrossEntropy,
     Case,
     CrossEntropy,
+    Recipe,
     WeightedCrossEntropy,
 )
 from stages.dataset.image_set import DatasetInfo, ImageSet
@@ -46,9 +46,13 @@ CASE = Case(
     train="all",
     head=[4],
     dropout=0.2,
-    loss=CrossEntropy(name="ce", label_smoothing=0.0),
+    loss=CrossEntropy(kind="ce", label_smoothing=0.0),
     sampler="none",
     augment="light",
+    recipe="short",
+    protocol="once",
+)
+RECIPE = Recipe(
     optimizer="adamw",
     lr=1e-3,
     weight_decay=0.0,
@@ -58,18 +62,7 @@ CASE = Case(
     keep="best",
     ema=0.0,
     batch_size=4,
-    folds=1,
-    held_out="test",
-    seeds=[1],
-    ensemble=False,
 )
-
-
-@pytest.fixture(autouse=True)
-def _deterministic_mode_is_put_back() -> Iterator[None]:
-    was = torch.are_deterministic_algorithms_enabled()
-    yield
-    torch.use_deterministic_algorithms(was)
 
 
 @pytest.fixture(scope="module")
@@ -105,8 +98,11 @@ def run_of(seed: int = 1, splits: NDArray[np.str_] = SPLITS) -> Run:
 def trained(
     initial: Path, *, view: ImageSet = VIEW, run: Run | None = None, **changes: object
 ) -> TrainedRun:
-    case = CASE.model_copy(update=changes)
-    return train_run(case, LIGHT, view, run or run_of(), initial=initial, hardware=CPU)
+    case, recipe = (
+        part.model_copy(update={k: v for k, v in changes.items() if k in type(part).model_fields})
+        for part in (CASE, RECIPE)
+    )
+    return train_run(case, recipe, LIGHT, view, run or run_of(), initial=initial, hardware=CPU)
 
 
 def state_of(done: TrainedRun) -> dict[str, torch.Tensor]:
@@ -159,7 +155,7 @@ def test_meta_tells_what_is_needed_to_rebuild_the_network(initial: Path) -> None
 
 
 THREE = view_of([*"aaaabbbbcccc", *"abca", *"abcb"], {"b": ["a"]})
-BCE = BinaryCrossEntropy(name="bce", label_smoothing=0.0)
+BCE = BinaryCrossEntropy(kind="bce", label_smoothing=0.0)
 
 
 @pytest.mark.parametrize(
@@ -228,7 +224,7 @@ def test_a_block_that_the_network_lacks_is_refused_by_name(initial: Path) -> Non
 
 
 def test_weights_per_class_need_an_image_of_each_in_training(initial: Path) -> None:
-    loss = WeightedCrossEntropy(name="weighted_ce", label_smoothing=0.0)
+    loss = WeightedCrossEntropy(kind="weighted_ce", label_smoothing=0.0)
     only_a = run_of(splits=np.array(["train"] * 8 + ["test"] * 4 + ["val"] * 8))
     with pytest.raises(UserError, match=r"weighted_ce: got .* a 8, b 0; allowed"):
         trained(initial, run=only_a, loss=loss)
