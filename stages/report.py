@@ -20,7 +20,7 @@ from stages.reporting.results import load_results
 logger = logging.getLogger(__name__)
 
 
-def write_report(params: Params, paths: Paths) -> None:
+def report_all(params: Params, paths: Paths) -> None:
     """Write every page."""
     results = load_results(params, paths)
     discussion = build_discussion(results)
@@ -36,4 +36,4 @@ def write_report(params: Params, paths: Paths) -> None:
 
 
 if __name__ == "__main__":
-    run_single_stage(write_report, __doc__)
+    run_single_stage(report_all, __doc__)

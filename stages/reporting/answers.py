@@ -139,10 +139,10 @@ def _explainability(results: Results) -> list[str]:
 def _external_test(results: Results) -> list[str]:
     lines = []
     for name, found in results.external.items():
-        there, own, _ = found.drop["auroc"]
+        auroc = found.drop["auroc"]
         lines.append(
             f"{name}: {found.case} on {results.datasets[found.dataset].title}, {found.n} images; "
-            f"AUROC {as_text(own.value)} on its own test images, {as_text(there.value)} there"
+            f"AUROC {as_text(auroc.own)} on its own test images, {as_text(auroc.external)} there"
         )
     return lines or ["No external test is named in params.yaml."]
 

@@ -21,25 +21,14 @@ def _at(*path: str) -> Any:
     return Field(validation_alias=AliasPath(*path))
 
 
-def _read_difference(values: Mapping[str, Any]) -> Estimate:
-    """A difference, whose ends are called `low` and `high`."""
-    return Estimate(
-        values["difference"],
-        values["low"],
-        values["high"],
-        values.get("undefined"),
-        values.get("p_value"),
-        values.get("p_value_holm"),
-    )
+def _estimate(*keys: str) -> BeforeValidator:
+    """Reads a figure and its ends by these keys, and what may stand beside a difference."""
 
+    def read(values: Mapping[str, Any]) -> Estimate:
+        beside = (values.get(key) for key in ("undefined", "p_value", "p_value_holm"))
+        return Estimate(*(values[key] for key in keys), *beside)
 
-def _read_drop(values: Mapping[str, Any]) -> Paired:
-    own, external = (Estimate(values[side]) for side in ("own", "external"))
-    return Paired(external, own, _read_difference(values))
-
-
-def _read_mean(values: Mapping[str, Any]) -> Estimate:
-    return Estimate(values["mean"], values["low"], values["high"])
+    return BeforeValidator(read)
 
 
 def _read_check(values: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -49,14 +38,9 @@ def _read_check(values: Mapping[str, Any]) -> Mapping[str, Any]:
     return {name: value for name, value in values.items() if name != "n"}
 
 
-def _read_auroc(values: Mapping[str, Any]) -> Estimate:
-    return unflatten(values, {})["auroc"]
-
-
-Difference = Annotated[Estimate, BeforeValidator(_read_difference)]
+Auroc = Annotated[Estimate, _estimate("auroc", "auroc_low", "auroc_high")]
+Difference = Annotated[Estimate, _estimate("difference", "low", "high")]
 PairedFigure = Annotated[Paired, BeforeValidator(Paired.from_json)]
-Drop = Annotated[Paired, BeforeValidator(_read_drop)]  # there, on its own test images
-Auroc = Annotated[Estimate, BeforeValidator(_read_auroc)]
 
 
 class Document(BaseModel):
@@ -254,7 +238,7 @@ class Training(Document):
 class Mean(Document):
     """Over n images."""
 
-    estimate: Annotated[Estimate, BeforeValidator(_read_mean)] = _at("whole")
+    estimate: Annotated[Estimate, _estimate("mean", "low", "high")] = _at("whole")
     n: int
 
 
@@ -334,6 +318,14 @@ class Audit(Document):
     by_image: Figures = _at("leakage_gap", "random")
     by_group: Figures = _at("leakage_gap", "grouped")
     gap: dict[str, Difference] = _at("leakage_gap", "difference")
+
+
+class Drop(Document):
+    """A figure on images from elsewhere against that on the case's own test images."""
+
+    own: float | None
+    external: float | None
+    difference: Difference = _at("whole")
 
 
 class ExternalReport(Confusions):

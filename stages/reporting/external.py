@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from stages.evaluation.records import Paired
 from stages.reporting.cases import build_confusion_table
-from stages.reporting.documents import ExternalReport
+from stages.reporting.documents import Drop, ExternalReport
 from stages.reporting.probabilities import (
     CALIBRATION_COLUMNS,
     calibration_cells,
@@ -88,7 +87,7 @@ def _drop_table(name: str, found: ExternalReport, case: CaseResults) -> Table:
         [
             [
                 marked_cell(label(metric), case.is_optimistic),
-                figure_cell(drop.second.value),
+                figure_cell(drop.own),
                 estimate_cell(found.metrics.get(metric)),
                 difference_cell(drop.difference),
             ]
@@ -107,8 +106,8 @@ def describe_external(name: str, found: ExternalReport, title: str) -> str:
     )
 
 
-def _describe_drop(metric: str, drop: Paired) -> str:
-    there, own = drop.first.value, drop.second.value
+def _describe_drop(metric: str, drop: Drop) -> str:
+    there, own = drop.external, drop.own
     if not drop.difference.has_interval or there is None or own is None:
         return f"{label(metric)} is not compared"
     # The words hold whichever of the two the difference starts from.

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from stages.config.paths import Paths
-from stages.report import write_report
+from stages.report import report_all
 from tests.reporting.conftest import Files
 
 REPOSITORY = Path(__file__).parents[2]
@@ -20,7 +20,7 @@ def written(root: Path) -> dict[str, bytes]:
 
 def test_every_page_is_written_and_the_same_ones_again(files: Files) -> None:
     files.load()
-    write_report(files.params, Paths(files.root))
+    report_all(files.params, Paths(files.root))
     first = written(files.root)
     assert sorted(first) == [
         "plots/discussion.md",
@@ -28,18 +28,18 @@ def test_every_page_is_written_and_the_same_ones_again(files: Files) -> None:
         "plots/side_by_side/ct.png",
         "plots/side_by_side/labels.png",
     ]
-    write_report(files.params, Paths(files.root))
+    report_all(files.params, Paths(files.root))
     assert written(files.root) == first
 
 
 def test_times_on_this_machine_change_nothing(files: Files) -> None:
     files.load()
     paths = Paths(files.root)
-    write_report(files.params, paths)
+    report_all(files.params, paths)
     before = written(files.root)
     paths.time("train@full-ce").parent.mkdir(parents=True)
     paths.time("train@full-ce").write_text('{"seconds": 12.3}', encoding="utf-8")
-    write_report(files.params, paths)
+    report_all(files.params, paths)
     assert written(files.root) == before
 
 
@@ -48,7 +48,7 @@ def test_a_sheet_of_a_data_set_that_is_gone_is_removed(files: Files) -> None:
     old = Paths(files.root).side_by_side("gone")
     old.parent.mkdir(parents=True)
     old.write_bytes(b"")
-    write_report(files.params, Paths(files.root))
+    report_all(files.params, Paths(files.root))
     assert not old.exists()
 
 

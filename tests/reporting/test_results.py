@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from stages.config.paths import Paths
-from stages.evaluation.records import Estimate
+from stages.evaluation.records import Estimate, of_class
 from stages.reporting.documents import Calibration, Compared, MapScores, Mean
 from stages.reporting.results import Results
 from tests.reporting.conftest import Files, make_calibration, make_compared
@@ -23,6 +23,15 @@ def test_a_figure_comes_with_its_interval(results: Results) -> None:
     # lungs-bce: 0.5 + 0.9 / 3, as the fixture has it.
     assert results.cases["lungs-bce"].figures.get("auroc") == Estimate(0.8, 0.7, 0.9)
     assert results.cases["lungs-bce"].figures.get("auroc_of-nobody") == Estimate(None)
+
+
+def test_a_class_may_be_called_like_the_end_of_an_interval(files: Files) -> None:
+    ends = {"": 0.5, "_low": 0.25, "_high": 0.75}
+    for name in (of_class("recall", "covid"), of_class("recall", "covid_low")):
+        files.cases["full-ce"].metrics |= {name + end: value for end, value in ends.items()}
+    figures = files.load().cases["full-ce"].figures
+    for class_name in ("covid", "covid_low"):
+        assert figures.get(of_class("recall", class_name)) == Estimate(0.5, 0.25, 0.75)
 
 
 def test_a_pair_comes_with_the_p_values_of_its_difference() -> None:
