@@ -18,18 +18,25 @@ from stages.config.params import Params, View
 from stages.config.paths import Paths
 from stages.config.writing import keep_only, link_or_copy, write_csv
 from stages.dataset.arrays import write_image_rows
-from stages.dataset.image_set import BOX_COLUMNS, ImageSet, load_image_set, without_padding
+from stages.dataset.image_set import (
+    BOX_COLUMNS,
+    BOXES,
+    DATASET_INFO,
+    IMAGES,
+    LUNG_MASKS,
+    MANIFEST,
+    PICTURES,
+    TRUTH,
+    ImageSet,
+    load_image_set,
+    without_padding,
+)
 from stages.imaging.cropping import CroppedImage, crop_image
 
 logger = logging.getLogger(__name__)
 
-IMAGES, LUNG_MASKS, TRUTH = "images.npy", "lung_masks.npy", "truth.npy"
-# Of the view, of the prepared set; DVC's cache holds equal contents once.
-HANDED_ON = {
-    "pictures.npy": "images.npy",
-    "manifest.csv": "manifest.csv",
-    "dataset.json": "dataset.json",
-}
+# Name in the view, and in the prepared set; DVC's cache holds equal contents once.
+HANDED_ON = {PICTURES: IMAGES, MANIFEST: MANIFEST, DATASET_INFO: DATASET_INFO}
 
 
 def crop_view(params: Params, name: str, paths: Paths) -> None:
@@ -39,10 +46,10 @@ def crop_view(params: Params, name: str, paths: Paths) -> None:
     folder = paths.view(name)
     arrays = [IMAGES, LUNG_MASKS, *([] if prepared.truth is None else [TRUTH])]
     boxes = _write_arrays(prepared, view, folder, arrays)
-    write_csv(folder / "boxes.csv", boxes[list(BOX_COLUMNS)])
+    write_csv(folder / BOXES, boxes[list(BOX_COLUMNS)])
     for file_name, origin in HANDED_ON.items():
         link_or_copy(paths.prepared(view.dataset) / origin, folder / file_name)
-    keep_only(folder, [*arrays, *HANDED_ON, "boxes.csv"])
+    keep_only(folder, [*arrays, *HANDED_ON, BOXES])
     _log_summary(name, boxes)
 
 

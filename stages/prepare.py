@@ -23,11 +23,21 @@ from stages.config.params import Dataset, Params
 from stages.config.paths import Paths
 from stages.config.writing import keep_only, write_csv
 from stages.dataset.arrays import write_image_rows
-from stages.dataset.image_set import MANIFEST_COLUMNS, DatasetInfo
+from stages.dataset.image_set import (
+    DATASET_INFO,
+    IMAGES,
+    MANIFEST,
+    MANIFEST_COLUMNS,
+    TRUTH,
+    DatasetInfo,
+)
 from stages.dataset.split import assign_splits
 from stages.imaging.decode import UnreadableImage, decode, fit_square
 from stages.imaging.duplicates import Fingerprint, fingerprint
 from stages.imaging.grouping import (
+    DUPLICATES,
+    GROUPING,
+    LEAKS,
     Grouping,
     files_of,
     group_images,
@@ -40,8 +50,8 @@ from stages.sources.listing import Listing, describe_source, open_source
 
 logger = logging.getLogger(__name__)
 
-IMAGES, TRUTH = "images.npy", "truth.npy"
-TABLES = ("manifest.csv", "rejected.csv", "duplicates.csv", "grouping.json", "dataset.json")
+REJECTED = "rejected.csv"
+TABLES = (MANIFEST, DATASET_INFO, REJECTED, DUPLICATES, GROUPING)
 
 
 class Decoded(NamedTuple):
@@ -81,7 +91,7 @@ def prepare_dataset(params: Params, name: str, paths: Paths) -> None:
         manifest = _split(manifest, dataset, seed=params.seed)
     except UserError as error:
         raise UserError(f"params.yaml: datasets.{name}: {error}") from None
-    write_csv(folder / "manifest.csv", manifest[list(MANIFEST_COLUMNS)])
+    write_csv(folder / MANIFEST, manifest[list(MANIFEST_COLUMNS)])
     save_grouping(folder, manifest, grouping)
     _describe(name, dataset, listing, manifest, rejected, grouping.leaks).save(folder)
     keep_only(folder, _file_names(dataset, has_leaks=bool(grouping.leaks)))
@@ -94,7 +104,7 @@ def _array_names(dataset: Dataset) -> list[str]:
 
 def _file_names(dataset: Dataset, *, has_leaks: bool) -> list[str]:
     """What the folder holds at the end; another run by hand may have left more."""
-    return [*_array_names(dataset), *TABLES, *(["leaks.csv"] if has_leaks else [])]
+    return [*_array_names(dataset), *TABLES, *([LEAKS] if has_leaks else [])]
 
 
 def _decode_all(listing: Listing, dataset: Dataset, folder: Path) -> tuple[Listed, list[Rejected]]:
@@ -114,7 +124,7 @@ def _decode_all(listing: Listing, dataset: Dataset, folder: Path) -> tuple[Liste
                 arrays[TRUTH].append(result.truth)
             rows.append(_manifest_row(item, result))
             fingerprints.append(result.fingerprint)
-    write_csv(folder / "rejected.csv", pd.DataFrame(rejected, columns=Rejected._fields))
+    write_csv(folder / REJECTED, pd.DataFrame(rejected, columns=Rejected._fields))
     return Listed(pd.DataFrame(rows), fingerprints), rejected
 
 
@@ -165,7 +175,7 @@ def _require_readable(
         listed = "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common(3))
         raise UserError(
             f"{len(rejected)} of {n_files} files cannot be read: {listed}; allowed: a share of "
-            f"{dataset.max_rejected:g} (max_rejected); all are listed in {folder / 'rejected.csv'}"
+            f"{dataset.max_rejected:g} (max_rejected); all are listed in {folder / REJECTED}"
         )
     readable = set(manifest["label"]) if len(manifest) else set()
     for label in dataset.classes:
@@ -193,7 +203,7 @@ def _leak_message(manifest: pd.DataFrame, grouping: Grouping, folder: Path) -> s
         f"{len(grouping.leaks)} groups (one patient, or pictures that are the same) stand in more "
         "than one of the splits that came with the data; the first, in "
         f"{' and '.join(splits)}: {', '.join(files[:4])}; all are listed in "
-        f"{folder / 'leaks.csv'}; mend the folders, or set allow_leakage: true to go on with "
+        f"{folder / LEAKS}; mend the folders, or set allow_leakage: true to go on with "
         "marked figures"
     )
 

@@ -10,6 +10,7 @@ Writes: data/weights/<case>/ (model.safetensors, meta.json; a folder of these pe
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -26,7 +27,7 @@ from stages.modeling.checkpoint import run_folder, save_model
 from stages.modeling.compute import Hardware, choose_hardware, keep_freed_memory
 from stages.modeling.fit import FitResult
 from stages.modeling.predict import WHOLE, combine_runs, predict_run
-from stages.modeling.training import train_run, training_facts
+from stages.modeling.training import Plan, train_run, training_facts
 
 logger = logging.getLogger(__name__)
 
@@ -42,50 +43,47 @@ class _Finished(NamedTuple):
 def train_case(params: Params, name: str, paths: Paths) -> None:
     """Fit every run of one case; write models, splits, learning curves and predictions."""
     keep_freed_memory()
-    case = params.case(name)
-    protocol = params.protocol(case.protocol)
-    view = load_image_set(paths.view(case.view))
-    hardware = choose_hardware(params.compute)
     try:
-        runs = plan_runs(
-            view.manifest,
-            folds=protocol.folds,
-            held_out=protocol.held_out,
-            seeds=protocol.seeds,
-            seed=params.seed,
-        )
-        finished = [_train(params, name, view, run, hardware, paths) for run in runs]
+        _train_runs(params, name, paths)
     except UserError as error:
         raise UserError(f"params.yaml: cases.{name}: {error}") from None
+
+
+def _train_runs(params: Params, name: str, paths: Paths) -> None:
+    case = params.case(name)
+    protocol = params.protocol(case.protocol)
+    plan = Plan(case, params.recipe(case.recipe), params.augmentation(case.augment), protocol)
+    view = load_image_set(paths.view(case.view))
+    hardware = choose_hardware(params.compute)
+    runs = plan_runs(
+        view.manifest,
+        folds=protocol.folds,
+        held_out=protocol.held_out,
+        seeds=protocol.seeds,
+        seed=params.seed,
+    )
+    finished = []
+    for run in runs:
+        folder = run_folder(paths.weights(name), run.name)
+        initial = paths.weights(case.weights)
+        finished.append(_train(plan, view, run, folder, initial=initial, hardware=hardware))
+        logger.info("%s: kept epoch %d", run.name or name, finished[-1].result.kept_epoch)
     save_runs(paths.weights(name), view.manifest, runs)
     _save_history(name, runs, finished, paths)
     _save_predictions(name, finished, view.info.class_names, protocol.ensemble, paths)
 
 
 def _train(
-    params: Params, name: str, view: ImageSet, run: Run, hardware: Hardware, paths: Paths
+    plan: Plan, view: ImageSet, run: Run, folder: Path, *, initial: Path, hardware: Hardware
 ) -> _Finished:
     """Train, save and predict; the model is let go before that of the next run is built."""
-    case = params.case(name)
-    trained = train_run(
-        case,
-        params.recipe(case.recipe),
-        params.augmentation(case.augment),
-        view,
-        run,
-        initial=paths.weights(case.weights),
-        hardware=hardware,
+    trained = train_run(plan, view, run, initial=initial, hardware=hardware)
+    save_model(folder, trained.classifier.state_dict(), trained.meta)
+    return _Finished(
+        trained.result,
+        training_facts(trained, view, run),
+        predict_run(trained.classifier, trained.outputs, view, run, device=hardware.device),
     )
-    logger.info("%s: kept epoch %d", run.name or name, trained.result.kept_epoch)
-    save_model(
-        run_folder(paths.weights(name), run.name),
-        trained.classifier.state_dict(),
-        trained.meta | {"ensemble": params.protocol(case.protocol).ensemble},
-    )
-    predictions = predict_run(
-        trained.classifier, trained.outputs, view, run, device=hardware.device
-    )
-    return _Finished(trained.result, training_facts(trained, view, run), predictions)
 
 
 def _save_history(

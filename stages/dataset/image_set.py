@@ -23,6 +23,9 @@ from stages.config.writing import write_json
 from stages.dataset.arrays import open_images
 from stages.dataset.task import Task
 
+IMAGES, TRUTH, LUNG_MASKS, PICTURES = "images.npy", "truth.npy", "lung_masks.npy", "pictures.npy"
+MANIFEST, BOXES, DATASET_INFO = "manifest.csv", "boxes.csv", "dataset.json"
+
 SPLITS = ("train", "val", "test")
 
 MANIFEST_COLUMNS = (
@@ -97,7 +100,7 @@ class DatasetInfo:
 
     def save(self, folder: Path) -> None:
         """Write dataset.json."""
-        write_json(folder / "dataset.json", asdict(self))
+        write_json(folder / DATASET_INFO, asdict(self))
 
 
 def without_padding(square: NDArray[np.uint8], facts: Mapping[Any, Any]) -> NDArray[np.uint8]:
@@ -107,7 +110,7 @@ def without_padding(square: NDArray[np.uint8], facts: Mapping[Any, Any]) -> NDAr
 
 def load_dataset_info(folder: Path) -> DatasetInfo:
     """Read dataset.json."""
-    return DatasetInfo(**json.loads((folder / "dataset.json").read_text(encoding="utf-8")))
+    return DatasetInfo(**json.loads((folder / DATASET_INFO).read_text(encoding="utf-8")))
 
 
 @dataclass(frozen=True)
@@ -139,20 +142,20 @@ class ImageSet:
 def load_manifest(folder: Path) -> pd.DataFrame:
     """Read manifest.csv; group ids such as 00000061 stay text, empty text stays empty."""
     text_columns = dict.fromkeys(("image_id", "group_id", "label", "split", "subgroup"), str)
-    return pd.read_csv(folder / "manifest.csv", dtype=text_columns, keep_default_na=False)
+    return pd.read_csv(folder / MANIFEST, dtype=text_columns, keep_default_na=False)
 
 
 def load_image_set(folder: Path) -> ImageSet:
     """Open what `prepare` or `crop` wrote."""
-    boxes = folder / "boxes.csv"
+    boxes = folder / BOXES
     return ImageSet(
         info=load_dataset_info(folder),
         manifest=load_manifest(folder),
-        images=open_images(folder / "images.npy"),
-        truth=_open_if_there(folder / "truth.npy"),
-        lung_masks=_open_if_there(folder / "lung_masks.npy"),
+        images=open_images(folder / IMAGES),
+        truth=_open_if_there(folder / TRUTH),
+        lung_masks=_open_if_there(folder / LUNG_MASKS),
         boxes=pd.read_csv(boxes, keep_default_na=False) if boxes.exists() else None,
-        pictures=_open_if_there(folder / "pictures.npy"),
+        pictures=_open_if_there(folder / PICTURES),
     )
 
 

@@ -18,6 +18,8 @@ from scipy.sparse.csgraph import connected_components
 from stages.config.writing import write_csv, write_json
 from stages.imaging.duplicates import DuplicatePair, Fingerprint, Kind, find_duplicates
 
+DUPLICATES, GROUPING, LEAKS = "duplicates.csv", "grouping.json", "leaks.csv"
+
 KINDS: tuple[Kind, ...] = get_args(Kind)  # in the order in which they are looked for
 DUPLICATE_COLUMNS = ("image_id", "other_id", "kind", "change", "distance")
 
@@ -111,8 +113,8 @@ def save_grouping(folder: Path, manifest: pd.DataFrame, grouping: Grouping) -> N
         (ids[pair.first], ids[pair.second], pair.kind, pair.change, round(pair.distance, 4))
         for pair in grouping.pairs
     ]
-    write_csv(folder / "duplicates.csv", pd.DataFrame(rows, columns=list(DUPLICATE_COLUMNS)))
-    write_json(folder / "grouping.json", _describe(manifest, grouping))
+    write_csv(folder / DUPLICATES, pd.DataFrame(rows, columns=list(DUPLICATE_COLUMNS)))
+    write_json(folder / GROUPING, _describe(manifest, grouping))
 
 
 def _describe(manifest: pd.DataFrame, grouping: Grouping) -> dict[str, Any]:
@@ -147,4 +149,4 @@ def save_leaks(folder: Path, manifest: pd.DataFrame, leaks: Mapping[str, Any]) -
     """Write leaks.csv, a row per file of a group that stands in two of the given splits."""
     rows = manifest[manifest["group_id"].isin(list(leaks))]
     columns = ["group_id", "given_split", "label", "patient_id", "source_path"]
-    write_csv(folder / "leaks.csv", rows.sort_values(["group_id", "given_split"])[columns])
+    write_csv(folder / LEAKS, rows.sort_values(["group_id", "given_split"])[columns])

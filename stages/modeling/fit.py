@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from typing import NamedTuple
 
 import pandas as pd
@@ -107,7 +108,7 @@ class _Loop:
         self._history = history
         self._step = 0
         self._hardware = hardware
-        # Its mixed precision would round images to bf16 before they are scaled: `autocast` does not.
+        # Its own mixed precision would round images to bf16 before they are scaled.
         self._fabric = Fabric(accelerator=hardware.device, devices=1, precision="32-true")
         classifier = lesson.classifier.to(memory_format=torch.channels_last)
         optimizer = build_optimizer(classifier, recipe)
@@ -121,7 +122,9 @@ class _Loop:
     def train_epoch(self, epoch: int) -> None:
         """Learn from every batch once."""
         self._model.train()
-        for batch in self._train:
+        # No further: when torch's RandomSampler is asked for more than it has, it draws another
+        # permutation, and the next epoch would have another order.
+        for batch in islice(self._train, len(self._train)):
             with self._hardware.autocast():
                 images = self._lesson.augment(to_unit_range(batch.images))
                 loss = self._judge("train", epoch, self._model, images, batch.targets)

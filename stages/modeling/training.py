@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from stages.config.params import Augmentation, Case, Recipe
+from stages.config.params import Augmentation, Case, Protocol, Recipe
 from stages.dataset.image_set import ImageSet
 from stages.dataset.runs import Run
 from stages.modeling.augment import Augmenter
@@ -26,6 +26,15 @@ from stages.modeling.losses import build_loss
 from stages.modeling.outputs import Outputs
 
 
+class Plan(NamedTuple):
+    """What params.yaml says of a case, with the entries that it names."""
+
+    case: Case
+    recipe: Recipe
+    augmentation: Augmentation
+    protocol: Protocol
+
+
 class TrainedRun(NamedTuple):
     """A trained network, what its logits mean, its meta.json and its learning curves."""
 
@@ -36,21 +45,12 @@ class TrainedRun(NamedTuple):
 
 
 def train_run(
-    case: Case,
-    recipe: Recipe,
-    augmentation: Augmentation,
-    view: ImageSet,
-    run: Run,
-    *,
-    initial: Path,
-    hardware: Hardware,
+    plan: Plan, view: ImageSet, run: Run, *, initial: Path, hardware: Hardware
 ) -> TrainedRun:
     """Train on the rows of one run.
 
     Args:
-        case: what to train.
-        recipe: how to train; the one that the case names.
-        augmentation: the random changes that the case names.
+        plan: what to train, and how.
         view: the images.
         run: which rows train and validate, and the seed.
         initial: folder of the initial weights.
@@ -60,18 +60,14 @@ def train_run(
         UserError: a tensor does not fit, a block does not exist, or the training diverged.
         RuntimeError: a frozen tensor moved, or a trained one did not.
     """
-    outputs = _outputs(case, view)
-    classifier, meta = _initial_classifier(case, view, outputs, run, initial)
-    freeze(classifier, case.train)
+    outputs = _outputs(plan.case, view)
+    classifier, meta = _initial_classifier(plan.case, view, outputs, run, initial)
+    freeze(classifier, plan.case.train)
     before = FrozenSnapshot(classifier)
-    result = fit(
-        _lesson(case, recipe, augmentation, classifier, outputs, view, run),
-        recipe,
-        seed=run.seed,
-        hardware=hardware,
-    )
+    lesson = _lesson(plan, classifier, outputs, view, run)
+    result = fit(lesson, plan.recipe, seed=run.seed, hardware=hardware)
     meta["unchanged_though_trained"] = before.verify(classifier)
-    meta |= _facts(case, recipe, classifier, result, hardware, run)
+    meta |= _facts(plan, classifier, result, hardware, run)
     return TrainedRun(classifier, outputs, meta, result)
 
 
@@ -128,44 +124,35 @@ def _initial_classifier(
 
 
 def _lesson(
-    case: Case,
-    recipe: Recipe,
-    augmentation: Augmentation,
-    classifier: Classifier,
-    outputs: Outputs,
-    view: ImageSet,
-    run: Run,
+    plan: Plan, classifier: Classifier, outputs: Outputs, view: ImageSet, run: Run
 ) -> Lesson:
     train, val = (
         ImageRows(view.images, view.targets, run.rows(split)) for split in ("train", "val")
     )
+    size, sampler = plan.recipe.batch_size, plan.case.sampler
     return Lesson(
         classifier,
         outputs,
-        build_loss(case.loss, outputs, _train_counts(view, run)),
-        Augmenter(augmentation, torch.Generator().manual_seed(run.seed)),
-        train_loader(train, batch_size=recipe.batch_size, sampler=case.sampler, seed=run.seed),
-        ordered_loader(val, batch_size=recipe.batch_size),
+        build_loss(plan.case.loss, outputs, _train_counts(view, run)),
+        Augmenter(plan.augmentation, torch.Generator().manual_seed(run.seed)),
+        train_loader(train, batch_size=size, sampler=sampler, seed=run.seed),
+        ordered_loader(val, batch_size=size),
     )
 
 
 def _facts(
-    case: Case,
-    recipe: Recipe,
-    classifier: Classifier,
-    result: FitResult,
-    hardware: Hardware,
-    run: Run,
+    plan: Plan, classifier: Classifier, result: FitResult, hardware: Hardware, run: Run
 ) -> dict[str, Any]:
     return {
         "fold": run.fold,
         "seed": run.seed,
-        "kept": recipe.keep,
+        "ensemble": plan.protocol.ensemble,
+        "kept": plan.recipe.keep,
         "kept_epoch": result.kept_epoch,
         "epochs_run": int(result.epochs["epoch"].max()) + 1,
         "device": describe_device(hardware.device),
         "precision": hardware.precision,
-        "train": case.train,
+        "train": plan.case.train,
         "blocks_trained": trained_blocks(classifier),
         "counts": count_parameters(classifier),
         "parameters": describe_parameters(classifier),

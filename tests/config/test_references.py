@@ -6,7 +6,7 @@ import pytest
 from stages.config import references
 from stages.config.load import parse_params
 from stages.config.references import find_reference_problems
-from stages.phantoms import PHANTOM_CLASSES
+from stages.phantoms.cohort import PHANTOM_CLASSES
 
 RawParams = dict[str, Any]
 Change = Callable[[RawParams], object]

@@ -9,26 +9,14 @@ from stages.dataset.arrays import write_images
 from stages.dataset.image_set import (
     BOX_COLUMNS,
     MANIFEST_COLUMNS,
-    DatasetInfo,
     load_dataset_info,
     load_image_set,
     load_manifest,
     without_padding,
 )
+from tests.dataset.sample import info_of
 
-INFO = DatasetInfo(
-    dataset="ct",
-    source="data/raw/ct",
-    is_phantom=False,
-    modality="ct",
-    class_names=["normal", "covid"],
-    positive="covid",
-    n_files=4,
-    n_rejected=1,
-    n_left_out=2,
-    leakage=["g000001"],
-    implies={"covid": ["normal"]},
-)
+INFO = info_of(n_rejected=1, n_left_out=2, leakage=["g000001"], implies={"covid": ["normal"]})
 
 
 def manifest_of(labels: list[str], splits: list[str]) -> pd.DataFrame:

@@ -121,6 +121,24 @@ def test_another_seed_gives_other_weights() -> None:
     assert not torch.equal(*weights)
 
 
+def test_every_epoch_takes_one_permutation_of_the_sampler() -> None:
+    order = torch.Generator().manual_seed(0)
+    expected = [torch.randperm(N_TRAIN, generator=order).tolist() for _ in range(3)]
+    seen: list[float] = []
+    numbered = np.arange(N_TRAIN, dtype=np.uint8)[:, None, None] * np.ones(
+        (1, SIDE, SIDE), np.uint8
+    )
+    rows = ImageRows(numbered, np.arange(N_TRAIN) % 2, np.arange(N_TRAIN))
+
+    def note(images: Tensor) -> Tensor:
+        seen.extend((images[:, 0, 0, 0] * 255).round().int().tolist())
+        return images
+
+    loader = train_loader(rows, batch_size=BATCH_SIZE, sampler="none", seed=0)
+    fitted(new_lesson()._replace(train=loader, augment=note), epochs=3)
+    assert seen == [image for permutation in expected for image in permutation]
+
+
 def test_kernels_that_vary_are_refused_in_training_and_allowed_again_after_it() -> None:
     seen = []
     lesson = new_lesson()

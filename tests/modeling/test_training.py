@@ -12,6 +12,7 @@ from stages.config.params import (
     BinaryCrossEntropy,
     Case,
     CrossEntropy,
+    Protocol,
     Recipe,
     WeightedCrossEntropy,
 )
@@ -21,7 +22,7 @@ from stages.modeling.checkpoint import load_state, save_model
 from stages.modeling.classifier import BACKBONE
 from stages.modeling.compute import Hardware
 from stages.modeling.initial import random_weights
-from stages.modeling.training import TrainedRun, train_run, training_facts
+from stages.modeling.training import Plan, TrainedRun, train_run, training_facts
 
 SIDE = 80
 # Twelve images train (8 of class a, 4 of b), four validate, four are left for testing.
@@ -63,6 +64,7 @@ RECIPE = Recipe(
     ema=0.0,
     batch_size=4,
 )
+ONCE = Protocol(folds=1, held_out="test", seeds=[1], ensemble=False)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +104,8 @@ def trained(
         part.model_copy(update={k: v for k, v in changes.items() if k in type(part).model_fields})
         for part in (CASE, RECIPE)
     )
-    return train_run(case, recipe, LIGHT, view, run or run_of(), initial=initial, hardware=CPU)
+    plan = Plan(case, recipe, LIGHT, ONCE)
+    return train_run(plan, view, run or run_of(), initial=initial, hardware=CPU)
 
 
 def state_of(done: TrainedRun) -> dict[str, torch.Tensor]:
@@ -152,6 +155,7 @@ def test_meta_tells_what_is_needed_to_rebuild_the_network(initial: Path) -> None
     assert (meta["fold"], meta["seed"]) == (1, 1)
     assert meta["started_from"] == "start"
     assert meta["tensors_left_out"] == []
+    assert meta["ensemble"] is False
 
 
 THREE = view_of([*"aaaabbbbcccc", *"abca", *"abcb"], {"b": ["a"]})
