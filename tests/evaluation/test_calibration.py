@@ -18,8 +18,7 @@ from stages.evaluation.calibration import (
     describe_calibration,
     fit_temperature,
 )
-from stages.evaluation.scored import Scored
-from stages.evaluation.scored import ScoredRun
+from stages.evaluation.scored import Scored, ScoredRun
 
 
 def scored(probabilities: Any, y_true: Any) -> Scored:

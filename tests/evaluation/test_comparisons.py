@@ -9,9 +9,9 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from stages.config.errors import UserError
 from stages.config.params import Focal
+from stages.evaluation.comparisons import compare_all_cases, compare_cases, find_differences
 from stages.evaluation.metrics import HEADLINE_METRICS
 from stages.evaluation.paired_tests import adjust_holm, delong_test, mcnemar_test
-from stages.evaluation.comparisons import compare_all_cases, compare_cases, find_differences
 from stages.reporting.results import CaseResults, Results
 
 Json = dict[str, Any]

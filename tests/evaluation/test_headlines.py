@@ -4,9 +4,9 @@ from itertools import pairwise
 import pandas as pd
 import pytest
 
+from stages.evaluation.headlines import build_headlines
 from stages.evaluation.intervals import metrics_with_intervals
 from stages.evaluation.scored import score_rows
-from stages.evaluation.headlines import build_headlines
 from stages.reporting.results import Results
 
 

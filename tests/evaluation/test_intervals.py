@@ -16,8 +16,8 @@ from stages.evaluation.intervals import (
     unpaired_difference,
     wilson_interval,
 )
-from stages.evaluation.scored import Scored
 from stages.evaluation.metrics import compute_metrics
+from stages.evaluation.scored import Scored
 
 NAMES = ["no", "yes"]
 

@@ -5,7 +5,6 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, roc_curve
 
-from stages.evaluation.scored import Scored
 from stages.evaluation.operating_points import (
     NEVER,
     OPERATING_POINTS,
@@ -16,7 +15,7 @@ from stages.evaluation.operating_points import (
     describe_calls,
     describe_operating_points,
 )
-from stages.evaluation.scored import ScoredRun
+from stages.evaluation.scored import Scored, ScoredRun
 
 NAMES = ["normal", "covid"]
 

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pandas as pd
 
-from stages.reporting.results import Results
 from stages.evaluation.plot_tables import build_case_table, build_plot_tables
+from stages.reporting.results import Results
 
 
 def test_a_case_is_a_row_with_its_settings_and_figures(results: Results) -> None:

@@ -6,6 +6,8 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
+from stages.dataset.image_set import DatasetInfo, ImageSet
+from stages.dataset.split import deal_folds
 from stages.evaluation.audit_report import build_audit_report, tabulate_probe
 from stages.evaluation.shortcuts import (
     PROBES,
@@ -19,8 +21,6 @@ from stages.evaluation.shortcuts import (
     thumbnail_features,
     whole_features,
 )
-from stages.dataset.image_set import DatasetInfo, ImageSet
-from stages.dataset.split import deal_folds
 
 PATIENTS = 60
 SIDE = 32

@@ -6,7 +6,9 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
+from stages.dataset.image_set import DatasetInfo
 from stages.dataset.predictions import tabulate_run
+from stages.dataset.runs import Run
 from stages.evaluation.split_report import (
     CURVE_POINTS,
     build_curves,
@@ -14,8 +16,6 @@ from stages.evaluation.split_report import (
     draw_class_balanced,
     label_figures,
 )
-from stages.dataset.image_set import DatasetInfo
-from stages.dataset.runs import Run
 
 CLASSES = ["normal", "pneumonia", "covid"]
 INFO = DatasetInfo(
