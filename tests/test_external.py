@@ -12,8 +12,8 @@ from stages.config.errors import UserError
 from stages.config.load import parse_params
 from stages.config.paths import Paths
 from stages.crop import crop_view
-from stages.evaluate import evaluate_case
 from stages.dataset.predictions import load_predictions
+from stages.evaluate import evaluate_case
 from stages.external import score_elsewhere
 from stages.prepare import prepare_dataset
 from stages.train import train_case

@@ -2,18 +2,19 @@
 
 import argparse
 import fcntl
-import json
 import logging
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from stages.config.errors import UserError
 from stages.config.load import load_params
 from stages.config.params import Params
 from stages.config.paths import Paths
+from stages.config.times import record_time
 
 
 def run_stage(
@@ -23,13 +24,18 @@ def run_stage(
     parser = _parser(doc)
     parser.add_argument("name", help=f"a key of `{section}` in params.yaml")
     name = parser.parse_args().name
-    _guarded(f"{stage.__name__}-{name}", lambda: stage(load_params(), name, Paths()))
+    _guarded(f"{_stage_name()}@{name}", lambda: stage(load_params(), name, Paths()))
 
 
 def run_single_stage(stage: Callable[[Params, Paths], None], doc: str | None) -> None:
     """Run a stage that exists once."""
     _parser(doc).parse_args()
-    _guarded(stage.__name__, lambda: stage(load_params(), Paths()))
+    _guarded(_stage_name(), lambda: stage(load_params(), Paths()))
+
+
+def _stage_name() -> str:
+    """The stage's name in dvc.yaml, which is that of the module that is run."""
+    return Path(sys.argv[0]).stem
 
 
 def _parser(doc: str | None) -> argparse.ArgumentParser:
@@ -49,13 +55,10 @@ def _guarded(stage_name: str, run: Callable[[], None]) -> None:
 
 
 def _timed(stage_name: str, run: Callable[[], None]) -> None:
-    """Run, and note the seconds for the report; imports are not counted."""
+    """Run, and note the seconds; imports are not counted."""
     start = time.perf_counter()
     run()
-    path = Paths().time(stage_name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    seconds = round(time.perf_counter() - start, 1)
-    path.write_text(json.dumps({"seconds": seconds}) + "\n", encoding="utf-8")
+    record_time(Paths(), stage_name, time.perf_counter() - start)
 
 
 def _leave_at_once() -> None:

@@ -60,7 +60,11 @@ def link_or_copy(source: Path, path: Path) -> None:
 
 
 def keep_only(folder: Path, names: Collection[str]) -> None:
-    """Remove files of an earlier run from an output folder that this run did not write."""
+    """Remove what an earlier run left in an output folder: files and folders not named here."""
     for entry in folder.iterdir():
-        if entry.is_file() and entry.name not in names:
+        if entry.name in names:
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
             entry.unlink()

@@ -5,19 +5,26 @@ manifest.csv    one row per image, columns MANIFEST_COLUMNS
 dataset.json    class names, positive class, modality, source, counts
 truth.npy       (N, S, S) uint8 bit masks; phantoms only
 lung_masks.npy  (N, S, S) uint8, 0 or 1; views only
+pictures.npy    (N, P, P) uint8, the prepared images.npy that was cropped; views only
 boxes.csv       columns BOX_COLUMNS; views only
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from stages.config.writing import write_json
 from stages.dataset.arrays import open_images
 from stages.dataset.task import Task
+
+IMAGES, TRUTH, LUNG_MASKS, PICTURES = "images.npy", "truth.npy", "lung_masks.npy", "pictures.npy"
+MANIFEST, BOXES, DATASET_INFO = "manifest.csv", "boxes.csv", "dataset.json"
 
 SPLITS = ("train", "val", "test")
 
@@ -93,13 +100,17 @@ class DatasetInfo:
 
     def save(self, folder: Path) -> None:
         """Write dataset.json."""
-        text = json.dumps(asdict(self), indent=2) + "\n"
-        (folder / "dataset.json").write_text(text, encoding="utf-8")
+        write_json(folder / DATASET_INFO, asdict(self))
+
+
+def without_padding(square: NDArray[np.uint8], facts: Mapping[Any, Any]) -> NDArray[np.uint8]:
+    """The picture (H, W) inside a prepared square (S, S), by the image's row of the manifest."""
+    return np.array(square[facts["y0"] : facts["y1"], facts["x0"] : facts["x1"]])
 
 
 def load_dataset_info(folder: Path) -> DatasetInfo:
     """Read dataset.json."""
-    return DatasetInfo(**json.loads((folder / "dataset.json").read_text(encoding="utf-8")))
+    return DatasetInfo(**json.loads((folder / DATASET_INFO).read_text(encoding="utf-8")))
 
 
 @dataclass(frozen=True)
@@ -112,6 +123,7 @@ class ImageSet:
     truth: NDArray[np.uint8] | None
     lung_masks: NDArray[np.uint8] | None
     boxes: pd.DataFrame | None
+    pictures: NDArray[np.uint8] | None = None
 
     @property
     def targets(self) -> NDArray[np.int64]:
@@ -130,17 +142,22 @@ class ImageSet:
 def load_manifest(folder: Path) -> pd.DataFrame:
     """Read manifest.csv; group ids such as 00000061 stay text, empty text stays empty."""
     text_columns = dict.fromkeys(("image_id", "group_id", "label", "split", "subgroup"), str)
-    return pd.read_csv(folder / "manifest.csv", dtype=text_columns, keep_default_na=False)
+    return pd.read_csv(folder / MANIFEST, dtype=text_columns, keep_default_na=False)
 
 
 def load_image_set(folder: Path) -> ImageSet:
     """Open what `prepare` or `crop` wrote."""
-    truth, lungs, boxes = (folder / n for n in ("truth.npy", "lung_masks.npy", "boxes.csv"))
+    boxes = folder / BOXES
     return ImageSet(
         info=load_dataset_info(folder),
         manifest=load_manifest(folder),
-        images=open_images(folder / "images.npy"),
-        truth=open_images(truth) if truth.exists() else None,
-        lung_masks=open_images(lungs) if lungs.exists() else None,
+        images=open_images(folder / IMAGES),
+        truth=_open_if_there(folder / TRUTH),
+        lung_masks=_open_if_there(folder / LUNG_MASKS),
         boxes=pd.read_csv(boxes, keep_default_na=False) if boxes.exists() else None,
+        pictures=_open_if_there(folder / PICTURES),
     )
+
+
+def _open_if_there(path: Path) -> NDArray[np.uint8] | None:
+    return open_images(path) if path.exists() else None

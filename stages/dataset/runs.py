@@ -1,22 +1,25 @@
 """The trainings of one case: which fold is held out, with which seed, and who is in which split.
 
-runs.csv    image_id, and one column of splits per run, named fold<fold>-seed<seed>
+runs.csv    image_id, sha256 of the image's file, and one column of splits per run, named
+            fold<fold>-seed<seed>
 """
 
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from stages.config.errors import UserError
+from stages.config.writing import write_csv
 from stages.dataset.split import deal_folds, draw_share, find_missing_class
 
 RUNS_FILE = "runs.csv"
+IMAGE_COLUMNS = ["image_id", "sha256"]
 TEXT = "<U5"  # holds train; NumPy cuts longer text without a word
 COLUMN = re.compile(r"fold(\d+)-seed(\d+)")
 
@@ -84,35 +87,56 @@ def column_name(fold: int, seed: int) -> str:
     return f"fold{fold}-seed{seed}"
 
 
-def save_runs(folder: Path, image_ids: Iterable[str], runs: Sequence[Run]) -> None:
-    """Write runs.csv; the folder must exist."""
+class RunTable(NamedTuple):
+    """What runs.csv says.
+
+    Attributes:
+        images: (N,) image_id and sha256 of what a case was trained, validated and tested on.
+        runs: in the order of `plan_runs`.
+        path: of the file, for messages.
+    """
+
+    images: pd.DataFrame
+    runs: list[Run]
+    path: Path
+
+    def on(self, manifest: pd.DataFrame) -> list[Run]:
+        """The runs, whose splits are those of the rows of this manifest.
+
+        Raises:
+            UserError: it is of other images, or of the same in another order: the splits of a
+                run would then fall on the wrong images.
+        """
+        if manifest[IMAGE_COLUMNS].to_numpy().tolist() != self.images.to_numpy().tolist():
+            raise UserError(
+                f"{self.path}: its {len(self.images)} images are not the {len(manifest)} of the "
+                "view, row by row; the case was trained on another version of the view, run: "
+                "dvc repro"
+            )
+        return self.runs
+
+
+def save_runs(folder: Path, manifest: pd.DataFrame, runs: Sequence[Run]) -> None:
+    """Write runs.csv of runs on the rows of a manifest."""
     columns = {column_name(run.fold, run.seed): run.splits for run in runs}
-    table = pd.DataFrame({"image_id": list(image_ids), **columns})
-    table.to_csv(folder / RUNS_FILE, index=False)
+    write_csv(folder / RUNS_FILE, manifest[IMAGE_COLUMNS].assign(**columns))
 
 
-def load_runs(folder: Path, image_ids: Iterable[str]) -> list[Run]:
-    """Read runs.csv of a view whose rows are `image_ids`.
+def load_runs(folder: Path) -> RunTable:
+    """Read runs.csv.
 
     Raises:
-        UserError: the file is of other images, or of the same in another order: the splits of a
-            run would then fall on the wrong images.
+        UserError: a column names no run.
     """
     path = folder / RUNS_FILE
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    wanted = list(image_ids)
-    if table["image_id"].tolist() != wanted:
-        raise UserError(
-            f"{path}: its {len(table)} images are not the {len(wanted)} of the view, row by "
-            "row; the case was trained on another version of the view, run: dvc repro"
-        )
     entries = []
-    for column in table.columns[1:]:
+    for column in table.columns.drop(IMAGE_COLUMNS):
         match = COLUMN.fullmatch(column)
         if not match:
             raise UserError(f"{path}: got column {column!r}; allowed: fold<number>-seed<number>")
         entries.append((int(match[1]), int(match[2]), table[column].to_numpy(str)))
-    return _named(entries)
+    return RunTable(table[IMAGE_COLUMNS], _named(entries), path)
 
 
 def _named(entries: Iterable[tuple[int, int, NDArray[np.str_]]]) -> list[Run]:

@@ -1,4 +1,4 @@
-"""Who belongs together, and which split each group goes to."""
+"""Which split each group of images goes to."""
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
@@ -13,41 +13,6 @@ from stages.dataset.image_set import SPLITS
 Labels = Sequence[str] | NDArray[np.str_]
 
 MAX_FOLDS = 10  # unless a share is smaller than one fold of these
-
-
-def join_groups(*keys: Sequence[str | None]) -> list[str]:
-    """Group ids such that images that share any key share a group.
-
-    Args:
-        keys: sequences of equal length, each a reason to belong together (patient, hash of the
-            pixels); None joins an image with nobody.
-
-    Returns:
-        One id per image: the number of the first image of its group, so that ids do not depend
-        on the spelling of the keys.
-    """
-    parent = list(range(len(keys[0])))
-
-    def root(image: int) -> int:
-        while parent[image] != image:
-            parent[image] = parent[parent[image]]
-            image = parent[image]
-        return image
-
-    for key in keys:
-        first: dict[str, int] = {}
-        for image, value in enumerate(key):
-            if value is not None:
-                a, b = root(first.setdefault(value, image)), root(image)
-                parent[max(a, b)] = min(a, b)
-    return [f"g{root(image):06d}" for image in range(len(parent))]
-
-
-def find_leaks(group_ids: Sequence[str], splits: Sequence[str | None]) -> dict[str, list[str]]:
-    """Groups that stand in more than one of the given splits: group id -> its splits."""
-    table = pd.DataFrame({"group": group_ids, "split": splits}).dropna()
-    per_group = table.groupby("group")["split"].unique()
-    return {str(g): sorted(found) for g, found in per_group.items() if len(found) > 1}
 
 
 def assign_splits(

@@ -10,10 +10,10 @@ from pytorch_grad_cam.metrics.road import (
     ROADLeastRelevantFirstAverage,
     ROADMostRelevantFirstAverage,
 )
-from torch import Tensor
 
-from stages.explain.methods import ClassScore, FloatArray
-from stages.modeling.classifier import Classifier, build_classifier
+from stages.explain.methods import Asked, ClassScore, FloatArray
+from stages.modeling.checkpoint import build_described
+from stages.modeling.classifier import Classifier
 from stages.modeling.outputs import Outputs
 
 REMOVED_PERCENT = [10, 30, 50, 70, 90]
@@ -25,13 +25,7 @@ ROAD_ORDERS = {
 
 
 def compute_road(
-    classifier: Classifier,
-    outputs: Outputs,
-    images: Tensor,
-    classes: Tensor,
-    maps: FloatArray,
-    *,
-    seed: int,
+    classifier: Classifier, outputs: Outputs, asked: Asked, maps: FloatArray, *, seed: int
 ) -> dict[str, NDArray[np.float64]]:
     """Remove and debias (ROAD, Rong et al. 2022): how the probability changes as pixels go.
 
@@ -42,23 +36,21 @@ def compute_road(
     Args:
         classifier: in eval mode.
         outputs: what its logits mean.
-        images: (N, 1, S, S) in [0, 1].
-        classes: (N,) whose probability is followed.
+        asked: N images, and the class of each whose probability is followed.
         maps: (N, S, S).
         seed: of the noise, and of the order of pixels that a map marks alike.
 
     Returns:
         Per order, (N,) mean change of probability over the shares removed, in [-1, 1].
     """
-    targets = [_class_probability(outputs, int(wanted)) for wanted in classes]
+    targets = [_class_probability(outputs, int(wanted)) for wanted in asked.classes]
     orders = _rank_pixels(maps, seed)
     changes = {}
     for name, road in ROAD_ORDERS.items():
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)  # the library draws its noise from the global generator
-            changes[name] = road(REMOVED_PERCENT)(images, orders, targets, classifier).astype(
-                np.float64
-            )
+            change = road(REMOVED_PERCENT)(asked.images, orders, targets, classifier)
+        changes[name] = change.astype(np.float64)
     return changes
 
 
@@ -82,7 +74,7 @@ def _rank_pixels(maps: FloatArray, seed: int) -> FloatArray:
 
 
 def randomise(
-    classifier: Classifier, meta: Mapping[str, Any], outputs: Outputs, *, seed: int
+    classifier: Classifier, meta: Mapping[str, Any], *, seed: int
 ) -> dict[str, Classifier]:
     """The same network with random weights (Adebayo et al. 2018): a new head, and all new.
 
@@ -90,20 +82,11 @@ def randomise(
 
     Args:
         classifier: the trained network, whose backbone the first one shares.
-        meta: of its training: architecture and size.
-        outputs: what its logits mean.
+        meta: of its training: architecture, size, outputs.
         seed: of the one draw of weights.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        new = build_classifier(
-            meta["model"],
-            size=meta["size"],
-            head=meta["head"],
-            outputs=outputs.count,
-            dropout=meta["dropout"],
-            mean=meta["mean"],
-            std=meta["std"],
-        ).eval()
+        new = build_described(meta).eval()
     new_head = Classifier(classifier.backbone, new.head, mean=meta["mean"], std=meta["std"]).eval()
     return {"head": new_head, "all": new}

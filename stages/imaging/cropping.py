@@ -38,23 +38,22 @@ def crop_image(
     *,
     crop: Crop,
     modality: str,
-    size: int,
+    size_px: int,
     fit: str,
 ) -> CroppedImage:
-    """Cut one picture (H, W), without padding, and lay it into a square of `size` pixels."""
+    """Cut one picture (H, W), without padding, and lay it into a square of `size_px` pixels."""
     lungs = segment_lungs(picture, modality)
-    mode, box = choose_box(crop, lungs.mask, lungs_trusted=lungs.quality == "ok")
-
-    image, view_box = lay_into_square(picture, box, size, fit, "smooth")
+    kind, box = choose_box(crop, lungs.mask, lungs_trusted=lungs.quality == "ok")
+    image, view_box = lay_into_square(picture, box, size_px, fit, "smooth")
 
     def place_mask(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return lay_into_square(mask, box, size, fit, "nearest")[0]
+        return lay_into_square(mask, box, size_px, fit, "nearest")[0]
 
     return CroppedImage(
         image=image,
         lung_mask=place_mask(lungs.mask.astype(np.uint8)),
         truth=None if truth is None else place_mask(truth),
-        crop=mode,
+        crop=kind,
         quality=lungs.quality,
         box=box,
         view_box=view_box,

@@ -1,12 +1,16 @@
 """What a drawing gives: the grey image and the truth about it."""
 
+import io
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from stages.sources.item import LESION_BIT, LUNG_BIT, MARKER_BIT
-from stages.phantoms.shapes import Field
+# Bits of a truth mask.
+LUNG_BIT = 1
+LESION_BIT = 2
+MARKER_BIT = 4
 
 
 class Phantom(NamedTuple):
@@ -20,8 +24,14 @@ class Phantom(NamedTuple):
     image: NDArray[np.uint8]
     truth: NDArray[np.uint8]
 
+    def to_png(self) -> bytes:
+        """The image as a file, without the truth."""
+        buffer = io.BytesIO()
+        Image.fromarray(self.image).save(buffer, format="PNG", compress_level=1)
+        return buffer.getvalue()
 
-def to_grey(display: Field) -> NDArray[np.uint8]:
+
+def to_grey(display: NDArray[np.floating]) -> NDArray[np.uint8]:
     """(H, W) uint8 of a picture in [0, 1]; values outside are clipped, as a viewer does."""
     grey: NDArray[np.uint8] = (np.clip(display, 0, 1) * 255 + 0.5).astype(np.uint8)
     return grey

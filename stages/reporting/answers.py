@@ -1,394 +1,262 @@
 """What a run can say to the items of the reporting checklists, by the key of checklists.csv."""
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
 
-import pandas as pd
-
-from stages.evaluation.metrics import HEADLINE_METRICS
 from stages.dataset.image_set import SPLITS
-from stages.reporting.case_tables import describe_case
-from stages.reporting.data_card import describe_grouping, describe_reference
-from stages.reporting.discussion import METHOD_NAMES
-from stages.reporting.html_table import as_text, case_cell, label
-from stages.reporting.results import Results
+from stages.evaluation.metrics import HEADLINE_METRICS
+from stages.reporting.cases import OCCLUDED, describe_auroc
+from stages.reporting.data import count_images, describe_grouping, describe_reference
+from stages.reporting.results import CaseResults, DatasetResults, Results
+from stages.reporting.wording import METHOD_NAMES, as_text, label
+
+Answer = Callable[[Results], list[str]]
 
 
-class Facts(NamedTuple):
-    """What the answers are made of: all results, and the title of each data set."""
-
-    results: Results
-    titles: Mapping[str, str]
+def _fixed(line: str) -> Answer:
+    """The same for every run."""
+    return lambda results: [line]
 
 
-def _per_dataset(facts: Facts, say: Callable[[str], str]) -> list[str]:
+def _all_of(*answers: Answer) -> Answer:
+    """The lines of several answers."""
+    return lambda results: [line for answer in answers for line in answer(results)]
+
+
+def _per_dataset(say: Callable[[DatasetResults], str]) -> Answer:
     """A line for each data set, so that phantoms and real images stay apart."""
-    return [f"{facts.titles[name]}: {say(name)}" for name in facts.results.datasets]
+    return lambda results: [f"{d.title}: {say(d)}" for d in results.datasets.values()]
 
 
-def _per_dataset_with_cases(facts: Facts, say: Callable[[list[str]], str]) -> list[str]:
-    """A line for each data set that a case uses."""
-    results = facts.results
-    return [
-        f"{facts.titles[name]}: {say(results.cases_of(name))}"
-        for name in results.datasets
-        if results.cases_of(name)
+def _per_case(say: Callable[[CaseResults], str], before: str = "", after: str = "") -> Answer:
+    """A line for each data set that has cases, with an entry for each of them."""
+    return lambda results: [
+        f"{dataset.title}: {before}{'; '.join(map(say, dataset.cases))}{after}"
+        for dataset in results.datasets.values()
+        if dataset.cases
     ]
 
 
 def _distinct(values: Iterable[object]) -> str:
     """Each value once, in the order in which they come."""
-    return ", ".join(dict.fromkeys(str(value) for value in values))
+    return ", ".join(dict.fromkeys(map(str, values)))
 
 
-def _data_sources(facts: Facts) -> list[str]:
-    def say(name: str) -> str:
-        provenance = facts.results.params.dataset(name).provenance
-        return f"{facts.results.datasets[name].info.source}; {provenance}"
-
-    return _per_dataset(facts, say)
-
-
-def _preprocessing(facts: Facts) -> list[str]:
-    def say(dataset: str) -> str:
-        views = facts.results.params.views
+def _preprocessing(results: Results) -> list[str]:
+    def say(dataset: DatasetResults) -> str:
+        views = {name: results.params.view(name) for name in dataset.audits}
         said = [
-            f"view {name}: crop {view.crop.mode}, {view.size} x {view.size} pixels, {view.fit}"
+            f"view {name}: crop {view.crop.kind}, {view.size_px} x {view.size_px} pixels, "
+            f"{view.fit}"
             for name, view in views.items()
-            if view.dataset == dataset
         ]
-        size = facts.results.params.dataset(dataset).size
+        size = dataset.settings.size_px
         return f"decoded to 8 bit grey, longest side {size} pixels; {'; '.join(said) or 'no view'}"
 
-    return _per_dataset(facts, say)
+    return _per_dataset(say)(results)
 
 
-def _subsets(facts: Facts) -> list[str]:
-    def say(name: str) -> str:
-        info = facts.results.datasets[name].info
-        return f"classes {', '.join(info.class_names)}; {info.n_left_out} files left out"
-
-    return _per_dataset(facts, say)
-
-
-def _missing_data(facts: Facts) -> list[str]:
-    def say(name: str) -> str:
-        info = facts.results.datasets[name].info
-        return f"{info.n_rejected} of {info.n_files} files rejected as unreadable; none imputed"
-
-    return _per_dataset(facts, say)
-
-
-def _reference_standard(facts: Facts) -> list[str]:
-    datasets = facts.results.datasets
-    return _per_dataset(facts, lambda name: describe_reference(datasets[name].info))
-
-
-def _test_annotation(facts: Facts) -> list[str]:
-    return ["The labels of the test images come from the same source as those of the others."]
-
-
-def _predictors(facts: Facts) -> list[str]:
-    return ["The pixels of one image; nothing else of the file reaches the model."]
-
-
-def _partitions(facts: Facts) -> list[str]:
-    params = facts.results.params
-
-    def say(name: str) -> str:
-        counts = facts.results.datasets[name].manifest["split"].value_counts()
-        shares = params.dataset(name).split
+def _partitions(results: Results) -> list[str]:
+    def say(dataset: DatasetResults) -> str:
+        counts = dataset.manifest["split"].value_counts()
+        shares = dataset.settings.split
         return (
             f"{', '.join(f'{split} {counts.get(split, 0)}' for split in SPLITS)} images; by the "
             "splits that came with the data, else stratified at random, shares "
-            f"{shares.train:g}, {shares.val:g}, {shares.test:g} (seed {params.seed})"
+            f"{shares.train:g}, {shares.val:g}, {shares.test:g} (seed {results.params.seed})"
         )
 
-    folds = {case: params.case(case).folds for case in facts.results.cases}
-    return _per_dataset(facts, say) + [
-        f"{case}: {count} folds by group, stratified" for case, count in folds.items() if count > 1
+    return _per_dataset(say)(results) + [
+        f"{case.name}: {case.protocol.folds} folds by group, stratified"
+        for case in results.cases.values()
+        if case.protocol.folds > 1
     ]
 
 
-def _disjointness(facts: Facts) -> list[str]:
-    def say(name: str) -> str:
-        dataset, grouping = facts.results.params.dataset(name), facts.results.groupings[name]
-        leaks = len(grouping["leaks"])
-        standing = f"{leaks} groups stand in two splits (allowed)" if leaks else "no group is cut"
-        return f"{describe_grouping(dataset, grouping)}; {standing}"
-
-    return _per_dataset(facts, say)
+def _disjointness(dataset: DatasetResults) -> str:
+    leaks = len(dataset.grouping.leaks)
+    standing = f"{leaks} groups stand in two splits (allowed)" if leaks else "no group is cut"
+    return f"{describe_grouping(dataset.settings, dataset.grouping)}; {standing}"
 
 
-def _sample_size(facts: Facts) -> list[str]:
-    def say(name: str) -> str:
-        grouping = facts.results.groupings[name]
-        return f"{grouping['n_images']} images of {grouping['n_groups']} groups, all that there are"
-
-    return ["No sample size was calculated.", *_per_dataset(facts, say)]
-
-
-def _model(facts: Facts) -> list[str]:
-    params = facts.results.params
-
-    def say(cases: list[str]) -> str:
-        said = [
-            f"{case} {params.case(case).model} (head {params.case(case).head or 'none'}, trains "
-            f"{params.case(case).train})"
-            for case in cases
-        ]
-        return "; ".join(said)
-
-    return _per_dataset_with_cases(facts, say)
-
-
-def _software(facts: Facts) -> list[str]:
+def _software(results: Results) -> list[str]:
     versions = {
         f"{name} {number}"
-        for case in facts.results.cases.values()
-        for name, number in case.training["versions"].items()
+        for case in results.cases.values()
+        for name, number in case.training.versions.items()
     }
     return [", ".join(sorted(versions)) + "; all of them in requirements.txt"]
 
 
-def _initial_weights(facts: Facts) -> list[str]:
-    cases = facts.results.cases
-    return _per_dataset_with_cases(
-        facts,
-        lambda names: "; ".join(f"{n} from {cases[n].training['started_from']}" for n in names),
-    )
+def _training(results: Results) -> list[str]:
+    def say(dataset: DatasetResults) -> str:
+        cases, recipes = dataset.cases, [case.recipe for case in dataset.cases]
+        facts = {
+            "loss": (case.settings.loss.kind for case in cases),
+            "optimizer": (recipe.optimizer for recipe in recipes),
+            "learning rate": (f"{recipe.lr:g}" for recipe in recipes),
+            "schedule": (recipe.schedule for recipe in recipes),
+            "epochs": (recipe.epochs for recipe in recipes),
+            "batch size": (recipe.batch_size for recipe in recipes),
+            "augmentation": (case.settings.augment for case in cases),
+        }
+        said = "; ".join(f"{name} {_distinct(values)}" for name, values in facts.items())
+        return f"{said}; each case's own in table Settings"
+
+    return [f"{d.title}: {say(d)}" for d in results.datasets.values() if d.cases]
 
 
-def _training(facts: Facts) -> list[str]:
-    params = facts.results.params
-
-    def say(names: list[str]) -> str:
-        cases = [params.case(name) for name in names]
-        return (
-            f"loss {_distinct(c.loss.name for c in cases)}; optimizer "
-            f"{_distinct(c.optimizer for c in cases)}; learning rate "
-            f"{_distinct(f'{c.lr:g}' for c in cases)}; schedule "
-            f"{_distinct(c.schedule for c in cases)}; epochs {_distinct(c.epochs for c in cases)}; "
-            f"batch size {_distinct(c.batch_size for c in cases)}; augmentation "
-            f"{_distinct(c.augment for c in cases)}; each case's own in table Settings"
-        )
-
-    return _per_dataset_with_cases(facts, say)
-
-
-def _model_selection(facts: Facts) -> list[str]:
-    keeps = _distinct(facts.results.params.case(case).keep for case in facts.results.cases)
+def _model_selection(results: Results) -> list[str]:
+    keeps = _distinct(case.recipe.keep for case in results.cases.values())
     return [
         f"Epoch kept: {keeps} (best: the lowest validation loss; last: the last one). No test "
         "image takes part."
     ]
 
 
-def _ensembles(facts: Facts) -> list[str]:
-    params = facts.results.params
-    averaged = [case for case in facts.results.cases if params.case(case).ensemble]
+def _ensembles(results: Results) -> list[str]:
+    averaged = [case.name for case in results.cases.values() if case.protocol.ensemble]
     return [f"Models averaged per image: {', '.join(averaged) or 'in no case'}."]
 
 
-def _metrics(facts: Facts) -> list[str]:
+def _uncertainty(results: Results) -> list[str]:
     return [
-        ", ".join(label(name) for name in HEADLINE_METRICS)
-        + ", log loss, Brier score, ECE; ROC, precision-recall and reliability curves; "
-        "sensitivity, specificity, PPV and NPV at two operating points."
+        f"95 % intervals from {results.params.evaluate.bootstrap_draws} bootstrap draws of whole "
+        "groups; named comparisons by paired bootstrap, DeLong's and McNemar's tests, adjusted by "
+        "Holm's method."
     ]
 
 
-def _uncertainty(facts: Facts) -> list[str]:
-    return [
-        f"95 % intervals from {facts.results.params.evaluate.bootstrap_draws} bootstrap draws of "
-        "whole groups; named comparisons by paired bootstrap, DeLong's and McNemar's tests, "
-        "adjusted by Holm's method."
-    ]
+def _occlusions(case: CaseResults) -> str:
+    hidden, only = (as_text(case.figures.get(f"auroc_{part}").value) for part in OCCLUDED)
+    return f"{case.title} AUROC {hidden} with the lungs hidden, {only} with all else hidden"
 
 
-def _robustness(facts: Facts) -> list[str]:
-    def say(cases: list[str]) -> str:
-        return "; ".join(_occlusions(facts.results, case) for case in cases)
-
-    return [*_per_dataset_with_cases(facts, say), "Shortcut probes of every view: Shortcuts."]
-
-
-def _occlusions(results: Results, case: str) -> str:
-    hidden, only = (
-        as_text(results.cases[case].metrics[f"auroc_lungs_{part}"]) for part in ("hidden", "only")
-    )
-    name = case_cell(results, case).text
-    return f"{name} AUROC {hidden} with the lungs hidden, {only} with all else hidden"
-
-
-def _explainability(facts: Facts) -> list[str]:
-    methods = ", ".join(METHOD_NAMES[method] for method in facts.results.params.cam.methods)
+def _explainability(results: Results) -> list[str]:
+    methods = ", ".join(METHOD_NAMES[method] for method in results.params.cam.methods)
     return [f"{methods}; scored against the lungs and against maps that look at nothing."]
 
 
-def _internal_test(facts: Facts) -> list[str]:
-    cases = facts.results.cases
-    return _per_dataset_with_cases(
-        facts,
-        lambda names: "; ".join(f"{n} {cases[n].metrics['n_test']} test images" for n in names),
-    )
-
-
-def _external_test(facts: Facts) -> list[str]:
-    return [
-        f"{name}: {found['case']} on {facts.titles[found['dataset']]}, {found['n']} "
-        f"images; AUROC {as_text(found['drop']['auroc']['own'])} on its own test images, "
-        f"{as_text(found['drop']['auroc']['external'])} there"
-        for name, found in facts.results.external.items()
-    ] or ["No external test is named in params.yaml."]
-
-
-def _inclusion_counts(facts: Facts) -> list[str]:
-    def say(name: str) -> str:
-        info, grouping = facts.results.datasets[name].info, facts.results.groupings[name]
-        return (
-            f"{info.n_files} files, {info.n_rejected} rejected, {grouping['n_images']} images of "
-            f"{grouping['n_groups']} groups included"
+def _external_test(results: Results) -> list[str]:
+    lines = []
+    for name, found in results.external.items():
+        auroc = found.drop["auroc"]
+        lines.append(
+            f"{name}: {found.case} on {results.datasets[found.dataset].title}, {found.n} images; "
+            f"AUROC {as_text(auroc.own)} on its own test images, {as_text(auroc.external)} there"
         )
-
-    return _per_dataset(facts, say)
-
-
-def _class_counts(facts: Facts) -> list[str]:
-    def say(name: str) -> str:
-        found = facts.results.datasets[name]
-        counts = pd.crosstab(found.manifest["split"], found.manifest["label"])
-        said = [
-            f"{split}: " + ", ".join(f"{class_} {n}" for class_, n in counts.loc[split].items())
-            for split in SPLITS
-            if split in counts.index
-        ]
-        return "; ".join(said)
-
-    return _per_dataset(facts, say)
+    return lines or ["No external test is named in params.yaml."]
 
 
-def _performance(facts: Facts) -> list[str]:
-    results = facts.results
-    return _per_dataset_with_cases(
-        facts, lambda cases: "AUROC " + "; ".join(describe_case(results, case) for case in cases)
+def _inclusion_counts(dataset: DatasetResults) -> str:
+    info, grouping = dataset.info, dataset.grouping
+    return (
+        f"{info.n_files} files, {info.n_rejected} rejected, {grouping.n_images} images of "
+        f"{grouping.n_groups} groups included"
     )
 
 
-def _diagnostic_accuracy(facts: Facts) -> list[str]:
-    results = facts.results
-
-    def say(cases: list[str]) -> str:
-        figures = [
-            f"{case_cell(results, case).text} sensitivity "
-            f"{as_text(results.cases[case].metrics['sensitivity'])}, specificity "
-            f"{as_text(results.cases[case].metrics['specificity'])}"
-            for case in cases
-        ]
-        return "; ".join(figures) + "; intervals in the table of test figures"
-
-    return _per_dataset_with_cases(facts, say)
-
-
-def _failures(facts: Facts) -> list[str]:
-    def say(cases: list[str]) -> str:
-        return "; ".join(f"{case} {_errors(facts.results, case)}" for case in cases)
-
-    return [*_per_dataset_with_cases(facts, say), "Pictures of errors come first in each gallery."]
-
-
-def _errors(results: Results, case: str) -> str:
-    rows = results.cases[case].predictions
-    test = rows[rows["split"] == "test"]
-    return f"{(test['prediction'] != test['label']).sum()} errors in {len(test)} predictions"
-
-
-def _availability(facts: Facts) -> list[str]:
-    return [
-        "The code is this repository; params.yaml and dvc.lock name every setting and the hash of "
-        "every file, the models (data/weights/<case>/) among them. Where they can be had is for "
-        "the authors to say."
-    ]
-
-
-def _data_sharing(facts: Facts) -> list[str]:
-    datasets = facts.results.params.datasets
-    return _per_dataset(facts, lambda name: f"licence {datasets[name].licence}")
-
-
-def _updating(facts: Facts) -> list[str]:
-    return ["Temperature scaling, fitted on val (Guo et al. 2017); no other updating."]
-
-
-def _updating_results(facts: Facts) -> list[str]:
-    cases = facts.results.cases
-    return _per_dataset_with_cases(
-        facts,
-        lambda names: "; ".join(
-            f"{n} ECE {as_text(cases[n].metrics['ece'])} before, "
-            f"{as_text(cases[n].metrics['ece_calibrated'])} after"
-            for n in names
-        ),
+def _class_counts(dataset: DatasetResults) -> str:
+    images = count_images(dataset)
+    return "; ".join(
+        f"{split}: " + ", ".join(f"{name} {count}" for name, count in images[split].items())
+        for split in SPLITS
+        if split in images
     )
 
 
-def _predictions(facts: Facts) -> list[str]:
-    return [
-        "By stages/evaluate.py from data/weights/<case>/; the prediction for every image stands in "
-        "data/predictions/<case>.csv."
-    ]
-
-
-def _class_imbalance(facts: Facts) -> list[str]:
-    params = facts.results.params
-    return _per_dataset_with_cases(
-        facts,
-        lambda names: "; ".join(
-            f"{n} loss {params.case(n).loss.name}, sampler {params.case(n).sampler}" for n in names
-        ),
+def _diagnostic_accuracy(case: CaseResults) -> str:
+    sensitivity, specificity = (
+        as_text(case.figures.get(name).value) for name in ("sensitivity", "specificity")
     )
+    return f"{case.title} sensitivity {sensitivity}, specificity {specificity}"
 
 
-def _outputs(facts: Facts) -> list[str]:
-    return [
-        "A probability per class; the decision is the likeliest class. Thresholds on the positive "
-        "class, chosen on val: table Operating points."
-    ]
-
-
-ANSWERS: dict[str, Callable[[Facts], list[str]]] = {
-    "data_sources": _data_sources,
+ANSWERS: dict[str, Answer] = {
+    "data_sources": _per_dataset(lambda d: f"{d.info.source}; {d.settings.provenance}"),
     "preprocessing": _preprocessing,
-    "subsets": _subsets,
-    "missing_data": _missing_data,
-    "reference_standard": _reference_standard,
-    "test_annotation": _test_annotation,
-    "predictors": _predictors,
+    "subsets": _per_dataset(
+        lambda d: f"classes {', '.join(d.info.class_names)}; {d.info.n_left_out} files left out"
+    ),
+    "missing_data": _per_dataset(
+        lambda d: (
+            f"{d.info.n_rejected} of {d.info.n_files} files rejected as unreadable; none imputed"
+        )
+    ),
+    "reference_standard": _per_dataset(lambda d: describe_reference(d.info)),
+    "test_annotation": _fixed(
+        "The labels of the test images come from the same source as those of the others."
+    ),
+    "predictors": _fixed("The pixels of one image; nothing else of the file reaches the model."),
     "partitions": _partitions,
-    "disjointness": _disjointness,
-    "sample_size": _sample_size,
-    "model": _model,
+    "disjointness": _per_dataset(_disjointness),
+    "sample_size": _all_of(
+        _fixed("No sample size was calculated."),
+        _per_dataset(
+            lambda d: (
+                f"{d.grouping.n_images} images of {d.grouping.n_groups} groups, all that there are"
+            )
+        ),
+    ),
+    "model": _per_case(
+        lambda c: (
+            f"{c.name} {c.settings.model} (head {c.settings.head or 'none'}, trains "
+            f"{c.settings.train})"
+        )
+    ),
     "software": _software,
-    "initial_weights": _initial_weights,
+    "initial_weights": _per_case(lambda c: f"{c.name} from {c.training.started_from}"),
     "training": _training,
     "model_selection": _model_selection,
     "ensembles": _ensembles,
-    "metrics": _metrics,
+    "metrics": _fixed(
+        ", ".join(map(label, HEADLINE_METRICS))
+        + ", log loss, Brier score, ECE; ROC, precision-recall and reliability curves; "
+        "sensitivity, specificity, PPV and NPV at two operating points."
+    ),
     "uncertainty": _uncertainty,
-    "robustness": _robustness,
+    "robustness": _all_of(
+        _per_case(_occlusions), _fixed("Shortcut probes of every view: Shortcuts.")
+    ),
     "explainability": _explainability,
-    "internal_test": _internal_test,
+    "internal_test": _per_case(lambda c: f"{c.name} {c.figures.n_test} test images"),
     "external_test": _external_test,
-    "inclusion_counts": _inclusion_counts,
-    "class_counts": _class_counts,
-    "performance": _performance,
-    "diagnostic_accuracy": _diagnostic_accuracy,
-    "failures": _failures,
-    "availability": _availability,
-    "data_sharing": _data_sharing,
-    "updating": _updating,
-    "updating_results": _updating_results,
-    "predictions": _predictions,
-    "class_imbalance": _class_imbalance,
-    "outputs": _outputs,
+    "inclusion_counts": _per_dataset(_inclusion_counts),
+    "class_counts": _per_dataset(_class_counts),
+    "performance": _per_case(describe_auroc, before="AUROC "),
+    "diagnostic_accuracy": _per_case(
+        _diagnostic_accuracy, after="; intervals in the table of test figures"
+    ),
+    "failures": _all_of(
+        _per_case(
+            lambda c: (
+                f"{c.name} {c.report.test.n_errors} errors in "
+                f"{c.report.test.n_predictions} predictions"
+            )
+        ),
+        _fixed("Pictures of errors come first in each gallery."),
+    ),
+    "availability": _fixed(
+        "The code is this repository; params.yaml and dvc.lock name every setting and the hash of "
+        "every file, the models (data/weights/<case>/) among them. Where they can be had is for "
+        "the authors to say."
+    ),
+    "data_sharing": _per_dataset(lambda d: f"licence {d.settings.licence}"),
+    "updating": _fixed("Temperature scaling, fitted on val (Guo et al. 2017); no other updating."),
+    "updating_results": _per_case(
+        lambda c: (
+            f"{c.name} ECE {as_text(c.figures.ece)} before, "
+            f"{as_text(c.figures.ece_calibrated)} after"
+        )
+    ),
+    "predictions": _fixed(
+        "By stages/train.py, with the model of data/weights/<case>/; the prediction for every "
+        "image stands in data/predictions/<case>.csv."
+    ),
+    "class_imbalance": _per_case(
+        lambda c: f"{c.name} loss {c.settings.loss.kind}, sampler {c.settings.sampler}"
+    ),
+    "outputs": _fixed(
+        "A probability per class; the decision is the likeliest class. Thresholds on the positive "
+        "class, chosen on val: table Operating points."
+    ),
 }

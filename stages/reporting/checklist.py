@@ -7,12 +7,10 @@ of a study can answer.
 """
 
 import csv
-from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from stages.reporting.answers import ANSWERS, Facts
-from stages.reporting.discussion import DatasetDiscussion
+from stages.reporting.answers import ANSWERS
 from stages.reporting.results import Results
 
 ITEMS = Path(__file__).parent / "checklists.csv"
@@ -42,24 +40,11 @@ class Checklist(NamedTuple):
         return sum(bool(item.lines) for item in self.items)
 
 
-def build_checklists(
-    results: Results, discussion: Mapping[str, DatasetDiscussion]
-) -> list[Checklist]:
-    """Every checklist, each item answered or left to the authors.
-
-    Args:
-        results: what all stages wrote.
-        discussion: for the titles of the data sets.
-    """
-    facts = Facts(results, {name: section.title for name, section in discussion.items()})
-    with ITEMS.open(encoding="utf-8", newline="") as lines:
-        rows = list(csv.DictReader(lines))
-    return [
-        Checklist(title, [_item(row, facts) for row in rows if row["checklist"] == name])
-        for name, title in TITLES.items()
-    ]
-
-
-def _item(row: Mapping[str, str], facts: Facts) -> Item:
-    answer = row["answer"]
-    return Item(row["number"], row["item"], ANSWERS[answer](facts) if answer else [])
+def build_checklists(results: Results) -> list[Checklist]:
+    """Every checklist, each item answered or left to the authors."""
+    items: dict[str, list[Item]] = {name: [] for name in TITLES}
+    with ITEMS.open(encoding="utf-8", newline="") as file:
+        for checklist, number, name, answer in list(csv.reader(file))[1:]:
+            lines = ANSWERS[answer](results) if answer else []
+            items[checklist].append(Item(number, name, lines))
+    return [Checklist(title, items[name]) for name, title in TITLES.items()]

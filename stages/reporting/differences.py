@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from stages.reporting.wording import label, setting
+
 # The first of these that differs is what a comparison is called after.
 LEADING = ("model", "view", "weights", "train", "loss", "sampler", "augment")
 PART_OF_LEAD = {"view": "view.crop"}
@@ -56,7 +58,7 @@ def _opening(first: str, second: str, lead: str, differs: dict[str, list[Any]]) 
         return CROP_OPENING.format(
             first=first, second=second, a=a, b=b, crop_a=crop_a, crop_b=crop_b
         )
-    unnamed = f"Setting: {_plain(lead)} is {{a}} for {{first}} and {{b}} for {{second}}."
+    unnamed = f"Setting: {label(lead)} is {{a}} for {{first}} and {{b}} for {{second}}."
     return OPENINGS.get(lead, unnamed).format(first=first, second=second, a=a, b=b)
 
 
@@ -65,28 +67,21 @@ def _others(others: dict[str, list[Any]]) -> str:
     if not others:
         return "No other setting differs."
     listed = "; ".join(
-        f"{_plain(field)} ({' against '.join(_say(field, value) for value in values)})"
+        f"{label(field)} ({' against '.join(_say(field, value) for value in values)})"
         for field, values in others.items()
     )
     return f"More than that differs: {listed}. The figures cannot tell these apart."
 
 
 def _say(field: str, value: Any) -> str:
-    """A value of params.yaml as text."""
+    """A value of params.yaml in words, as far as there are any."""
     if isinstance(value, dict):  # of a kind, with options: a loss or a crop
         kind, *options = value.items()
-        said = ", ".join(f"{_plain(key)} {_say(key, option)}" for key, option in options)
+        said = ", ".join(f"{label(key)} {setting(option)}" for key, option in options)
         return WORDS[field, kind[1]] + (f" ({said})" if said else "")
-    if isinstance(value, list):
-        return ", ".join(str(entry) for entry in value) or "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
+    if not isinstance(value, str):
+        return setting(value)
     if field == "train" and value.startswith("last:"):
         count = value.removeprefix("last:")
         return f"the head and the last {'block' if count == '1' else f'{count} blocks'}"
-    return "none" if value is None else WORDS.get((field, value), str(value))
-
-
-def _plain(field: str) -> str:
-    """The field's name without its underscores."""
-    return field.replace("_", " ")
+    return WORDS.get((field, value), value)

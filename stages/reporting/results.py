@@ -1,105 +1,146 @@
-"""Everything the other stages wrote about the cases of params.yaml, read once."""
+"""Everything that the other stages wrote about the entries of params.yaml, read once, here."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import pandas as pd
+from pydantic import TypeAdapter
 
-from stages.config.params import Params
+from stages.config.params import Case, Dataset, Params, Protocol, Recipe
 from stages.config.paths import Paths
-from stages.dataset.predictions import load_predictions
 from stages.dataset.image_set import DatasetInfo, load_dataset_info, load_manifest
+from stages.reporting.documents import (
+    Audit,
+    CamScores,
+    CaseFigures,
+    CaseReport,
+    Comparison,
+    Document,
+    ExternalReport,
+    Grouping,
+    Headline,
+    Training,
+)
+from stages.reporting.wording import DAGGER
 
-Json = dict[str, Any]
+D = TypeVar("D", bound=Document)
 
 
 @dataclass(frozen=True)
 class CaseResults:
-    """The files of one case; tables have a row per run where there are several."""
+    """What is known of one case."""
 
-    metrics: Json
-    report: Json
-    cam: Json
-    training: Json
-    predictions: pd.DataFrame
-    epochs: pd.DataFrame
-    steps: pd.DataFrame
+    name: str
+    settings: Case
+    recipe: Recipe
+    protocol: Protocol
+    figures: CaseFigures
+    report: CaseReport
+    headline: Headline
+    cam: CamScores
+    training: Training
+    epochs: pd.DataFrame  # learning curves, a row per epoch, split and run
     maps: Path  # folder of overlays, <method>/<image_id>.png
+
+    @property
+    def is_optimistic(self) -> bool:
+        """Whether groups stand in more than one split."""
+        return self.figures.n_leaking_groups > 0
+
+    @property
+    def title(self) -> str:
+        """The name, marked where the figures are optimistic."""
+        return self.name + DAGGER if self.is_optimistic else self.name
 
 
 @dataclass(frozen=True)
 class DatasetResults:
-    """The tables of one data set."""
+    """What is known of one data set and of its cases; data sets are never mixed."""
 
+    settings: Dataset
     info: DatasetInfo
     manifest: pd.DataFrame
     rejected: pd.DataFrame  # columns file, reason
+    grouping: Grouping
+    audits: Mapping[str, Audit]  # by view
+    cases: list[CaseResults]
+    comparisons: Mapping[str, Comparison]  # of these cases
+    external: Mapping[str, ExternalReport]  # of these cases, on other data sets
+
+    @property
+    def title(self) -> str:
+        """The name, with a warning if the images are drawn."""
+        name = self.info.dataset
+        return f"{name} (phantoms: drawings, not patients)" if self.info.is_phantom else name
+
+    @property
+    def strata(self) -> list[str]:
+        """Known parts of the images, such as those with the planted marker."""
+        return [name for name in sorted(self.manifest["subgroup"].unique()) if name]
 
 
 @dataclass(frozen=True)
 class Results:
-    """All of it, by the names of params.yaml; files of removed cases are not looked at."""
+    """All of it, by the names of params.yaml; files of removed entries are not looked at."""
 
     params: Params
-    cases: Mapping[str, CaseResults]
     datasets: Mapping[str, DatasetResults]
-    audits: Mapping[str, Json]
-    audit_predictions: Mapping[str, pd.DataFrame]
-    external: Mapping[str, Json]
-    groupings: Mapping[str, Json]
-    seconds: Mapping[str, float]  # by stage and entry; those not run on this machine are missing
-
-    def dataset_of(self, case: str) -> str:
-        """The data set that a case was trained on."""
-        return self.params.view(self.params.case(case).view).dataset
-
-    def cases_of(self, dataset: str) -> list[str]:
-        """Cases on one data set, in the order of params.yaml."""
-        return [case for case in self.cases if self.dataset_of(case) == dataset]
+    cases: Mapping[str, CaseResults]  # the same as in the data sets, in the order of params.yaml
+    external: Mapping[str, ExternalReport]
 
 
 def load_results(params: Params, paths: Paths) -> Results:
     """Read what every case, data set and view of `params` has written."""
-    return Results(
-        params=params,
-        cases={case: _load_case(case, paths) for case in params.cases},
-        datasets={name: _load_dataset(paths.prepared(name)) for name in params.datasets},
-        audits={view: _load_json(paths.audit(view)) for view in params.views},
-        audit_predictions={
-            view: load_predictions(paths.audit_predictions(view)) for view in params.views
-        },
-        external={name: _load_json(paths.external(name)) for name in params.external},
-        groupings={
-            name: _load_json(paths.prepared(name) / "grouping.json") for name in params.datasets
-        },
-        seconds={
-            path.stem: _load_json(path)["seconds"]
-            for path in sorted(paths.time("any").parent.glob("*.json"))
-        },
-    )
+    headlines = _read_all(paths.headlines, Headline)
+    cases = {case: _load_case(params, case, headlines[case], paths) for case in params.cases}
+    comparisons = _read_all(paths.comparisons, Comparison)
+    external = {name: _read(paths.external(name), ExternalReport) for name in params.external}
+    datasets = {}
+    for name, settings in params.datasets.items():
+        folder, views = paths.prepared(name), _views_of(params, name)
+        own = [case for case in cases.values() if case.settings.view in views]
+        names = {case.name for case in own}
+        datasets[name] = DatasetResults(
+            settings=settings,
+            info=load_dataset_info(folder),
+            manifest=load_manifest(folder),
+            rejected=pd.read_csv(folder / "rejected.csv", dtype=str, keep_default_na=False),
+            grouping=_read(folder / "grouping.json", Grouping),
+            audits={view: _read(paths.audit(view), Audit) for view in views},
+            cases=own,
+            comparisons={key: found for key, found in comparisons.items() if found.first in names},
+            external={key: found for key, found in external.items() if found.case in names},
+        )
+    return Results(params, datasets, cases, external)
 
 
-def _load_case(case: str, paths: Paths) -> CaseResults:
+def _load_case(params: Params, name: str, headline: Headline, paths: Paths) -> CaseResults:
+    case = params.case(name)
     return CaseResults(
-        metrics=_load_json(paths.case_metrics(case)),
-        report=_load_json(paths.case_report(case)),
-        cam=_load_json(paths.cam_scores(case)),
-        training=_load_json(paths.training_facts(case)),
-        predictions=load_predictions(paths.predictions(case)),
-        epochs=pd.read_csv(paths.history_epochs(case)),
-        steps=pd.read_csv(paths.history_steps(case)),
-        maps=paths.cam_sheets(case),
+        name=name,
+        settings=case,
+        recipe=params.recipe(case.recipe),
+        protocol=params.protocol(case.protocol),
+        figures=_read(paths.case_metrics(name), CaseFigures),
+        report=_read(paths.case_report(name), CaseReport),
+        headline=headline,
+        cam=_read(paths.cam_scores(name), CamScores),
+        training=_read(paths.training_facts(name), Training),
+        epochs=pd.read_csv(paths.history_epochs(name)),
+        maps=paths.cam_sheets(name),
     )
 
 
-def _load_dataset(folder: Path) -> DatasetResults:
-    rejected = pd.read_csv(folder / "rejected.csv", dtype=str, keep_default_na=False)
-    return DatasetResults(load_dataset_info(folder), load_manifest(folder), rejected)
+def _views_of(params: Params, dataset: str) -> list[str]:
+    return [name for name, view in params.views.items() if view.dataset == dataset]
 
 
-def _load_json(path: Path) -> Json:
-    content: Json = json.loads(path.read_text(encoding="utf-8"))
-    return content
+def _read(path: Path, document: type[D]) -> D:
+    return document.model_validate_json(path.read_bytes())
+
+
+def _read_all(path: Path, document: type[D]) -> dict[str, D]:
+    """A file with an entry per name."""
+    return TypeAdapter(dict[str, document]).validate_json(path.read_bytes())  # type: ignore[valid-type]

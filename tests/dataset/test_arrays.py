@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.dataset.arrays import ImageArrayWriter, open_images
+from stages.dataset.arrays import open_images, write_image_rows, write_images
 
 
 def pictures(count: int) -> np.ndarray:
@@ -12,7 +12,7 @@ def pictures(count: int) -> np.ndarray:
 
 
 def written(path: Path, images: Iterable[np.ndarray]) -> Path:
-    with ImageArrayWriter(path, 5, 7) as writer:
+    with write_images(path, 5, 7) as writer:
         for image in images:
             writer.append(image)
     return path
@@ -57,18 +57,52 @@ def test_an_image_of_another_shape_or_type_is_refused(
     tmp_path: Path, image: np.ndarray, said: str
 ) -> None:
     with (
-        ImageArrayWriter(tmp_path / "images.npy", 5, 7) as writer,
+        write_images(tmp_path / "images.npy", 5, 7) as writer,
         pytest.raises(ValueError, match=said),
     ):
         writer.append(image)
 
 
-def test_images_before_an_error_are_kept_in_a_valid_array(tmp_path: Path) -> None:
-    path = tmp_path / "images.npy"
+def test_an_error_leaves_nothing_of_a_new_array(tmp_path: Path) -> None:
     image = pictures(1)[0]
     with pytest.raises(ValueError, match="expected uint8"):
+        written(tmp_path / "images.npy", [image, image.T])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_leaves_the_array_of_an_earlier_run(tmp_path: Path) -> None:
+    earlier, image = pictures(2), pictures(1)[0]
+    path = written(tmp_path / "images.npy", earlier)
+    with pytest.raises(ValueError, match="expected uint8"):
         written(path, [image, image.T])
-    np.testing.assert_array_equal(open_images(path), image[None])
+    np.testing.assert_array_equal(open_images(path), earlier)
+
+
+def test_an_array_takes_the_place_of_another_without_being_written_into_it(tmp_path: Path) -> None:
+    first, second = pictures(2)[:1], pictures(2)[1:]
+    path = written(tmp_path / "images.npy", first)
+    (tmp_path / "link.npy").hardlink_to(path)
+    written(path, second)
+    np.testing.assert_array_equal(open_images(path), second)
+    np.testing.assert_array_equal(open_images(tmp_path / "link.npy"), first)
+
+
+def write_rows(folder: Path, row: dict[str, np.ndarray]) -> None:
+    with write_image_rows(folder, list(row), 5) as arrays:
+        for name, image in row.items():
+            arrays[name].append(image)
+        assert not any((folder / name).exists() for name in row)
+
+
+def test_arrays_that_are_written_row_by_row_alike_come_together_or_not_at_all(
+    tmp_path: Path,
+) -> None:
+    square = pictures(1)[0][:, :5]
+    write_rows(tmp_path, {"a.npy": square, "b.npy": 255 - square})
+    np.testing.assert_array_equal(open_images(tmp_path / "b.npy")[0], 255 - square)
+    with pytest.raises(ValueError, match="expected uint8"):
+        write_rows(tmp_path, {"c.npy": square, "d.npy": square[1:]})
+    assert {path.name for path in tmp_path.iterdir()} == {"a.npy", "b.npy"}
 
 
 def test_an_opened_array_is_a_map_of_the_file_and_cannot_be_changed(tmp_path: Path) -> None:

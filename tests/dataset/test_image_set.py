@@ -5,29 +5,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.dataset.arrays import ImageArrayWriter
+from stages.dataset.arrays import write_images
 from stages.dataset.image_set import (
     BOX_COLUMNS,
     MANIFEST_COLUMNS,
-    DatasetInfo,
     load_dataset_info,
     load_image_set,
     load_manifest,
+    without_padding,
 )
+from tests.dataset.sample import info_of
 
-INFO = DatasetInfo(
-    dataset="ct",
-    source="data/raw/ct",
-    is_phantom=False,
-    modality="ct",
-    class_names=["normal", "covid"],
-    positive="covid",
-    n_files=4,
-    n_rejected=1,
-    n_left_out=2,
-    leakage=["g000001"],
-    implies={"covid": ["normal"]},
-)
+INFO = info_of(n_rejected=1, n_left_out=2, leakage=["g000001"], implies={"covid": ["normal"]})
 
 
 def manifest_of(labels: list[str], splits: list[str]) -> pd.DataFrame:
@@ -47,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def write_array(path: Path) -> None:
-    with ImageArrayWriter(path, 4, 4) as writer:
+    with write_images(path, 4, 4) as writer:
         for number in range(3):
             writer.append(np.full((4, 4), number, np.uint8))
 
@@ -92,12 +81,13 @@ def test_what_a_folder_does_not_hold_is_none(folder: Path) -> None:
     assert images.truth is None
     assert images.lung_masks is None
     assert images.boxes is None
+    assert images.pictures is None
     assert images.images[2, 0, 0] == 2
 
 
-def test_masks_and_boxes_of_a_view_are_opened(folder: Path) -> None:
-    write_array(folder / "truth.npy")
-    write_array(folder / "lung_masks.npy")
+def test_masks_boxes_and_pictures_of_a_view_are_opened(folder: Path) -> None:
+    for name in ("truth.npy", "lung_masks.npy", "pictures.npy"):
+        write_array(folder / name)
     boxes = pd.DataFrame({column: ["0"] for column in BOX_COLUMNS})
     boxes.to_csv(folder / "boxes.csv", index=False)
     images = load_image_set(folder)
@@ -107,3 +97,12 @@ def test_masks_and_boxes_of_a_view_are_opened(folder: Path) -> None:
     assert images.lung_masks.shape == (3, 4, 4)
     assert images.boxes is not None
     assert tuple(images.boxes.columns) == BOX_COLUMNS
+    assert images.pictures is not None
+    assert images.pictures[2, 0, 0] == 2
+
+
+def test_a_picture_is_what_lies_inside_the_padding_of_its_square() -> None:
+    square = np.zeros((6, 6), np.uint8)
+    square[1:5] = np.arange(1, 25).reshape(4, 6)
+    picture = without_padding(square, {"x0": 0, "y0": 1, "x1": 6, "y1": 5})
+    np.testing.assert_array_equal(picture, np.arange(1, 25).reshape(4, 6))

@@ -17,6 +17,7 @@ def manifest_of(patients: dict[str, int], images: int = 2) -> pd.DataFrame:
     rows = [
         {
             "image_id": f"{label}{patient}-{image}",
+            "sha256": f"sum of {label}{patient}-{image}",
             "group_id": f"{label}{patient}",
             "label": label,
             "split": {0: "val", 1: "test", 6: "test"}.get(patient % 10, "train"),
@@ -144,32 +145,52 @@ def test_folds_that_must_lack_a_class_are_refused() -> None:
         plan_runs(manifest, folds=2, held_out="val", seeds=[0], seed=0)
 
 
+def images_named(*image_ids: str) -> pd.DataFrame:
+    return pd.DataFrame({"image_id": image_ids, "sha256": [f"sum-{name}" for name in image_ids]})
+
+
 @pytest.mark.parametrize(("folds", "seeds"), [(1, [4]), (1, [4, 0]), (3, [0, 1])])
 def test_runs_come_back_as_saved(tmp_path: Path, folds: int, seeds: list[int]) -> None:
     runs = plan_runs(MANIFEST, folds=folds, held_out="test", seeds=seeds, seed=0)
-    save_runs(tmp_path, MANIFEST["image_id"], runs)
-    loaded = load_runs(tmp_path, MANIFEST["image_id"])
+    save_runs(tmp_path, MANIFEST, runs)
+    loaded = load_runs(tmp_path).on(MANIFEST)
     for run, back in zip(runs, loaded, strict=True):
         assert (back.name, back.fold, back.seed) == (run.name, run.fold, run.seed)
         assert back.splits.tolist() == run.splits.tolist()
         assert back.rows("val").tolist() == run.rows("val").tolist()
 
 
-def test_the_columns_of_runs_csv_say_fold_and_seed(tmp_path: Path) -> None:
+def test_runs_csv_says_which_files_and_which_fold_and_seed(tmp_path: Path) -> None:
     splits = np.array(["train", "test"])
-    save_runs(tmp_path, ["a", "b"], [Run("", 1, 8, splits)])
+    save_runs(tmp_path, images_named("a", "b"), [Run("", 1, 8, splits)])
     text = (tmp_path / "runs.csv").read_text(encoding="utf-8")
-    assert text == "image_id,fold1-seed8\na,train\nb,test\n"
+    assert text == "image_id,sha256,fold1-seed8\na,sum-a,train\nb,sum-b,test\n"
 
 
-@pytest.mark.parametrize("image_ids", [["a"], ["b", "a"], ["a", "b", "c"]])
-def test_runs_of_other_images_are_refused(tmp_path: Path, image_ids: list[str]) -> None:
-    save_runs(tmp_path, ["a", "b"], [Run("", 1, 0, np.array(["train", "test"]))])
+def test_the_images_of_a_case_can_be_had_without_its_data_set(tmp_path: Path) -> None:
+    save_runs(tmp_path, images_named("01", "NA"), [Run("", 1, 8, np.array(["train", "test"]))])
+    table = load_runs(tmp_path)
+    assert table.images["image_id"].tolist() == ["01", "NA"]
+    assert table.images["sha256"].tolist() == ["sum-01", "sum-NA"]
+    assert [run.seed for run in table.runs] == [8]
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        images_named("a"),
+        images_named("b", "a"),
+        images_named("a", "b", "c"),
+        images_named("a", "b").assign(sha256=["sum-a", "another file"]),
+    ],
+)
+def test_runs_of_other_images_are_refused(tmp_path: Path, manifest: pd.DataFrame) -> None:
+    save_runs(tmp_path, images_named("a", "b"), [Run("", 1, 0, np.array(["train", "test"]))])
     with pytest.raises(UserError, match=r"runs\.csv: its 2 images are not the \d of the view"):
-        load_runs(tmp_path, image_ids)
+        load_runs(tmp_path).on(manifest)
 
 
 def test_a_column_that_names_no_run_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "runs.csv").write_text("image_id,run\na,train\n", encoding="utf-8")
+    (tmp_path / "runs.csv").write_text("image_id,sha256,run\na,0,train\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"got column 'run'; allowed: fold<number>-seed<number>"):
-        load_runs(tmp_path, ["a"])
+        load_runs(tmp_path)

@@ -5,7 +5,10 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, roc_curve
 
+<<<<<<< HEAD
 from stages.dataset.task import Task
+=======
+>>>>>>> house
 from stages.evaluation.operating_points import (
     NEVER,
     OPERATING_POINTS,
@@ -18,7 +21,10 @@ from stages.evaluation.operating_points import (
     judge,
     judge_runs,
 )
+<<<<<<< HEAD
 from stages.evaluation.records import Bootstrap, Estimate
+=======
+>>>>>>> house
 from stages.evaluation.scored import Scored, ScoredRun
 
 TASK = Task(("normal", "covid"), 1)

@@ -5,27 +5,17 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from stages.explain.explanation import Explanation
+from stages.dataset.image_set import ImageSet
+from stages.evaluation.records import Bootstrap
 from stages.explain.case_scores import score_case
+from stages.explain.explanation import Explanation
 from stages.explain.selection import Selection
-from stages.dataset.image_set import DatasetInfo, ImageSet
-from stages.sources.item import LESION_BIT, LUNG_BIT
+from stages.phantoms.picture import LESION_BIT, LUNG_BIT
+from tests.dataset.sample import info_of
 
 SIDE, COUNT = 8, 5
+DRAWS = Bootstrap(draws=100, seed=0)
 NAN = float("nan")
-INFO = DatasetInfo(
-    dataset="ct",
-    source="phantom:ct",
-    is_phantom=True,
-    modality="ct",
-    class_names=["normal", "covid"],
-    positive="covid",
-    n_files=COUNT,
-    n_rejected=0,
-    n_left_out=0,
-    leakage=[],
-    implies={},
-)
 # Lungs are the left half of each image; the three of covid have a lesion in its first two rows.
 LABELS = ["covid", "covid", "covid", "normal", "normal"]
 
@@ -42,7 +32,7 @@ def view_of(*, truth: bool = True) -> ImageSet:
         }
     )
     lungs = (bits & LUNG_BIT > 0).astype(np.uint8)
-    return ImageSet(INFO, manifest, np.zeros_like(bits), bits if truth else None, lungs, None)
+    return ImageSet(info_of(), manifest, np.zeros_like(bits), bits if truth else None, lungs, None)
 
 
 # i2 is called normal; i4 was selected as an error only.
@@ -74,7 +64,7 @@ MAPS = {
 
 def scored(**changes: Any) -> dict[str, Any]:
     explanation = Explanation("layer4", MAPS, {}, {})._replace(**changes)
-    return score_case(view_of(), SELECTED, explanation, draws=100, seed=0)
+    return score_case(view_of(), SELECTED, explanation, DRAWS).to_json()
 
 
 def mean_of(summary: dict[str, Any]) -> tuple[float, int]:
@@ -164,6 +154,7 @@ def test_eigencam_is_named_as_not_specific_to_a_class() -> None:
 
 def test_view_without_truth_has_no_lesion_scores() -> None:
     explanation = Explanation("layer4", MAPS, {}, {})
-    found = score_case(view_of(truth=False), SELECTED, explanation, draws=100, seed=0)
-    assert found["lung_masks"] == "segmentation"
-    assert set(found["summary"]["gradcam"]) == {"in_lungs", "lungs_area", "empty"}
+    found = score_case(view_of(truth=False), SELECTED, explanation, DRAWS)
+    assert found.lung_masks == "segmentation"
+    assert set(found.summary["gradcam"]) == {"in_lungs", "lungs_area", "empty"}
+    assert set(found.to_json()["images"][0]["gradcam"]) == {"in_lungs", "lungs_area"}

@@ -4,6 +4,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from stages.explain.methods import Asked
 from stages.explain.sanity import compute_road, randomise
 from stages.modeling.classifier import Classifier, build_classifier
 from stages.modeling.outputs import Outputs
@@ -16,6 +17,10 @@ META = {
     "dropout": 0.0,
     "mean": 0.5,
     "std": 0.25,
+    "class_names": ["dark", "bright"],
+    "positive": 1,
+    "one_logit": False,
+    "implies": {},
 }
 OUTPUTS = Outputs(("dark", "bright"), positive=1, one_logit=False, implies={})
 
@@ -50,7 +55,8 @@ def map_of(rows: slice, columns: slice, count: int = 2) -> NDArray[np.float32]:
 
 def road(maps: NDArray[np.float32], seed: int = 0) -> dict[str, NDArray[np.float64]]:
     ones = torch.ones(len(maps), dtype=torch.int64)
-    return compute_road(corner_classifier(), OUTPUTS, bright_blob(len(maps)), ones, maps, seed=seed)
+    asked = Asked(bright_blob(len(maps)), ones)
+    return compute_road(corner_classifier(), OUTPUTS, asked, maps, seed=seed)
 
 
 def test_removing_what_a_right_map_marks_costs_more_than_removing_the_rest() -> None:
@@ -83,9 +89,9 @@ def test_road_is_the_same_for_the_same_seed() -> None:
 
 
 def test_road_leaves_the_generator_of_torch_alone() -> None:
-    classifier, ones = corner_classifier(), torch.ones(2, dtype=torch.int64)
+    classifier, asked = corner_classifier(), Asked(bright_blob(), torch.ones(2, dtype=torch.int64))
     before = torch.random.get_rng_state()
-    compute_road(classifier, OUTPUTS, bright_blob(), ones, map_of(slice(1, 6), slice(1, 6)), seed=0)
+    compute_road(classifier, OUTPUTS, asked, map_of(slice(1, 6), slice(1, 6)), seed=0)
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
@@ -106,7 +112,7 @@ def are_equal(first: list[Tensor], second: list[Tensor]) -> bool:
 
 def test_a_random_head_stands_on_the_trained_backbone_and_all_is_new_otherwise() -> None:
     trained = trained_classifier()
-    networks = randomise(trained, META, OUTPUTS, seed=0)
+    networks = randomise(trained, META, seed=0)
     assert list(networks) == ["head", "all"]
     assert networks["head"].backbone is trained.backbone
     for network in networks.values():
@@ -121,7 +127,7 @@ def test_the_trained_network_keeps_its_weights_and_the_generator_its_state() -> 
     trained = trained_classifier()
     before = parameters_of(trained)
     torch.manual_seed(1)
-    randomise(trained, META, OUTPUTS, seed=0)
+    randomise(trained, META, seed=0)
     drawn = torch.rand(1)
     torch.manual_seed(1)
     assert torch.equal(torch.rand(1), drawn)
@@ -131,7 +137,7 @@ def test_the_trained_network_keeps_its_weights_and_the_generator_its_state() -> 
 @pytest.mark.parametrize("part", ["head", "all"])
 def test_random_weights_are_those_of_the_seed(part: str) -> None:
     weights = [
-        parameters_of(randomise(trained_classifier(), META, OUTPUTS, seed=seed)[part].head)
+        parameters_of(randomise(trained_classifier(), META, seed=seed)[part].head)
         for seed in (0, 0, 1)
     ]
     assert are_equal(weights[0], weights[1])

@@ -5,10 +5,10 @@ from numpy.typing import NDArray
 from stages.config.params import CenterCrop, LungCrop, NoCrop
 from stages.imaging.boxes import center_box, lay_into_square, lung_box
 from stages.imaging.cropping import choose_box, crop_image
-from stages.sources.item import LUNG_BIT
-from stages.phantoms import draw_ct
+from stages.phantoms.ct import draw_ct
+from stages.phantoms.picture import LUNG_BIT
 
-LUNGS = LungCrop(mode="lungs", margin=0.1, fallback_fraction=0.5)
+LUNGS = LungCrop(kind="lungs", margin=0.1, fallback_fraction=0.5)
 
 
 def mask_of(shape: tuple[int, int], x0: int, y0: int, x1: int, y1: int) -> NDArray[np.bool_]:
@@ -25,13 +25,13 @@ def phantom() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 
 def test_no_crop_takes_the_whole_picture() -> None:
     mask = mask_of((60, 80), 10, 10, 20, 20)
-    box = choose_box(NoCrop(mode="none"), mask, lungs_trusted=True)
+    box = choose_box(NoCrop(kind="none"), mask, lungs_trusted=True)
     assert box == ("none", (0, 0, 80, 60))
 
 
 def test_a_centre_crop_takes_its_share_of_width_and_of_height() -> None:
     mask = mask_of((60, 80), 10, 10, 20, 20)
-    crop = CenterCrop(mode="center", fraction=0.5)
+    crop = CenterCrop(kind="center", fraction=0.5)
     assert choose_box(crop, mask, lungs_trusted=True) == ("center", (20, 15, 60, 45))
 
 
@@ -120,7 +120,7 @@ def test_image_and_mask_of_a_crop_stay_on_each_other(fit: str) -> None:
 
 def test_a_lung_view_of_a_phantom_holds_its_lungs_and_truth_alike() -> None:
     picture, truth = phantom()
-    cropped = crop_image(picture, truth, crop=LUNGS, modality="ct", size=96, fit="letterbox")
+    cropped = crop_image(picture, truth, crop=LUNGS, modality="ct", size_px=96, fit="letterbox")
     assert (cropped.crop, cropped.quality) == ("lungs", "ok")
     assert cropped.truth is not None
     assert cropped.image.shape == cropped.lung_mask.shape == cropped.truth.shape == (96, 96)
@@ -134,8 +134,8 @@ def test_a_lung_view_of_a_phantom_holds_its_lungs_and_truth_alike() -> None:
 
 def test_the_box_in_the_view_is_where_the_picture_lies() -> None:
     picture, _ = phantom()
-    crop = NoCrop(mode="none")
-    cropped = crop_image(picture, None, crop=crop, modality="ct", size=96, fit="letterbox")
+    crop = NoCrop(kind="none")
+    cropped = crop_image(picture, None, crop=crop, modality="ct", size_px=96, fit="letterbox")
     height, width = picture.shape
     assert cropped.box == (0, 0, width, height)
     x0, y0, x1, y1 = cropped.view_box
@@ -148,7 +148,7 @@ def test_the_box_in_the_view_is_where_the_picture_lies() -> None:
 
 def test_a_picture_without_lungs_falls_back_and_says_why() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (80, 120), dtype=np.uint8)
-    cropped = crop_image(noise, None, crop=LUNGS, modality="ct", size=64, fit="stretch")
+    cropped = crop_image(noise, None, crop=LUNGS, modality="ct", size_px=64, fit="stretch")
     assert cropped.crop == "center"
     assert cropped.quality != "ok"
     assert cropped.box == (30, 20, 90, 60)

@@ -1,5 +1,4 @@
 import numpy as np
-import torch
 
 from stages.imaging.occlusion import (
     OCCLUSIONS,
@@ -7,8 +6,6 @@ from stages.imaging.occlusion import (
     occlude,
     select_with_lungs,
 )
-from stages.modeling.predict import predict_probabilities
-from stages.modeling.outputs import Outputs
 
 IMAGES = np.arange(1, 33, dtype=np.uint8).reshape(2, 4, 4)
 LUNGS = np.zeros((2, 4, 4), np.uint8)
@@ -48,10 +45,3 @@ def test_images_in_which_no_lung_was_found_are_left_out() -> None:
     assert select_with_lungs(masks, np.array([0, 2, 3, 1])).tolist() == [2, 1]
     none = select_with_lungs(masks, np.array([0, 3]))
     assert (none.tolist(), none.dtype) == ([], np.int64)
-
-
-def test_of_no_image_there_is_no_probability() -> None:
-    outputs = Outputs(("normal", "covid"), 1, one_logit=True, implies={})
-    empty = np.empty((0, 4, 4), np.uint8)
-    found = predict_probabilities(torch.nn.Identity(), outputs, empty, device="cpu")
-    assert found.shape == (0, 2)

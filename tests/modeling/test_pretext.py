@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from stages.config.params import Augmentation, Pretext
+from stages.config.params import Augmentation, Pretext, Recipe
 from stages.modeling.compute import Hardware
 from stages.modeling.pretext import CLASSES, draw_pretext_images, learn_pretext_weights
 
@@ -43,15 +43,25 @@ def test_pretext_images_depend_on_the_seed_alone() -> None:
 
 
 def test_pretext_training_gives_a_backbone_its_scaling_and_its_figures(tmp_path: Path) -> None:
-    settings = Pretext(images=60, size_px=SIDE, epochs=1, batch_size=16, lr=1e-3, augment="none")
+    recipe = Recipe(
+        optimizer="adamw",
+        lr=1e-3,
+        weight_decay=1e-2,
+        schedule="onecycle",
+        epochs=1,
+        patience=1,
+        keep="best",
+        ema=0.0,
+        batch_size=16,
+    )
     initial = learn_pretext_weights(
         "test_resnet",
-        settings,
+        Pretext(images=60, size_px=SIDE, augment="none", recipe="short"),
+        recipe,
         NO_CHANGE,
         seed=0,
         hardware=Hardware("cpu", "fp32"),
     )
-    torch.use_deterministic_algorithms(False)
     assert initial.backbone(torch.zeros(2, 1, SIDE, SIDE)).shape == (2, 96)
     assert (initial.mean, initial.std) == (0.5, 0.25)
     figures = initial.facts["pretext"]

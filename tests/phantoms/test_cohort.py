@@ -8,37 +8,42 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from stages.config.errors import UserError
-from stages.sources.item import LESION_BIT, LUNG_BIT, MARKER_BIT, RawImage, SourceItem
-from stages.phantoms import (
-    PATTERNS,
-    PHANTOM_CLASSES,
-    Phantom,
-    draw_ct,
-    draw_xray,
-    phantom_items,
-)
+from stages.config.params import Cohort
+from stages.phantoms.cohort import PHANTOM_CLASSES, CohortImage, plan_cohort
+from stages.phantoms.ct import draw_ct
+from stages.phantoms.lesions import PATTERNS
+from stages.phantoms.picture import LESION_BIT, LUNG_BIT, MARKER_BIT, Phantom
+from stages.phantoms.xray import draw_xray
 
 SIZE_PX = 96
 DRAWS = [pytest.param(draw_ct, id="ct"), pytest.param(draw_xray, id="xray")]
 Draw = Callable[..., Phantom]
 
 
-def make_items(
+def plan(
     kind: str = "ct",
     *,
     patients: dict[str, int] | None = None,
     images_per_patient: int = 2,
     marker_share: dict[str, float] | None = None,
+    size_px: int = SIZE_PX,
     seed: int = 3,
-) -> list[SourceItem]:
-    return phantom_items(
-        kind,
-        patients=dict.fromkeys(PHANTOM_CLASSES[kind], 3) if patients is None else patients,
-        images_per_patient=images_per_patient,
-        marker_share=marker_share or {},
-        size_px=SIZE_PX,
-        seed=seed,
+) -> list[CohortImage]:
+    """A cohort of three patients a class, without markers, but for what is given."""
+    classes = PHANTOM_CLASSES[kind]
+    cohort = Cohort.model_validate(
+        {
+            "kind": kind,
+            "patients": dict.fromkeys(classes, 3) | (patients or {}),
+            "images_per_patient": images_per_patient,
+            "marker_share": dict.fromkeys(classes, 0.0) | (marker_share or {}),
+        }
     )
+    return plan_cohort(cohort, size_px=size_px, seed=seed)
+
+
+def of_class(images: list[CohortImage], label: str) -> list[CohortImage]:
+    return [image for image in images if image.label == label]
 
 
 def draw(function: Draw, pattern: str, number: int, *, marker: bool = False) -> Phantom:
@@ -51,13 +56,13 @@ def draw(function: Draw, pattern: str, number: int, *, marker: bool = False) -> 
     )
 
 
-def read_all(items: list[SourceItem]) -> dict[str, RawImage]:
-    return {item.source_path: item.read() for item in items}
+def draw_all(images: list[CohortImage]) -> dict[tuple[int, int], Phantom]:
+    """The drawings by patient and number."""
+    return {(image.patient, image.number): image.draw() for image in images}
 
 
-def truth_of(raw: RawImage) -> NDArray[np.uint8]:
-    assert raw.truth is not None
-    return raw.truth
+def same(first: Phantom, second: Phantom) -> bool:
+    return first.to_png() == second.to_png() and np.array_equal(first.truth, second.truth)
 
 
 def box_of(mask: NDArray[np.bool_], margin_frac: float) -> tuple[int, int, int, int]:
@@ -72,69 +77,64 @@ def box_of(mask: NDArray[np.bool_], margin_frac: float) -> tuple[int, int, int, 
     )
 
 
-def grey_of(raw: RawImage) -> NDArray[np.uint8]:
-    with Image.open(io.BytesIO(raw.content)) as picture:
-        assert picture.mode == "L"
-        return np.asarray(picture)
-
-
 @pytest.mark.parametrize("kind", PHANTOM_CLASSES)
-def test_reading_twice_and_in_another_order_gives_the_same_bytes(kind: str) -> None:
+def test_drawing_twice_and_in_another_order_gives_the_same_bytes(kind: str) -> None:
     share = dict.fromkeys(PHANTOM_CLASSES[kind], 0.5)
-    forwards = read_all(make_items(kind, marker_share=share))
-    backwards = read_all(make_items(kind, marker_share=share)[::-1])
-    for path, raw in forwards.items():
-        assert raw.content == backwards[path].content
-        np.testing.assert_array_equal(truth_of(raw), truth_of(backwards[path]))
+    forwards = draw_all(plan(kind, marker_share=share))
+    backwards = draw_all(plan(kind, marker_share=share)[::-1])
+    assert forwards.keys() == backwards.keys()
+    assert all(same(drawn, backwards[key]) for key, drawn in forwards.items())
 
 
 def test_more_patients_of_one_class_leave_all_other_images_as_they_were() -> None:
-    few = read_all(make_items("xray3", patients={"covid": 1, "pneumonia": 2, "normal": 2}))
-    many = read_all(make_items("xray3", patients={"covid": 4, "pneumonia": 2, "normal": 2}))
+    few = draw_all(plan("xray3", patients={"covid": 1, "pneumonia": 2, "normal": 2}))
+    many = draw_all(plan("xray3", patients={"covid": 4, "pneumonia": 2, "normal": 2}))
     assert len(many) == len(few) + 3 * 2
-    assert all(many[path].content == raw.content for path, raw in few.items())
+    assert all(same(many[key], drawn) for key, drawn in few.items())
 
 
 def test_another_seed_gives_other_images() -> None:
-    first, second = read_all(make_items(seed=0)), read_all(make_items(seed=1))
-    assert all(first[path].content != second[path].content for path in first)
+    first, second = draw_all(plan(seed=0)), draw_all(plan(seed=1))
+    assert not any(same(first[key], second[key]) for key in first)
 
 
 def test_all_images_of_a_cohort_differ() -> None:
-    contents = [raw.content for raw in read_all(make_items("xray3")).values()]
+    contents = [drawn.to_png() for drawn in draw_all(plan("xray3")).values()]
     assert len(set(contents)) == len(contents)
 
 
-def test_counts_labels_and_paths_are_as_asked() -> None:
-    items = make_items("xray3", patients={"covid": 1, "normal": 4}, images_per_patient=3)
-    assert Counter(item.label for item in items) == {"covid": 3, "normal": 12}
-    assert len({item.source_path for item in items}) == 15
-    assert items[0].source_path == "covid/p0000-00.png"
-    assert {item.split for item in items} == {None}
+def test_counts_and_labels_are_as_asked() -> None:
+    patients = {"covid": 1, "pneumonia": 2, "normal": 4}
+    images = plan("xray3", patients=patients, images_per_patient=3)
+    assert Counter(image.label for image in images) == {"covid": 3, "pneumonia": 6, "normal": 12}
+    assert [image.number for image in of_class(images, "covid")] == [0, 1, 2]
+    assert images[0].patient_id == "p0000"
 
 
 def test_images_of_a_patient_share_the_class_and_no_patient_is_in_two_classes() -> None:
-    items = make_items("xray3", images_per_patient=2)
-    patients = {(item.patient_id, item.label) for item in items}
-    assert len(patients) == len({item.patient_id for item in items}) == 9
-    assert set(Counter(item.patient_id for item in items).values()) == {2}
+    images = plan("xray3", images_per_patient=2)
+    patients = {(image.patient_id, image.label) for image in images}
+    assert len(patients) == len({image.patient_id for image in images}) == 9
+    assert set(Counter(image.patient_id for image in images).values()) == {2}
 
 
 def test_the_lungs_of_one_patient_are_closer_in_grey_than_those_of_two() -> None:
     # Density of the lungs and window of the scanner are drawn per patient.
-    images = [item.read() for item in make_items(patients={"normal": 12}, images_per_patient=2)]
-    grey = [float(np.median(grey_of(raw)[(truth_of(raw) & LUNG_BIT) > 0])) for raw in images]
+    images = of_class(plan(patients={"normal": 12}, images_per_patient=2), "normal")
+    drawn = [image.draw() for image in images]
+    grey = [float(np.median(image[(truth & LUNG_BIT) > 0])) for image, truth in drawn]
     within = np.abs(np.diff(np.reshape(grey, (12, 2)), axis=1))
     assert within.mean() < 0.5 * np.std(grey)
 
 
 @pytest.mark.parametrize("kind", PHANTOM_CLASSES)
-def test_the_file_is_a_grey_png_of_the_shape_of_the_truth(kind: str) -> None:
-    raw = make_items(kind)[0].read()
-    grey = grey_of(raw)
-    assert grey.shape == truth_of(raw).shape
-    assert truth_of(raw).dtype == np.uint8
-    assert raw.content.startswith(b"\x89PNG")
+def test_the_file_is_a_grey_png_of_the_picture_which_has_the_shape_of_the_truth(kind: str) -> None:
+    drawn = plan(kind)[0].draw()
+    assert drawn.image.shape == drawn.truth.shape
+    assert drawn.truth.dtype == np.uint8
+    with Image.open(io.BytesIO(drawn.to_png())) as picture:
+        assert (picture.format, picture.mode) == ("PNG", "L")
+        np.testing.assert_array_equal(np.asarray(picture), drawn.image)
 
 
 @pytest.mark.parametrize("function", DRAWS)
@@ -188,17 +188,17 @@ def test_a_ct_with_lesions_differs_from_the_healthy_one_inside_the_lungs_only() 
 
 @pytest.mark.parametrize("kind", PHANTOM_CLASSES)
 def test_normal_images_have_no_lesion_and_all_others_have(kind: str) -> None:
-    for item in make_items(kind):
-        has_lesion = bool((truth_of(item.read()) & LESION_BIT).any())
-        assert has_lesion == (item.label != "normal")
+    for image in plan(kind):
+        has_lesion = bool((image.draw().truth & LESION_BIT).any())
+        assert has_lesion == (image.label != "normal")
 
 
 def test_the_infected_class_mixes_two_patterns_by_patient() -> None:
     # Ground glass reaches both lungs in most patients, a consolidation one only.
-    items = make_items("xray", patients={"infected": 30}, images_per_patient=1)
+    images = plan("xray", patients={"infected": 30}, images_per_patient=1)
     both = 0
-    for item in items:
-        lesion = (truth_of(item.read()) & LESION_BIT) > 0
+    for image in of_class(images, "infected"):
+        lesion = (image.draw().truth & LESION_BIT) > 0
         middle = lesion.shape[1] // 2
         both += bool(lesion[:, : middle - 8].any() and lesion[:, middle + 8 :].any())
     assert 3 <= both <= 27
@@ -235,41 +235,30 @@ def test_planting_a_marker_changes_nothing_else(function: Draw) -> None:
 
 
 def test_markers_come_with_the_share_asked_for_each_class() -> None:
-    items = make_items(
+    images = plan(
         patients={"covid": 200, "normal": 200},
         images_per_patient=2,
         marker_share={"covid": 0.7, "normal": 0.05},
     )
-    marked = Counter(item.label for item in items if item.subgroup == "marker")
+    marked = Counter(image.label for image in images if image.has_marker)
     # 400 throws: 280 +- 9.2 and 20 +- 4.4; the bounds are five standard deviations.
     assert 234 <= marked["covid"] <= 326
     assert 1 <= marked["normal"] <= 42
 
 
-def test_the_subgroup_says_whether_the_truth_has_a_marker() -> None:
-    items = make_items("xray3", marker_share={"covid": 0.5, "normal": 1.0})
-    for item in items:
-        has_marker = bool((truth_of(item.read()) & MARKER_BIT).any())
-        assert item.subgroup == ("marker" if has_marker else "no-marker")
-    assert {item.subgroup for item in items if item.label == "normal"} == {"marker"}
-    assert {item.subgroup for item in items if item.label == "pneumonia"} == {"no-marker"}
+def test_the_truth_has_a_marker_where_one_was_planned() -> None:
+    images = plan("xray3", marker_share={"covid": 0.5, "normal": 1.0})
+    for image in images:
+        assert bool((image.draw().truth & MARKER_BIT).any()) == image.has_marker
+    assert {image.has_marker for image in of_class(images, "normal")} == {True}
+    assert {image.has_marker for image in of_class(images, "pneumonia")} == {False}
 
 
-def test_an_unknown_kind_names_those_there_are() -> None:
-    with pytest.raises(UserError, match=r"kind 'mri' is unknown; allowed: ct, ct_b, xray, xray3"):
-        phantom_items("mri", patients={}, images_per_patient=1, marker_share={}, size_px=96, seed=0)
-
-
-def test_an_unknown_class_names_those_of_the_kind() -> None:
-    with pytest.raises(UserError, match=r"patients names 'flu'.* allowed: covid, normal"):
-        make_items(patients={"covid": 1, "flu": 1})
-    with pytest.raises(UserError, match=r"marker_share names 'covid'.* allowed: infected, normal"):
-        make_items("xray", marker_share={"covid": 0.5})
-
-
-def test_a_share_above_one_is_refused_with_its_range() -> None:
-    with pytest.raises(UserError, match=r"marker_share.covid of kind ct is 1.5; allowed: 0 to 1"):
-        make_items(marker_share={"covid": 1.5})
+@pytest.mark.parametrize("size_px", [47, 1025])
+def test_a_size_that_cannot_be_drawn_is_refused_with_its_range(size_px: int) -> None:
+    said = rf"^size_px: got {size_px}; allowed for phantoms: 48 to 1024$"
+    with pytest.raises(UserError, match=said):
+        plan(size_px=size_px)
 
 
 def test_an_unknown_pattern_names_those_there_are() -> None:

@@ -1,25 +1,28 @@
-"""Results of a few cases on made-up test images, without any stage having run.
+"""The files of a few cases on made-up test images, without any stage having run.
 
 Data set `ct`, drawn: `full-ce`, which guesses, and `lungs-bce`, which is nearly always right, are
 one run each; `lungs-folds` has five folds, so it is tested on every image. Data set `labels`, not
-drawn: classes imply others; one case. `elsewhere` is an external test of `lungs-bce` on `labels`.
+drawn: classes imply others; one case. `elsewhere` is an external test of `lungs-bce` on `labels`,
+`crop` a comparison of `lungs-bce` with `full-ce`.
 """
 
-from dataclasses import replace
+import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 
 from stages.config.load import parse_params
 from stages.config.params import Params
-from stages.evaluation.split_report import build_curves, build_split_report
+from stages.config.paths import Paths
 from stages.dataset.image_set import DatasetInfo
-from stages.reporting.results import CaseResults, DatasetResults, Results
+from stages.reporting.results import Results, load_results
+
+Json = dict[str, Any]
 
 CLASSES = ["normal", "covid"]
 LABEL_CLASSES = ["normal", "pneumonia", "covid"]
@@ -34,60 +37,123 @@ PATIENTS = 30
 FOLDS = 5
 
 
-@pytest.fixture
-def results(tmp_path: Path) -> Results:
-    """Of the two data sets above."""
-    return build_results(tmp_path)
+@dataclass
+class CaseFiles:
+    """What the stages write of one case."""
+
+    metrics: Json
+    report: Json
+    cam: Json
+    training: Json
+    headline: Json
+    epochs: pd.DataFrame
+
+
+@dataclass
+class DatasetFiles:
+    """What `prepare` writes, as far as the pages read it."""
+
+    info: DatasetInfo
+    manifest: pd.DataFrame
+    rejected: pd.DataFrame
+    grouping: Json
+
+
+@dataclass
+class Files:
+    """What all stages write, for a test to change before it is read."""
+
+    root: Path
+    params: Params
+    cases: dict[str, CaseFiles]
+    datasets: dict[str, DatasetFiles]
+    audits: dict[str, Json]
+    external: dict[str, Json]
+    comparisons: dict[str, Json]
+
+    def update_params(self, **sections: Any) -> None:
+        """Give sections of params.yaml another content."""
+        self.params = self.params.model_copy(update=sections)
+
+    def update_info(self, dataset: str, **fields: Any) -> None:
+        """Give dataset.json other values."""
+        self.datasets[dataset].info = replace(self.datasets[dataset].info, **fields)
+
+    def leave_out_cases(self) -> None:
+        """As if params.yaml had no case, and nothing that needs one."""
+        self.cases.clear()
+        self.external.clear()
+        self.comparisons.clear()
+        self.update_params(cases={}, external={}, comparisons={})
+
+    def load(self) -> Results:
+        """Write everything and read it as `report` does."""
+        paths = Paths(self.root)
+        contents: dict[Path, object] = {
+            paths.headlines: {name: case.headline for name, case in self.cases.items()},
+            paths.comparisons: self.comparisons,
+        }
+        contents |= {paths.audit(view): audit for view, audit in self.audits.items()}
+        contents |= {paths.external(name): found for name, found in self.external.items()}
+        for name, case in self.cases.items():
+            contents[paths.case_metrics(name)] = case.metrics
+            contents[paths.case_report(name)] = case.report
+            contents[paths.cam_scores(name)] = case.cam
+            contents[paths.training_facts(name)] = case.training
+            write(paths.history_epochs(name), case.epochs.to_csv(index=False))
+            save_overlays(case.cam["images"], paths.cam_sheets(name))
+        for name, dataset in self.datasets.items():
+            folder = paths.prepared(name)
+            contents[folder / "grouping.json"] = dataset.grouping
+            write(folder / "manifest.csv", dataset.manifest.to_csv(index=False))
+            write(folder / "rejected.csv", dataset.rejected.to_csv(index=False))
+            dataset.info.save(folder)
+        for path, content in contents.items():
+            write(path, json.dumps(content))
+        return load_results(self.params, paths)
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
 
 
 @pytest.fixture
-def ct_results(results: Results) -> Results:
-    """The single runs of the data set `ct` alone."""
-    return replace(
-        results,
-        cases={case: results.cases[case] for case in ("full-ce", "lungs-bce")},
-        datasets={"ct": results.datasets["ct"]},
-        external={},
-    )
+def files(tmp_path: Path) -> Files:
+    """Of the two data sets above, in a folder of the test's own."""
+    return make_files(tmp_path)
 
 
 @pytest.fixture
-def headlines(results: Results) -> dict[str, Any]:
-    """Of every case, as metrics/headlines.json has them: the thumbnail lies 0.1 below the case."""
-    return {case: make_headline(results.cases[case].metrics) for case in results.cases}
+def results(files: Files) -> Results:
+    """The same as the pages see them, for tests that change nothing."""
+    return files.load()
 
 
-def build_results(folder: Path) -> Results:
-    """All results; the pictures of the maps go to the folder."""
+def make_files(root: Path) -> Files:
     ct, labels = make_manifest(), make_label_manifest()
-    maps = folder / "maps"
-    for images in (ct, labels):
-        save_overlays(shown_images(images), maps)
-    return Results(
+    return Files(
+        root=root,
         params=make_params(),
         cases={
-            "full-ce": make_case(ct, CLASSES, maps, skill=0.0),
-            "lungs-bce": make_case(ct, CLASSES, maps, skill=0.9),
-            "lungs-folds": make_fold_case(ct, maps, skill=0.6),
-            "labels-bce": make_label_case(labels, maps),
+            "full-ce": make_case(ct, CLASSES, skill=0.0),
+            "lungs-bce": make_case(ct, CLASSES, skill=0.9),
+            "lungs-folds": make_fold_case(ct, skill=0.6),
+            "labels-bce": make_label_case(labels),
         },
         datasets={
-            "ct": DatasetResults(make_info(), ct, make_rejected()),
-            "labels": DatasetResults(make_label_info(), labels, make_rejected().head(0)),
+            "ct": DatasetFiles(make_info(), ct, make_rejected(), make_grouping(ct)),
+            "labels": DatasetFiles(
+                make_label_info(), labels, make_rejected().head(0), make_grouping(labels)
+            ),
         },
         audits={
             "full": make_audit(CLASSES),
             "lungs": make_audit(CLASSES),
             "labels-full": make_audit(LABEL_CLASSES),
         },
-        audit_predictions={
-            "full": make_audit_predictions(ct, CLASSES),
-            "lungs": make_audit_predictions(ct, CLASSES),
-            "labels-full": make_audit_predictions(labels, LABEL_CLASSES),
-        },
         external={"elsewhere": make_external(labels)},
-        groupings={"ct": make_grouping(ct), "labels": make_grouping(labels)},
-        seconds={"train_case-full-ce": 12.3, "prepare_dataset-ct": 4.5, "compare_all": 6.7},
+        comparisons={"crop": make_comparison("lungs-bce", "full-ce")},
     )
 
 
@@ -99,26 +165,15 @@ def make_params() -> Params:
         "train": "all",
         "head": [8],
         "dropout": 0.2,
-        "loss": {"name": "ce", "label_smoothing": 0.0},
+        "loss": {"kind": "ce", "label_smoothing": 0.0},
         "sampler": "none",
         "augment": "light",
-        "optimizer": "adamw",
-        "lr": 1e-3,
-        "weight_decay": 0.0,
-        "schedule": "constant",
-        "epochs": 2,
-        "patience": 2,
-        "keep": "best",
-        "ema": 0.0,
-        "batch_size": 8,
-        "folds": 1,
-        "held_out": "test",
-        "seeds": [1],
-        "ensemble": False,
+        "recipe": "short",
+        "protocol": "once",
     }
-    bce = {"loss": {"name": "bce", "label_smoothing": 0.0}}
-    lungs = {"mode": "lungs", "margin": 0.05, "fallback_fraction": 0.8}
-    cohort = {"patients": {"covid": 16, "normal": 16}, "images_per_patient": 2, "marker_share": {}}
+    bce = {"loss": {"kind": "bce", "label_smoothing": 0.0}}
+    lungs = {"kind": "lungs", "margin": 0.05, "fallback_fraction": 0.8}
+    once = {"folds": 1, "held_out": "test", "seeds": [1], "ensemble": False}
     augmentation = dict.fromkeys(
         ("flip", "flip_vertical", "rotate_deg", "scale", "shift", "brightness", "contrast"), 0.0
     )
@@ -126,30 +181,26 @@ def make_params() -> Params:
         {
             "seed": 42,
             "compute": {"accelerator": "cpu", "precision": "fp32"},
-            "phantoms": dict.fromkeys(("ct", "ct_b", "xray", "xray3"), cohort),
             "datasets": {
-                "ct": make_dataset("phantom:ct", CLASSES, {}),
-                "labels": make_dataset("data/raw", LABEL_CLASSES, {"covid": ["pneumonia"]}),
+                "ct": make_dataset("phantom", CLASSES, {}),
+                "labels": make_dataset("folder", LABEL_CLASSES, {"covid": ["pneumonia"]}),
             },
             "views": {
-                "full": make_view("ct", {"mode": "none"}),
+                "full": make_view("ct", {"kind": "none"}),
                 "lungs": make_view("ct", lungs),
-                "labels-full": make_view("labels", {"mode": "none"}),
+                "labels-full": make_view("labels", {"kind": "none"}),
             },
-            "pretext": {
-                "images": 60,
-                "size_px": 32,
-                "epochs": 1,
-                "batch_size": 8,
-                "lr": 1e-3,
-                "augment": "light",
+            "pretext": {"images": 60, "size_px": 32, "augment": "light", "recipe": "short"},
+            "weights": {
+                "cnn3-random": {"source": {"kind": "random", "path": "x.py"}, "model": "cnn3"}
             },
-            "weights": {"cnn3-random": {"source": "random", "track": "stages", "model": "cnn3"}},
             "augmentations": {"light": augmentation | {"noise": 0.0, "crop_area": 1.0}},
+            "recipes": {"short": make_recipe()},
+            "protocols": {"once": once, "five-folds": once | {"folds": FOLDS}},
             "cases": {
                 "full-ce": case,
                 "lungs-bce": case | bce | {"view": "lungs"},
-                "lungs-folds": case | {"view": "lungs", "folds": FOLDS},
+                "lungs-folds": case | {"view": "lungs", "protocol": "five-folds"},
                 "labels-bce": case | bce | {"view": "labels-full"},
             },
             "comparisons": {"crop": ["lungs-bce", "full-ce"]},
@@ -175,16 +226,30 @@ def make_params() -> Params:
     )
 
 
-def make_dataset(source: str, classes: list[str], implies: dict[str, list[str]]) -> dict[str, Any]:
+def make_recipe() -> Json:
     return {
-        "source": source,
-        "track": "stages",
+        "optimizer": "adamw",
+        "lr": 1e-3,
+        "weight_decay": 0.0,
+        "schedule": "constant",
+        "epochs": 2,
+        "patience": 2,
+        "keep": "best",
+        "ema": 0.0,
+        "batch_size": 8,
+    }
+
+
+def make_dataset(kind: str, classes: list[str], implies: dict[str, list[str]]) -> Json:
+    return {
+        "source": {"kind": kind, "path": "data/raw"},
+        "cohort": None,
         "modality": "ct",
         "classes": {name: [name] for name in classes},
         "implies": implies,
         "positive": "covid",
         "ignore": [],
-        "group": {"pattern": r"^(\d+)_"},
+        "group": {"kind": "pattern", "pattern": r"^(\d+)_"},
         "near_duplicates": True,
         "allow_leakage": False,
         "size_px": 64,
@@ -195,7 +260,7 @@ def make_dataset(source: str, classes: list[str], implies: dict[str, list[str]])
     }
 
 
-def make_view(dataset: str, crop: dict[str, Any]) -> dict[str, Any]:
+def make_view(dataset: str, crop: Json) -> Json:
     return {"dataset": dataset, "crop": crop, "size_px": 64, "fit": "letterbox"}
 
 
@@ -286,13 +351,20 @@ def make_predictions(manifest: pd.DataFrame, classes: list[str], skill: float) -
     return manifest.assign(fold="1", seed="1", prediction=decided, **columns)
 
 
-def make_report(predictions: pd.DataFrame, classes: list[str]) -> dict[str, Any]:
+def make_report(predictions: pd.DataFrame, classes: list[str]) -> Json:
     test = predictions[predictions["split"] == "test"]
-    truth, decided = (_indices(test[column], classes) for column in ("label", "prediction"))
-    probabilities = test[[f"prob_{name}" for name in classes]].to_numpy()
-    report = build_split_report(truth, decided, classes)
+    counts = pd.crosstab(test["label"], test["prediction"])
+    counts = counts.reindex(index=classes, columns=classes, fill_value=0)
+    curves = {
+        "roc": {"fpr": [0.0, 0.25, 1.0], "tpr": [0.0, 0.75, 1.0]},
+        "precision_recall": {"recall": [1.0, 0.75, 0.0], "precision": [0.5, 0.75, 1.0]},
+    }
     return {
-        "test": report | {"curves": build_curves(truth, probabilities, classes)},
+        "test": {
+            "class_names": classes,
+            "confusion_matrix": counts.to_numpy().tolist(),
+            "curves": dict.fromkeys(classes, curves),
+        },
         "calibration": make_calibration([""]),
         "operating_points": make_operating_points([""]),
         "occlusion": {
@@ -315,7 +387,7 @@ def with_ends(**values: float) -> dict[str, float]:
     }
 
 
-def make_calibration(runs: list[str]) -> dict[str, Any]:
+def make_calibration(runs: list[str]) -> Json:
     """Over-confident before, right after."""
     curve = {"confidence": [0.55, 0.75, 0.95], "accuracy": [0.5, 0.6, 0.8], "count": [5, 10, 45]}
     before = with_ends(log_loss=0.7, brier=0.2) | {"ece": 0.15, "reliability": curve}
@@ -327,7 +399,7 @@ def make_calibration(runs: list[str]) -> dict[str, Any]:
     return {"temperatures": temperatures, "before": before, "after": after}
 
 
-def make_operating_points(runs: list[str]) -> dict[str, Any]:
+def make_operating_points(runs: list[str]) -> Json:
     point = {
         "thresholds": [
             {"name": name, "threshold": 0.4 + number / 100} for number, name in enumerate(runs)
@@ -342,13 +414,7 @@ def make_operating_points(runs: list[str]) -> dict[str, Any]:
     return {"youden": point, "specificity_95": point}
 
 
-def _indices(labels: "pd.Series[str]", classes: list[str]) -> NDArray[np.int64]:
-    return np.array([classes.index(label) for label in labels], dtype=np.int64)
-
-
-def make_case(
-    manifest: pd.DataFrame, classes: list[str], maps: Path, *, skill: float
-) -> CaseResults:
+def make_case(manifest: pd.DataFrame, classes: list[str], *, skill: float) -> CaseFiles:
     predictions = make_predictions(manifest, classes, skill)
     epochs = pd.DataFrame(
         {
@@ -357,41 +423,31 @@ def make_case(
             "loss": [0.7, 0.6, 0.5, 0.55],
         }
     )
-    epochs = epochs.assign(fold=1, seed=1)
-    return CaseResults(
-        metrics=make_metrics(skill),
+    metrics = make_metrics(skill)
+    return CaseFiles(
+        metrics=metrics,
         report=make_report(predictions, classes),
         cam=make_cam(shown_images(predictions), skill),
         training=make_training(classes),
-        predictions=predictions,
-        epochs=epochs.assign(accuracy=0.5),
-        steps=epochs.rename(columns={"epoch": "step"}),
-        maps=maps,
+        headline=make_headline(metrics),
+        epochs=epochs.assign(fold=1, seed=1, accuracy=0.5),
     )
 
 
-def make_fold_case(manifest: pd.DataFrame, maps: Path, *, skill: float) -> CaseResults:
+def make_fold_case(manifest: pd.DataFrame, *, skill: float) -> CaseFiles:
     """Every image is test in the run of its fold, and train in the other four."""
     groups = {group: number for number, group in enumerate(manifest["group_id"].unique())}
     fold_of_image = manifest["group_id"].map(groups) % FOLDS + 1
-    one = make_case(manifest, CLASSES, maps, skill=skill)
+    one = make_case(manifest, CLASSES, skill=skill)
     numbers = range(1, FOLDS + 1)
-    predictions = pd.concat(
-        [
-            one.predictions.assign(
-                fold=str(fold), split=np.where(fold_of_image == fold, "test", "train")
-            )
-            for fold in numbers
-        ],
-        ignore_index=True,
-    )
     spread = {
         f"{name}_run_{what}": value
         for name in FIGURES
         for what, value in (("mean", 0.873), ("sd", 0.021))
     }
     names = [f"fold{fold}-seed1" for fold in numbers]
-    report = make_report(predictions, CLASSES) | {
+    tested = make_predictions(manifest, CLASSES, skill).assign(split="test")
+    report = make_report(tested, CLASSES) | {
         "calibration": make_calibration(names),
         "operating_points": make_operating_points(names),
         "runs": [
@@ -405,21 +461,19 @@ def make_fold_case(manifest: pd.DataFrame, maps: Path, *, skill: float) -> CaseR
             for fold in numbers
         ],
     }
-    return CaseResults(
-        metrics=one.metrics | spread | {"n_runs": FOLDS, "n_test": len(manifest)},
+    metrics = one.metrics | spread | {"n_runs": FOLDS, "n_test": len(manifest)}
+    return replace(
+        one,
+        metrics=metrics,
         report=report,
-        cam=one.cam,
-        training=one.training,
-        predictions=predictions,
+        headline=make_headline(metrics),
         epochs=pd.concat([one.epochs.assign(fold=fold) for fold in numbers]),
-        steps=pd.concat([one.steps.assign(fold=fold) for fold in numbers]),
-        maps=maps,
     )
 
 
-def make_label_case(manifest: pd.DataFrame, maps: Path) -> CaseResults:
+def make_label_case(manifest: pd.DataFrame) -> CaseFiles:
     """Of its images one was not drawn: the case is unsure of it."""
-    one = make_case(manifest, LABEL_CLASSES, maps, skill=0.5)
+    one = make_case(manifest, LABEL_CLASSES, skill=0.5)
     one.cam["images"][-1]["selected_as"] = ["uncertain"]
     figures = {"sensitivity": 0.625, "specificity": 0.875, "auroc": None}
     one.report["labels"] = {
@@ -430,11 +484,11 @@ def make_label_case(manifest: pd.DataFrame, maps: Path) -> CaseResults:
     return one
 
 
-def make_metrics(skill: float) -> dict[str, Any]:
+def make_metrics(skill: float) -> Json:
     """Figures that say which case they are of."""
     ends = {"": 0.5, "_low": 0.4, "_high": 0.6}
     strata = ("", "_marker", "_no-marker")
-    flat: dict[str, Any] = {
+    flat: Json = {
         f"{figure}{stratum}{end}": round(value + skill / 3, 6)
         for figure in FIGURES
         for stratum in strata
@@ -450,14 +504,14 @@ def make_metrics(skill: float) -> dict[str, Any]:
     return flat | counts | {"train_accuracy": 0.75, "val_accuracy": 0.625}
 
 
-def make_headline(metrics: dict[str, Any]) -> dict[str, Any]:
+def make_headline(metrics: Json) -> Json:
     own = {f"auroc{end}": metrics[f"auroc{end}"] for end in ENDS}
     shortcut = {f"shortcut_{name}": round(value - 0.1, 6) for name, value in own.items()}
     difference = {"difference": 0.1, "difference_low": -0.05, "difference_high": 0.25}
     return {"n": metrics["n_test"], "shortcut": "thumbnail"} | own | shortcut | difference
 
 
-def make_training(classes: list[str]) -> dict[str, Any]:
+def make_training(classes: list[str]) -> Json:
     return {
         "parameters": {"trained": 1234, "frozen": 98765},
         "blocks_trained": ["layer4"],
@@ -479,16 +533,16 @@ def shown_images(manifest: pd.DataFrame) -> pd.DataFrame:
     return manifest[manifest["split"] == "test"].head(6)
 
 
-def save_overlays(images: pd.DataFrame, folder: Path) -> None:
+def save_overlays(images: list[Json], folder: Path) -> None:
     """A small picture per image and method, no two of them alike."""
     for method in METHODS:
         (folder / method).mkdir(parents=True, exist_ok=True)
-        for number, image_id in enumerate(images["image_id"]):
+        for number, image in enumerate(images):
             colour = (40 * number, 200, 120 if method == "gradcam" else 20)
-            Image.new("RGB", (8, 6), colour).save(folder / method / f"{image_id}.png")
+            Image.new("RGB", (8, 6), colour).save(folder / method / f"{image['image_id']}.png")
 
 
-def make_cam(images: pd.DataFrame, skill: float) -> dict[str, Any]:
+def make_cam(images: pd.DataFrame, skill: float) -> Json:
     """Maps of six images of three patients, the more in the lungs the better the case."""
     rows = []
     for number, image in enumerate(images.to_dict("records")):
@@ -522,7 +576,7 @@ def make_rejected() -> pd.DataFrame:
     return pd.DataFrame({"file": ["a.png", "b.png", "c.jpg"], "reason": reasons})
 
 
-def make_grouping(manifest: pd.DataFrame) -> dict[str, Any]:
+def make_grouping(manifest: pd.DataFrame) -> Json:
     return {
         "n_images": len(manifest),
         "n_patients": 12,
@@ -537,7 +591,7 @@ def make_grouping(manifest: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def make_audit(classes: list[str]) -> dict[str, Any]:
+def make_audit(classes: list[str]) -> Json:
     """Probes from 0.5 upwards; the best shortcut is the border, as it comes last of them."""
     probes = {
         probe: {"kind": kind}
@@ -563,17 +617,7 @@ def make_audit(classes: list[str]) -> dict[str, Any]:
     }
 
 
-def make_audit_predictions(manifest: pd.DataFrame, classes: list[str]) -> pd.DataFrame:
-    """What each probe says of each image, the later probes the better."""
-    columns = ["image_id", "group_id", "probe", "label", "prediction"]
-    parts = [
-        make_predictions(manifest, classes, skill=number / 10).assign(probe=probe)
-        for number, probe in enumerate(PROBES)
-    ]
-    return pd.concat(parts, ignore_index=True)[[*columns, *(f"prob_{name}" for name in classes)]]
-
-
-def make_external(manifest: pd.DataFrame) -> dict[str, Any]:
+def make_external(manifest: pd.DataFrame) -> Json:
     """`lungs-bce` on the two classes of `labels` that it knows; it does worse there."""
     known = manifest[manifest["label"].isin(CLASSES)]
     report = make_report(make_predictions(known, CLASSES, 0.3).assign(split="test"), CLASSES)
@@ -600,3 +644,39 @@ def make_external(manifest: pd.DataFrame) -> dict[str, Any]:
             for metric in FIGURES
         },
     }
+
+
+def make_comparison(first: str, second: str) -> Json:
+    """The first is ahead by everything, on all images and on those of one stratum."""
+    delong = {"difference": 0.102, "low": 0.051, "high": 0.153, "undefined": None}
+    maps = {"n": 20, "difference": 0.19, "low": 0.02, "high": 0.36}
+    maps |= {"in_lungs_first": 0.61, "in_lungs_second": 0.42}
+    maps |= {"lungs_area_first": 0.35, "lungs_area_second": 0.25}
+    return {
+        "first": first,
+        "second": second,
+        "differs": {"sampler": ["weighted", "none"]},
+        "test": adjusted(make_compared(0.1, 0.05, 0.15)),
+        "delong": {"positive": "covid", **delong, "p_value": 0.0141, "p_value_holm": 0.0423},
+        "mcnemar": {"n_only_first": 14, "n_only_second": 3, "undefined": None}
+        | {"p_value": 0.0076, "p_value_holm": 0.0152},
+        "subgroups": {"marker": make_compared(0.2, 0.1, 0.5)},
+        "maps": dict.fromkeys(METHODS, maps),
+    }
+
+
+def make_compared(difference: float | None, low: float | None, high: float | None) -> Json:
+    """Figures of two cases on the images that both were tested on."""
+    figure = {
+        **{"first": 0.875, "first_low": 0.801, "first_high": 0.931},
+        **{"second": 0.775, "second_low": 0.702, "second_high": 0.843},
+        **{"difference": difference, "low": low, "high": high, "p_value": 0.0125},
+        "undefined": "needs an image" if low is None else None,
+    }
+    counts = {"n_rows_first": 90, "n_rows_second": 90, "n_only_first": 0, "n_only_second": 0}
+    return {"n": 90, "n_groups": 30} | counts | {name: dict(figure) for name in FIGURES}
+
+
+def adjusted(compared: Json, p_value: float | None = 0.0375) -> Json:
+    """Figures on all test images; those of strata have no adjusted p-value."""
+    return compared | {name: compared[name] | {"p_value_holm": p_value} for name in FIGURES}

@@ -1,19 +1,15 @@
 import csv
-from dataclasses import replace
 
 import pytest
 
 from stages.reporting.answers import ANSWERS
 from stages.reporting.checklist import ITEMS, Checklist, build_checklists
-from stages.reporting.discussion import DatasetDiscussion
 from stages.reporting.results import Results
+from tests.reporting.conftest import Files
 
 
 def build(results: Results) -> tuple[Checklist, Checklist]:
-    discussion = {
-        name: DatasetDiscussion(f"data set {name}", [], {}, []) for name in results.datasets
-    }
-    claim, tripod = build_checklists(results, discussion)
+    claim, tripod = build_checklists(results)
     return claim, tripod
 
 
@@ -47,43 +43,44 @@ def test_what_only_authors_know_is_left_to_them(results: Results) -> None:
 @pytest.mark.parametrize("number", ["7", "9", "12", "19", "20", "21", "35"])
 def test_every_data_set_has_a_line_of_its_own(results: Results, number: str) -> None:
     lines = answer(build(results)[0], number)
-    for name in results.datasets:
-        assert sum(line.startswith(f"data set {name}: ") for line in lines) == 1
+    for dataset in results.datasets.values():
+        assert sum(line.startswith(f"{dataset.title}: ") for line in lines) == 1
 
 
 def test_answers_hold_the_figures_of_the_run(results: Results) -> None:
     claim, tripod = build(results)
-    assert "data set ct: 64 files, 3 rejected, 64 images of 34 groups included" in answer(
-        claim, "35"
+    assert answer(claim, "35")[0] == (
+        "ct (phantoms: drawings, not patients): 64 files, 3 rejected, 64 images of 34 groups "
+        "included"
     )
     assert "lungs-bce 0.800 (0.700 to 0.900)" in answer(claim, "37")[0]
     assert "200 bootstrap draws" in answer(claim, "29")[0]
     assert answer(claim, "23") == ["timm 1.0.31, torch 2.15.0; all of them in requirements.txt"]
     assert answer(claim, "33") == [
-        "elsewhere: lungs-bce on data set labels, 20 images; AUROC 0.800 on its own test images, "
-        "0.600 there"
+        "elsewhere: lungs-bce on labels, 20 images; AUROC 0.800 on its own test images, 0.600 there"
     ]
     assert "full-ce ECE 0.150 before, 0.020 after" in answer(tripod, "24")[0]
     assert "lungs-folds: 5 folds by group, stratified" in answer(tripod, "12a")
 
 
 def test_errors_are_counted(results: Results) -> None:
-    rows = results.cases["full-ce"].predictions
-    test = rows[rows["split"] == "test"]
-    wrong = int((test["label"] != test["prediction"]).sum())
+    (_, first), (second, _) = results.cases["full-ce"].report.test.confusion_matrix
+    wrong = first + second
     assert wrong > 0
     assert f"full-ce {wrong} errors in 60 predictions" in answer(build(results)[0], "39")[0]
 
 
-def test_a_run_without_an_external_test_says_so(results: Results) -> None:
-    lines = answer(build(replace(results, external={}))[0], "33")
+def test_a_run_without_an_external_test_says_so(files: Files) -> None:
+    files.external.clear()
+    files.update_params(external={})
+    lines = answer(build(files.load())[0], "33")
     assert lines == ["No external test is named in params.yaml."]
 
 
-def test_groups_that_leak_are_not_called_disjoint(results: Results) -> None:
+def test_groups_that_leak_are_not_called_disjoint(files: Files) -> None:
     leaks = {"g1": {"splits": ["train", "test"], "files": ["a", "b"]}}
-    groupings = results.groupings | {"ct": results.groupings["ct"] | {"leaks": leaks}}
-    first, second = answer(build(replace(results, groupings=groupings))[0], "20")
+    files.datasets["ct"].grouping["leaks"] = leaks
+    first, second = answer(build(files.load())[0], "20")
     assert first.endswith("1 groups stand in two splits (allowed)")
     assert second.endswith("no group is cut")
 

@@ -4,9 +4,9 @@ import pytest
 
 from stages.reporting.differences import describe_differences
 
-FOCAL = {"name": "focal", "gamma": 2.0, "alpha": None}
-CE = {"name": "ce", "label_smoothing": 0.1}
-LUNGS = {"mode": "lungs", "margin": 0.05, "fallback_fraction": 0.8}
+FOCAL = {"kind": "focal", "gamma": 2.0, "alpha": None}
+CE = {"kind": "ce", "label_smoothing": 0.1}
+LUNGS = {"kind": "lungs", "margin": 0.05, "fallback_fraction": 0.8}
 
 
 @pytest.mark.parametrize(
@@ -14,7 +14,7 @@ LUNGS = {"mode": "lungs", "margin": 0.05, "fallback_fraction": 0.8}
     [
         ({"model": ["vgg16", "resnet18"]}, "Model: a is vgg16, b is resnet18."),
         (
-            {"view": ["near", "far"], "view.crop": [LUNGS, {"mode": "none"}]},
+            {"view": ["near", "far"], "view.crop": [LUNGS, {"kind": "none"}]},
             "Crop: a sees the lungs (margin 0.05, fallback fraction 0.8) (near), "
             "b sees the whole picture (far).",
         ),
@@ -76,7 +76,7 @@ def test_what_brings_other_changes_with_it_opens(first: str, second: str, openin
 def test_what_else_two_views_differ_in_is_listed() -> None:
     differs: dict[str, list[Any]] = {
         "view": ["near", "far"],
-        "view.crop": [{"mode": "center", "fraction": 0.5}, {"mode": "none"}],
+        "view.crop": [{"kind": "center", "fraction": 0.5}, {"kind": "none"}],
         "view.fit": ["stretch", "letterbox"],
     }
     text = describe_differences("a", "b", differs)

@@ -1,18 +1,16 @@
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
-from typing import Any
 
 import pytest
 
-from stages.evaluation.comparisons import compare_all_cases
 from stages.reporting.discussion import DatasetDiscussion, build_discussion
 from stages.reporting.gallery import draw_sheets
 from stages.reporting.page import render_page
 from stages.reporting.results import Results
-from tests.reporting.conftest import build_results, make_headline
+from tests.reporting.conftest import Files, make_files
 
-Json = dict[str, Any]
 HOSTILE = "<script>alert(1)</script>&\"'"
 
 
@@ -32,41 +30,24 @@ class Page(HTMLParser):
         self.text += data
 
 
-def with_info(results: Results, dataset: str = "ct", **changes: Any) -> Results:
-    found = results.datasets[dataset]
-    changed = replace(found, info=replace(found.info, **changes))
-    return replace(results, datasets={**results.datasets, dataset: changed})
-
-
-def with_leak(results: Results) -> Results:
+def leak(files: Files) -> None:
     """As if `ct` had come with splits that share a group, and that had been allowed."""
-    for case in results.cases_of("ct"):
-        results.cases[case].metrics["n_leaking_groups"] = 1
-    files = ["train/a.png", "test/b.png"]
-    leak = {"g000001": {"splits": ["train", "test"], "files": files}}
-    groupings = {**results.groupings, "ct": results.groupings["ct"] | {"leaks": leak}}
-    return replace(with_info(results, leakage=["g000001"]), groupings=groupings)
-
-
-@pytest.fixture
-def comparisons(results: Results) -> dict[str, Json]:
-    return compare_all_cases(results)
+    for case in ("full-ce", "lungs-bce", "lungs-folds"):
+        files.cases[case].metrics["n_leaking_groups"] = 1
+    found = {"splits": ["train", "test"], "files": ["train/a.png", "test/b.png"]}
+    files.datasets["ct"].grouping["leaks"] = {"g000001": found}
+    files.update_info("ct", leakage=["g000001"])
 
 
 @pytest.fixture(scope="module")
 def html(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The page of the unchanged results, for tests that only read it."""
-    results = build_results(tmp_path_factory.mktemp("page"))
-    headlines = {case: make_headline(found.metrics) for case, found in results.cases.items()}
-    return render(results, headlines, compare_all_cases(results))
+    """The page of the unchanged files, for tests that only read it."""
+    return render(make_files(tmp_path_factory.mktemp("page")))
 
 
-def render(
-    results: Results, headlines: dict[str, Json], comparisons: dict[str, Json] | None = None
-) -> str:
-    named = comparisons or {}
-    discussion = build_discussion(results, named, headlines)
-    return render_page(results, named, headlines, discussion, draw_sheets(results))
+def render(files: Files) -> str:
+    results = files.load()
+    return render_page(results, build_discussion(results), draw_sheets(results))
 
 
 def section_of(html: str, dataset: str) -> str:
@@ -93,7 +74,7 @@ def test_figures_with_hidden_lungs_stand_beside(html: str) -> None:
 
 def test_every_confusion_matrix_is_shown(html: str, results: Results) -> None:
     for case in results.cases.values():
-        for row in case.report["test"]["confusion_matrix"]:
+        for row in case.report.test.confusion_matrix:
             cells = "".join(
                 f'<td class="figure" data-number="{count}">{count}</td>' for count in row
             )
@@ -105,18 +86,15 @@ def test_labels_are_shown_where_classes_imply_others(html: str) -> None:
     assert "images with the label" not in section_of(html, "ct")
 
 
-def test_an_undefined_figure_is_shown_as_such(results: Results, headlines: dict[str, Json]) -> None:
+def test_an_undefined_figure_is_shown_as_such(files: Files) -> None:
     for end in ("", "_low", "_high"):
-        results.cases["full-ce"].metrics[f"auroc{end}"] = None
-    html = render(results, headlines)
+        files.cases["full-ce"].metrics[f"auroc{end}"] = None
+    html = render(files)
     assert '<th scope="row">full-ce</th><td class="figure" data-number="">n/a</td>' in html
 
 
-def test_the_page_holds_the_sentences_of_the_discussion(
-    results: Results, headlines: dict[str, Json], comparisons: dict[str, Json]
-) -> None:
-    discussion = build_discussion(results, comparisons, headlines)
-    html = render_page(results, comparisons, headlines, discussion, draw_sheets(results))
+def test_the_page_holds_the_sentences_of_the_discussion(html: str, results: Results) -> None:
+    discussion = build_discussion(results)
     text = Page(html).text
     sentences = [*discussion["ct"].comparisons["crop"], *discussion["ct"].conclusion]
     assert len(sentences) > 10
@@ -143,18 +121,17 @@ def test_phantoms_are_called_phantoms(html: str) -> None:
     assert said not in section_of(html, "labels")
 
 
-def test_real_images_are_not_called_phantoms(results: Results, headlines: dict[str, Json]) -> None:
-    real = with_info(results, is_phantom=False, source="data/raw/ct")
-    text = Page(render(real, headlines)).text
+def test_real_images_are_not_called_phantoms(files: Files) -> None:
+    files.update_info("ct", is_phantom=False, source="data/raw/ct")
+    text = Page(render(files)).text
     assert "hantom" not in text
     assert "data/raw/ct" in text
 
 
-def test_every_row_of_a_data_set_with_leakage_is_marked(
-    results: Results, headlines: dict[str, Json], comparisons: dict[str, Json]
-) -> None:
-    assert "†" not in render(results, headlines, comparisons)
-    html = render(with_leak(results), headlines, comparisons)
+def test_every_row_of_a_data_set_with_leakage_is_marked(html: str, files: Files) -> None:
+    assert "†" not in html
+    leak(files)
+    html = render(files)
     ct = section_of(html, "ct")
     marked = '<th scope="row">full-ce †<small>leakage allowed</small></th>'
     # Test figures, calibration, operating points, scores of maps, and four checks of the maps.
@@ -165,94 +142,69 @@ def test_every_row_of_a_data_set_with_leakage_is_marked(
     assert "†" not in section_of(html, "labels")
 
 
-def test_a_data_set_without_a_case_is_shown_without_figures(
-    results: Results, headlines: dict[str, Json]
-) -> None:
-    html = render(replace(results, cases={}, external={}), headlines)
+def test_a_data_set_without_a_case_is_shown_without_figures(files: Files) -> None:
+    files.leave_out_cases()
+    html = render(files)
     assert "No case uses this data set." in html
     assert "<svg" not in html
     assert "Images per class and split" in html
 
 
+def addresses(page: Page) -> Iterator[tuple[str, str]]:
+    """Every address of the page with the tag that has it."""
+    for tag, attributes in page.tags:
+        for name, value in attributes.items():
+            if name in ("src", "href", "xlink:href", "data", "action", "srcset"):
+                yield tag, value or ""
+
+
 def test_nothing_is_fetched_from_anywhere(html: str) -> None:
     page = Page(html)
-    fetched = [
-        value or ""
-        for _, attributes in page.tags
-        for name, value in attributes.items()
-        if name in ("src", "href", "xlink:href", "data", "action", "srcset")
-    ]
+    fetched = [value for tag, value in addresses(page) if (tag, value) != ("a", "times.html")]
     assert fetched
     assert all(value.startswith(("data:image/webp;base64,", "#")) for value in fetched)
     assert not {tag for tag, _ in page.tags} & {"link", "iframe", "object", "base", "form"}
     assert not re.findall(r"@import|url\((?!#)", html)
 
 
-def rename(results: Results, case: str, label: str) -> Results:
-    """The results with one case and one class of another name, and hostile text about them."""
-    old = results.cases["full-ce"]
-    test = old.report["test"]
-    report = old.report | {
-        "test": test
-        | {
-            "class_names": ["normal", label],
-            "curves": {"normal": test["curves"]["normal"], label: test["curves"]["covid"]},
-        }
-    }
-    counts = {kind: {"normal": 1, label: 1} for kind in ("train", "drawn_per_epoch")}
-    training = old.training | {"class_counts": counts, "blocks_trained": [label], "device": label}
-    found = results.datasets["ct"]
-    dataset = results.params.dataset("ct").model_copy(
-        update={"provenance": HOSTILE, "licence": HOSTILE, "ignore": [HOSTILE]}
-    )
-    audits = {
-        view: audit
-        | {
-            "probes": {
-                probe: values | {"by_class": {"normal": {}, label: {}}}
-                for probe, values in audit["probes"].items()
-            }
-        }
-        for view, audit in results.audits.items()
-    }
-    return replace(
-        results,
-        params=results.params.model_copy(
-            update={
-                "cases": {case: results.params.cases["full-ce"]},
-                "datasets": {"ct": dataset},
-            }
-        ),
-        cases={case: replace(old, report=report, training=training)},
-        datasets={
-            "ct": replace(
-                found,
-                manifest=found.manifest.replace({"label": {"covid": label}}),
-                rejected=found.rejected.replace({"reason": {"cut short": HOSTILE}}),
-                info=replace(
-                    found.info, class_names=["normal", label], positive=label, source=HOSTILE
-                ),
-            )
-        },
-        audits=audits,
-        external={},
+def spoil(files: Files) -> None:
+    """One case and one class of another name, hostile text about them, nothing else."""
+    case, ct = files.cases["full-ce"], files.datasets["ct"]
+    counts = {kind: {"normal": 1, HOSTILE: 1} for kind in ("train", "drawn_per_epoch")}
+    case.training |= {"class_counts": counts, "blocks_trained": [HOSTILE], "device": HOSTILE}
+    case.report["test"]["class_names"] = ["normal", HOSTILE]
+    case.report["test"]["curves"][HOSTILE] = case.report["test"]["curves"]["covid"]
+    ct.manifest = ct.manifest.replace({"label": {"covid": HOSTILE}})
+    ct.rejected = ct.rejected.replace({"reason": {"cut short": HOSTILE}})
+    files.update_info("ct", class_names=["normal", HOSTILE], positive=HOSTILE, source=HOSTILE)
+    for audit in files.audits.values():
+        for probe in audit["probes"].values():
+            probe["by_class"][HOSTILE] = probe["by_class"]["covid"]
+    texts = {"provenance": HOSTILE, "licence": HOSTILE, "ignore": [HOSTILE]}
+    settings, entry = files.params.cases["full-ce"], files.params.datasets["ct"]
+    files.leave_out_cases()
+    files.cases["full-ce"] = case
+    files.datasets = {"ct": ct}
+    files.update_params(
+        cases={"full-ce": settings}, datasets={"ct": entry.model_copy(update=texts)}
     )
 
 
 @pytest.mark.parametrize("is_phantom", [True, False])
-def test_names_are_text_and_never_markup(
-    results: Results, headlines: dict[str, Json], is_phantom: bool
-) -> None:
-    case = f"case{HOSTILE}"
-    renamed = with_info(rename(results, case, HOSTILE), is_phantom=is_phantom)
+def test_names_are_text_and_never_markup(files: Files, is_phantom: bool) -> None:
+    spoil(files)
+    files.update_info("ct", is_phantom=is_phantom)
+    results = files.load()
+    name = f"case{HOSTILE}"
+    case = replace(results.cases["full-ce"], name=name)
+    ct = replace(results.datasets["ct"], cases=[case])
+    renamed = replace(results, cases={name: case}, datasets={"ct": ct})
     section = DatasetDiscussion(f"title{HOSTILE}", [f"notice{HOSTILE}"], {}, [f"end{HOSTILE}"])
-    html = render_page(
-        renamed, {}, {case: headlines["full-ce"]}, {"ct": section}, draw_sheets(renamed)
-    )
+    html = render_page(renamed, {"ct": section}, draw_sheets(renamed))
     page = Page(html)
     assert [tag for tag, _ in page.tags].count("script") == 1  # the page's own
     assert "<script>alert" not in html
-    for text in (case, f"title{HOSTILE}", f"notice{HOSTILE}", f"end{HOSTILE}"):
+    for text in (name, f"title{HOSTILE}", f"notice{HOSTILE}", f"end{HOSTILE}"):
         assert text in page.text
     assert page.text.count(HOSTILE) > 20
 
@@ -268,7 +220,10 @@ def test_the_policy_lets_the_pages_own_script_run_and_no_other(html: str) -> Non
     assert "http" not in policy
 
 
-def test_the_same_results_give_the_same_page(
-    results: Results, headlines: dict[str, Json], comparisons: dict[str, Json], html: str
-) -> None:
-    assert render(results, headlines, comparisons) == html
+def test_the_same_files_give_the_same_page(files: Files, html: str) -> None:
+    assert render(files) == html
+
+
+def test_times_are_a_page_beside_and_no_part_of_this_one(html: str) -> None:
+    assert ("a", {"href": "times.html"}) in Page(html).tags
+    assert "Seconds per stage" not in html

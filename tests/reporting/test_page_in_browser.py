@@ -2,17 +2,15 @@
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from stages.evaluation.comparisons import compare_all_cases
 from stages.reporting.discussion import build_discussion
 from stages.reporting.gallery import draw_sheets
 from stages.reporting.page import render_page
 from tests.reporting.chromium import Chromium, find_chromium
-from tests.reporting.conftest import build_results, make_headline
+from tests.reporting.conftest import make_files
 
 pytestmark = pytest.mark.slow
 
@@ -34,19 +32,16 @@ HEADING = """(heading => [...document.querySelectorAll("table.sortable thead th"
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report with an undefined figure, counts of several lengths, and hostile text."""
     folder = tmp_path_factory.mktemp("report")
-    results = build_results(folder)
-    headlines = {case: make_headline(found.metrics) for case, found in results.cases.items()}
+    files = make_files(folder)
     for case, count in {"full-ce": 1000, "lungs-bce": 9, "lungs-folds": 64}.items():
-        results.cases[case].metrics["n_test"] = count
+        files.cases[case].metrics["n_test"] = count
     for end in ("", "_low", "_high"):
-        results.cases["full-ce"].metrics[f"auroc{end}"] = None
-    labels = results.params.datasets["labels"].model_copy(update={"provenance": HOSTILE})
-    datasets = {**results.params.datasets, "labels": labels}
-    results = replace(results, params=results.params.model_copy(update={"datasets": datasets}))
-    comparisons = compare_all_cases(results)
-    discussion = build_discussion(results, comparisons, headlines)
+        files.cases["full-ce"].metrics[f"auroc{end}"] = None
+    labels = files.params.datasets["labels"].model_copy(update={"provenance": HOSTILE})
+    files.update_params(datasets={**files.params.datasets, "labels": labels})
+    results = files.load()
     file = folder / "report.html"
-    html = render_page(results, comparisons, headlines, discussion, draw_sheets(results))
+    html = render_page(results, build_discussion(results), draw_sheets(results))
     file.write_text(html, encoding="utf-8")
     return file
 

@@ -1,94 +1,100 @@
-"""Reading the files of a case."""
+"""Reading what the other stages wrote."""
 
-import json
-from pathlib import Path
-
+import pandas as pd
 import pytest
+from pydantic import ValidationError
 
-from stages.config.params import Params
 from stages.config.paths import Paths
-from stages.reporting.results import Results, load_results
-
-PREDICTIONS = """image_id,group_id,split,subgroup,fold,seed,label,prediction,prob_normal,prob_covid
-00123,007,test,,1,1,normal,covid,0.25,0.75
-00124,008,train,marker,2,1,covid,covid,0.0,1.0
-"""
+from stages.evaluation.records import Estimate, of_class
+from stages.reporting.documents import Calibration, Compared, MapScores, Mean
+from stages.reporting.results import Results
+from tests.reporting.conftest import Files, make_calibration, make_compared
 
 
-@pytest.fixture
-def paths(tmp_path: Path, results: Results) -> Paths:
-    """The files of `full-ce`, and of its data set and view."""
-    paths = Paths(tmp_path / "root")
-    case = results.cases["full-ce"]
-    contents = {
-        paths.case_metrics("full-ce"): case.metrics,
-        paths.case_report("full-ce"): case.report,
-        paths.cam_scores("full-ce"): case.cam,
-        paths.training_facts("full-ce"): case.training,
-        paths.audit("full"): results.audits["full"],
-        paths.external("elsewhere"): results.external["elsewhere"],
-        paths.prepared("ct") / "grouping.json": results.groupings["ct"],
-        paths.time("train_case-full-ce"): {"seconds": 12.3},
-    }
-    texts = {path: json.dumps(content) for path, content in contents.items()}
-    texts[paths.predictions("full-ce")] = PREDICTIONS
-    texts[paths.history_epochs("full-ce")] = case.epochs.to_csv(index=False)
-    texts[paths.history_steps("full-ce")] = case.steps.to_csv(index=False)
-    texts[paths.prepared("ct") / "manifest.csv"] = results.datasets["ct"].manifest.to_csv()
-    texts[paths.prepared("ct") / "rejected.csv"] = "file,reason\na.png,cut short\n"
-    audited = results.audit_predictions["full"]
-    texts[paths.audit_predictions("full")] = audited.to_csv(index=False)
-    for path, text in texts.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    results.datasets["ct"].info.save(paths.prepared("ct"))
-    return paths
+def test_a_case_comes_with_its_recipe_and_its_protocol(results: Results) -> None:
+    case = results.cases["lungs-folds"]
+    assert (case.settings.view, case.recipe.epochs, case.protocol.folds) == ("lungs", 2, 5)
+    assert case.figures.n_runs == 5
+    assert case.figures.run_means["auroc"] == 0.873
+    assert [run.name for run in case.report.runs][:2] == ["fold1-seed1", "fold2-seed1"]
 
 
-@pytest.fixture
-def some(results: Results) -> Params:
-    """The parameters of what is on disk."""
-    params = results.params
-    return params.model_copy(
-        update={
-            "cases": {"full-ce": params.cases["full-ce"]},
-            "datasets": {"ct": params.datasets["ct"]},
-            "views": {"full": params.views["full"]},
-        }
-    )
+def test_a_figure_comes_with_its_interval(results: Results) -> None:
+    # lungs-bce: 0.5 + 0.9 / 3, as the fixture has it.
+    assert results.cases["lungs-bce"].figures.get("auroc") == Estimate(0.8, 0.7, 0.9)
+    assert results.cases["lungs-bce"].figures.get("auroc_of-nobody") == Estimate(None)
 
 
-def test_the_files_of_a_case_are_read(paths: Paths, results: Results, some: Params) -> None:
-    loaded = load_results(some, paths)
-    case, expected = loaded.cases["full-ce"], results.cases["full-ce"]
-    assert (case.metrics, case.training) == (expected.metrics, expected.training)
-    assert loaded.datasets["ct"].info == results.datasets["ct"].info
-    # Text stays text: ids keep their zeros; fold and seed, which may be empty, are no numbers.
-    columns = ["image_id", "group_id", "subgroup", "fold", "seed"]
-    assert case.predictions[columns].to_numpy().tolist() == [
-        ["00123", "007", "", "1", "1"],
-        ["00124", "008", "marker", "2", "1"],
-    ]
-    assert case.predictions["prob_covid"].tolist() == [0.75, 1.0]
-    assert case.maps == paths.cam_sheets("full-ce")
+def test_a_class_may_be_called_like_the_end_of_an_interval(files: Files) -> None:
+    ends = {"": 0.5, "_low": 0.25, "_high": 0.75}
+    for name in (of_class("recall", "covid"), of_class("recall", "covid_low")):
+        files.cases["full-ce"].metrics |= {name + end: value for end, value in ends.items()}
+    figures = files.load().cases["full-ce"].figures
+    for class_name in ("covid", "covid_low"):
+        assert figures.get(of_class("recall", class_name)) == Estimate(0.5, 0.25, 0.75)
 
 
-def test_audits_external_tests_and_groupings_are_read(
-    paths: Paths, results: Results, some: Params
+def test_a_pair_comes_with_the_p_values_of_its_difference() -> None:
+    pair = Compared.model_validate(make_compared(0.1, 0.05, 0.15)).metrics["auroc"]
+    assert pair.first == Estimate(0.875, 0.801, 0.931)
+    assert pair.second == Estimate(0.775, 0.702, 0.843)
+    assert pair.difference == Estimate(0.1, 0.05, 0.15, None, 0.0125, None)
+
+
+def test_why_a_difference_is_undefined_is_read() -> None:
+    pair = Compared.model_validate(make_compared(None, None, None)).metrics["auroc"]
+    assert pair.difference.why_undefined == "needs an image"
+
+
+def test_what_stands_deeper_in_a_file_is_read() -> None:
+    before = Calibration.model_validate(make_calibration([""])["before"])
+    assert (before.ece, before.brier) == (0.15, Estimate(0.2, 0.1, 0.3))
+    assert before.confidence == [0.55, 0.75, 0.95]
+    mean = Mean.model_validate({"mean": 0.4, "low": 0.3, "high": None, "n": 6})
+    assert (mean.estimate, mean.n) == (Estimate(0.4, 0.3, None), 6)
+
+
+def test_a_map_lies_in_the_regions_that_are_known() -> None:
+    lungs = {"in_lungs": None, "lungs_area": 0.25}
+    assert list(MapScores.model_validate(lungs).regions) == ["lungs"]
+    lesions = {"in_lesions": 0.5, "lesions_area": 0.1, "peak_in_lesions": 1.0}
+    found = MapScores.model_validate(lungs | lesions)
+    assert found.regions["lungs"].share is None
+    assert (found.regions["lesions"].share, found.regions["lesions"].area) == (0.5, 0.1)
+
+
+def test_a_data_set_has_its_own_cases_comparisons_views_and_external_tests(
+    results: Results,
 ) -> None:
-    loaded = load_results(some, paths)
-    assert loaded.audits == {"full": results.audits["full"]}
-    assert loaded.external == results.external
-    assert loaded.groupings == {"ct": results.groupings["ct"]}
-    rejected = loaded.datasets["ct"].rejected
-    assert rejected.to_dict("records") == [{"file": "a.png", "reason": "cut short"}]
-    audited = loaded.audit_predictions["full"]
-    assert audited["group_id"].tolist() == results.audit_predictions["full"]["group_id"].tolist()
+    ct, labels = results.datasets["ct"], results.datasets["labels"]
+    assert [case.name for case in ct.cases] == ["full-ce", "lungs-bce", "lungs-folds"]
+    assert ct.cases[0] is results.cases["full-ce"]
+    assert (list(ct.comparisons), list(labels.comparisons)) == (["crop"], [])
+    assert (list(ct.audits), list(labels.audits)) == (["full", "lungs"], ["labels-full"])
+    assert (list(ct.external), list(labels.external)) == (["elsewhere"], [])
+    assert (ct.strata, labels.strata) == (["marker", "no-marker"], [])
 
 
-def test_only_the_times_of_this_machine_are_known(
-    paths: Paths, results: Results, some: Params
-) -> None:
-    assert load_results(some, paths).seconds == {"train_case-full-ce": 12.3}
-    paths.time("train_case-full-ce").unlink()
-    assert load_results(some, paths).seconds == {}
+def test_text_stays_text(files: Files) -> None:
+    found = files.datasets["ct"]
+    found.manifest["group_id"] = [f"{number:06d}" for number in range(len(found.manifest))]
+    found.rejected = pd.DataFrame({"file": ["007"], "reason": [""]})
+    ct = files.load().datasets["ct"]
+    assert ct.manifest["group_id"].iloc[7] == "000007"  # ids keep their zeros
+    assert ct.rejected.to_numpy().tolist() == [["007", ""]]
+
+
+def test_files_of_removed_cases_are_not_looked_at(files: Files) -> None:
+    files.load()
+    del files.cases["labels-bce"]
+    settings = {k: v for k, v in files.params.cases.items() if k != "labels-bce"}
+    files.update_params(cases=settings)
+    results = files.load()
+    assert Paths(files.root).case_metrics("labels-bce").exists()
+    assert "labels-bce" not in results.cases
+    assert results.datasets["labels"].cases == []
+
+
+def test_records_do_not_change(results: Results) -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        results.cases["full-ce"].figures.n_test = 1

@@ -1,37 +1,32 @@
 """What a data set is: where it comes from, who is in it, what was left out."""
 
-from typing import Any
-
 import pandas as pd
 
 from stages.config.params import Dataset, TableGroup
 from stages.dataset.image_set import SPLITS, DatasetInfo
-from stages.reporting.html_table import Cell, Table, count_cell, text_cell
-from stages.reporting.results import DatasetResults, Results
-
-Json = dict[str, Any]
+from stages.reporting.documents import Grouping
+from stages.reporting.results import DatasetResults
+from stages.reporting.table import Cell, Table, count_cell, fact_table
 
 FILES_SHOWN = 4  # of a group that leaks
 GROUPS_SHOWN = 20
 
 
-def build_data_card(results: Results, dataset: str) -> list[Table]:
+def build_data_card(dataset: DatasetResults) -> list[Table]:
     """Facts, counts, rejected files, pictures that are the same, and groups that leak."""
-    found, grouping = results.datasets[dataset], results.groupings[dataset]
     tables = [
-        _facts_table(results.params.dataset(dataset), found),
-        _counts_table(found),
-        _grouping_table(results.params.dataset(dataset), grouping),
+        _facts_table(dataset.settings, dataset.info),
+        _counts_table(dataset),
+        _grouping_table(dataset.settings, dataset.grouping),
     ]
-    if len(found.rejected):
-        tables.append(_rejected_table(found.rejected))
-    if grouping["leaks"]:
-        tables.append(_leaks_table(grouping["leaks"]))
+    if len(dataset.rejected):
+        tables.append(_rejected_table(dataset.rejected))
+    if dataset.grouping.leaks:
+        tables.append(_leaks_table(dataset.grouping))
     return tables
 
 
-def _facts_table(dataset: Dataset, found: DatasetResults) -> Table:
-    info = found.info
+def _facts_table(dataset: Dataset, info: DatasetInfo) -> Table:
     facts = {
         "source": info.source,
         "provenance": dataset.provenance,
@@ -45,9 +40,9 @@ def _facts_table(dataset: Dataset, found: DatasetResults) -> Table:
         "rejected as unreadable": f"{info.n_rejected:,}",
         "left out, as no images or of no class": f"{info.n_left_out:,}",
         "folders ignored": ", ".join(dataset.ignore) or "none",
-        "stored size": f"longest side {dataset.size} pixels, 8 bit grey",
+        "stored size": f"longest side {dataset.size_px} pixels, 8 bit grey",
     }
-    return Table("Data card", [], _pairs(facts), is_sortable=False)
+    return fact_table("Data card", facts)
 
 
 def describe_reference(info: DatasetInfo) -> str:
@@ -57,31 +52,38 @@ def describe_reference(info: DatasetInfo) -> str:
     return "the class folder that a file stands in; how it came there is for the source to say"
 
 
-def _counts_table(found: DatasetResults) -> Table:
+def count_images(dataset: DatasetResults) -> pd.DataFrame:
+    """Images by class (rows, those of the manifest) and split."""
+    return pd.crosstab(dataset.manifest["label"], dataset.manifest["split"])
+
+
+def _counts_table(dataset: DatasetResults) -> Table:
     """Images per class and split, and groups below."""
-    manifest = found.manifest
-    images = pd.crosstab(manifest["label"], manifest["split"])
-    groups = manifest.groupby("split")["group_id"].nunique()
-    rows = [
-        [text_cell(name), *(count_cell(_count(images, split, name)) for split in SPLITS)]
-        for name in found.info.class_names
-    ]
-    total = [count_cell(int(groups.get(split, 0))) for split in SPLITS]
+    images = count_images(dataset).reindex(
+        index=dataset.info.class_names, columns=SPLITS, fill_value=0
+    )
+    groups = dataset.manifest.groupby("split")["group_id"].nunique().reindex(SPLITS, fill_value=0)
+    rows = [[Cell(str(name)), *map(count_cell, counts)] for name, *counts in images.itertuples()]
     return Table(
         "Images per class and split",
         ["class", *SPLITS],
-        [*rows, [Cell("groups"), *total]],
+        [*rows, [Cell("groups"), *map(count_cell, groups)]],
         is_sortable=False,  # the groups stand below the classes
     )
 
 
-def _count(images: pd.DataFrame, split: str, label: str) -> int:
-    return int(images[split][label]) if split in images and label in images.index else 0
+def describe_size(dataset: DatasetResults) -> str:
+    """How many images, groups and cases."""
+    manifest = dataset.manifest
+    return (
+        f"{len(manifest):,} images, {manifest['group_id'].nunique():,} groups, "
+        f"{len(dataset.cases)} cases"
+    )
 
 
-def describe_grouping(dataset: Dataset, grouping: Json) -> str:
+def describe_grouping(dataset: Dataset, grouping: Grouping) -> str:
     """What images of one group have in common."""
-    known, images = grouping["n_images_of_known_patient"], grouping["n_images"]
+    known, images = grouping.n_images_of_known_patient, grouping.n_images
     pictures = "near-duplicates" if dataset.near_duplicates else "identical pictures"
     if not known:
         return f"{pictures} only: no patient is known"
@@ -90,23 +92,22 @@ def describe_grouping(dataset: Dataset, grouping: Json) -> str:
     return f"patient (from {source}{share}), and {pictures}"
 
 
-def _grouping_table(dataset: Dataset, grouping: Json) -> Table:
-    pairs = grouping["pairs"]
+def _grouping_table(dataset: Dataset, grouping: Grouping) -> Table:
     facts = {
         "images of one group share": describe_grouping(dataset, grouping),
-        "groups": f"{grouping['n_groups']:,}",
-        "images in the largest group": f"{grouping['largest_group']:,}",
-        "patients known": f"{grouping['n_patients']:,}",
-        "pairs of identical files": f"{pairs['bytes']:,}",
-        "pairs of identical pictures in other files": f"{pairs['pixels']:,}",
-        "pairs of near-duplicates": f"{pairs['near']:,}"
+        "groups": f"{grouping.n_groups:,}",
+        "images in the largest group": f"{grouping.largest_group:,}",
+        "patients known": f"{grouping.n_patients:,}",
+        "pairs of identical files": f"{grouping.n_same_files:,}",
+        "pairs of identical pictures in other files": f"{grouping.n_same_pictures:,}",
+        "pairs of near-duplicates": f"{grouping.n_near_duplicates:,}"
         if dataset.near_duplicates
         else "not looked for",
-        "clusters of such pictures": f"{grouping['n_clusters']:,}, "
-        f"{grouping['n_images_in_clusters']:,} images in all",
-        "clusters with two labels": f"{grouping['clusters_with_two_labels']:,}",
+        "clusters of such pictures": f"{grouping.n_clusters:,}, "
+        f"{grouping.n_images_in_clusters:,} images in all",
+        "clusters with two labels": f"{grouping.clusters_with_two_labels:,}",
     }
-    return Table("Groups and near-duplicates", [], _pairs(facts), is_sortable=False)
+    return fact_table("Groups and near-duplicates", facts)
 
 
 def _rejected_table(rejected: pd.DataFrame) -> Table:
@@ -115,20 +116,21 @@ def _rejected_table(rejected: pd.DataFrame) -> Table:
         "Files rejected (all are listed in rejected.csv)",
         ["reason", "files", "the first"],
         [
-            [text_cell(reason), count_cell(int(row["size"])), text_cell(row["first"])]
-            for reason, row in reasons.iterrows()
+            [Cell(str(reason)), count_cell(count), Cell(first)]
+            for reason, count, first in reasons.itertuples()
         ],
     )
 
 
-def _leaks_table(leaks: Json) -> Table:
+def _leaks_table(grouping: Grouping) -> Table:
     """Groups in two of the splits that came with the data; the rest of many is counted."""
+    leaks = grouping.leaks
     rows = [
         [
-            text_cell(group),
-            text_cell(", ".join(leak["splits"])),
-            count_cell(len(leak["files"])),
-            text_cell(", ".join(leak["files"][:FILES_SHOWN])),
+            Cell(group),
+            Cell(", ".join(leak.splits)),
+            count_cell(len(leak.files)),
+            Cell(", ".join(leak.files[:FILES_SHOWN])),
         ]
         for group, leak in list(leaks.items())[:GROUPS_SHOWN]
     ]
@@ -139,7 +141,3 @@ def _leaks_table(leaks: Json) -> Table:
         ["group", "splits", "files", "the first files"],
         rows,
     )
-
-
-def _pairs(facts: dict[str, str]) -> list[list[Cell]]:
-    return [[text_cell(name), text_cell(value)] for name, value in facts.items()]
