@@ -22,14 +22,10 @@ from stages.evaluation.calibration import (
     describe_calibration,
     fit_temperature,
 )
-<<<<<<< HEAD
 from stages.evaluation.records import Bootstrap
 from stages.evaluation.scored import Scored, ScoredRun
 
 TASK = Task(("normal", "covid"), 1)
-=======
-from stages.evaluation.scored import Scored, ScoredRun
->>>>>>> house
 
 
 def scored(probabilities: Any, y_true: Any) -> Scored:

@@ -5,10 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, roc_curve
 
-<<<<<<< HEAD
 from stages.dataset.task import Task
-=======
->>>>>>> house
 from stages.evaluation.operating_points import (
     NEVER,
     OPERATING_POINTS,
@@ -21,10 +18,7 @@ from stages.evaluation.operating_points import (
     judge,
     judge_runs,
 )
-<<<<<<< HEAD
 from stages.evaluation.records import Bootstrap, Estimate
-=======
->>>>>>> house
 from stages.evaluation.scored import Scored, ScoredRun
 
 TASK = Task(("normal", "covid"), 1)

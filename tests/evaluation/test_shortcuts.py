@@ -8,12 +8,8 @@ from numpy.typing import NDArray
 
 from stages.dataset.image_set import DatasetInfo, ImageSet
 from stages.dataset.split import deal_folds
-<<<<<<< HEAD
 from stages.evaluation.audit_report import Audit, build_audit, tabulate_probe
 from stages.evaluation.records import Bootstrap, Estimate
-=======
-from stages.evaluation.audit_report import build_audit_report, tabulate_probe
->>>>>>> house
 from stages.evaluation.shortcuts import (
     PROBES,
     border_features,
