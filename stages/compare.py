@@ -1,8 +1,8 @@
 """Set all cases beside each other and beside the shortcuts of their views, in numbers.
 
-Reads:  data/predictions/<case>.csv, data/audit/<view>.csv, data/views/<view>/dataset.json,
+Reads:  data/predictions/<case>.csv, data/audit/<view>.csv, metrics/audit/<view>.json,
         metrics/cases/<case>.json, metrics/reports/<case>.json, metrics/cam/<case>.json,
-        metrics/audit/<view>.json, plots/history/<case>/
+        plots/history/<case>/
 Writes: metrics/comparisons.json, metrics/headlines.json,
         plots/{table,curves,steps,roc,pr,confusion}.csv
 """

@@ -74,6 +74,7 @@ class CaseReport:
     models that are averaged do not share.
 
     Attributes:
+        task: what is told apart.
         test: every metric of all test rows.
         subgroups: the same of each known stratum of them.
         occlusions: by what is hidden.
@@ -89,6 +90,7 @@ class CaseReport:
         n_leaking_groups: groups that the splits cut.
     """
 
+    task: Task
     test: Estimates
     subgroups: Mapping[str, Estimates]
     occlusions: Mapping[str, OccludedFigures]
@@ -116,7 +118,8 @@ class CaseReport:
 
     def to_json(self) -> dict[str, Any]:
         """All that is not flat, and why flat figures have no value, as metrics/reports has it."""
-        content: dict[str, Any] = {split: dict(report) for split, report in self.splits.items()}
+        content: dict[str, Any] = {"positive": self.task.positive_name}
+        content |= {split: dict(report) for split, report in self.splits.items()}
         content["test"] |= {"undefined": self._flat().undefined, "curves": self.curves}
         content["test_subgroups"] = {
             stratum: _metrics_json(metrics) for stratum, metrics in self.subgroups.items()
@@ -171,6 +174,7 @@ def build_case_report(
     balanced = test.iloc[draw_class_balanced(truth, seed=bootstrap.seed)]
     n_test = int(test["image_id"].nunique())
     return CaseReport(
+        task=task,
         test=estimate(draw_metrics(scored, task, bootstrap)),
         subgroups=_score_strata(test, task, bootstrap),
         occlusions={

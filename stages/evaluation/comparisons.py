@@ -137,7 +137,7 @@ def compare_cases(outcomes: Outcomes, first: str, second: str, draws: SharedDraw
     Raises:
         UserError: no image was tested by both.
     """
-    names, task = (first, second), outcomes.task_of(first)
+    names, task = (first, second), outcomes.cases[first].task
     # In an order of their own, so that the order in the files plays no part.
     pair = _Pair(
         *(

@@ -41,15 +41,13 @@ def build_headlines(outcomes: Outcomes, draws: SharedDraws) -> dict[str, Headlin
 
 
 def _build_headline(outcomes: Outcomes, case: str, draws: SharedDraws) -> Headline:
-    view, test, task = (
-        outcomes.params.case(case).view,
-        outcomes.cases[case].test,
-        outcomes.task_of(case),
-    )
+    view, found = outcomes.params.case(case).view, outcomes.cases[case]
     shortcut = outcomes.shortcuts[view]
-    beside = shortcut.rows[shortcut.rows["image_id"].isin(test["image_id"])]
-    own = draws.of(case, test, task)
-    # No case has such a name: a slash stands in none.
-    other = draws.of(f"{view}/{shortcut.name}", beside, task)
-    auroc = compare(own.only(("auroc",)), other.only(("auroc",)), paired=True)["auroc"]
-    return Headline(int(test["image_id"].nunique()), shortcut.name, auroc)
+    beside = shortcut.rows[shortcut.rows["image_id"].isin(found.test["image_id"])]
+    sides = (
+        draws.of(case, found.test, found.task),
+        draws.of(f"{view}/{shortcut.name}", beside, found.task),  # no case has such a name
+    )
+    own, other = (side.only(("auroc",)) for side in sides)
+    n = int(found.test["image_id"].nunique())
+    return Headline(n, shortcut.name, compare(own, other, paired=True)["auroc"])

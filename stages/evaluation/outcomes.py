@@ -10,7 +10,6 @@ import pandas as pd
 
 from stages.config.params import Params
 from stages.config.paths import Paths
-from stages.dataset.image_set import load_dataset_info
 from stages.dataset.predictions import load_predictions
 from stages.dataset.task import Task
 
@@ -20,6 +19,7 @@ class CaseOutcome:
     """Of one case.
 
     Attributes:
+        task: what it tells apart.
         test: test rows of its predictions.
         metrics: the flat figures.
         curves: class to the points of its curves.
@@ -29,6 +29,7 @@ class CaseOutcome:
         steps: the same by step.
     """
 
+    task: Task
     test: pd.DataFrame
     metrics: Mapping[str, float | None]
     curves: Mapping[str, Any]
@@ -51,12 +52,7 @@ class Outcomes:
 
     params: Params
     cases: Mapping[str, CaseOutcome]
-    tasks: Mapping[str, Task]  # of each view that a case is on
-    shortcuts: Mapping[str, Shortcut]  # likewise
-
-    def task_of(self, case: str) -> Task:
-        """What a case tells apart."""
-        return self.tasks[self.params.case(case).view]
+    shortcuts: Mapping[str, Shortcut]  # of each view that a case is on
 
 
 def load_outcomes(params: Params, paths: Paths) -> Outcomes:
@@ -65,7 +61,6 @@ def load_outcomes(params: Params, paths: Paths) -> Outcomes:
     return Outcomes(
         params=params,
         cases={case: _load_case(case, params.cam.methods, paths) for case in params.cases},
-        tasks={view: load_dataset_info(paths.view(view)).task for view in views},
         shortcuts={view: _load_shortcut(view, paths) for view in views},
     )
 
@@ -82,11 +77,16 @@ def tabulate_maps(images: Iterable[Mapping[str, Any]], method: str) -> pd.DataFr
 
 def _load_case(case: str, methods: Iterable[str], paths: Paths) -> CaseOutcome:
     predictions = load_predictions(paths.predictions(case))
-    images = _load_json(paths.cam_scores(case))["images"]
+    report, images = (
+        _load_json(paths.case_report(case)),
+        _load_json(paths.cam_scores(case))["images"],
+    )
+    class_names = tuple(report["test"]["class_names"])
     return CaseOutcome(
+        task=Task(class_names, class_names.index(report["positive"])),
         test=predictions[predictions["split"] == "test"],
         metrics=_load_json(paths.case_metrics(case)),
-        curves=_load_json(paths.case_report(case))["test"]["curves"],
+        curves=report["test"]["curves"],
         maps={method: tabulate_maps(images, method) for method in methods},
         epochs=pd.read_csv(paths.history_epochs(case)),
         steps=pd.read_csv(paths.history_steps(case)),

@@ -162,6 +162,7 @@ def test_one_run_has_its_figures_and_none_over_runs() -> None:
     assert flat["balanced_accuracy_marker"] == 0.5
     assert [name for name in flat if "_run_" in name] == []
     assert set(report.to_json()) == {
+        "positive",
         "train",
         "val",
         "test",
