@@ -6,11 +6,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from stages.dataset.image_set import DatasetInfo
+from stages.dataset.occlusion import OCCLUSIONS
 from stages.dataset.predictions import average_test_rows, tabulate_run
 from stages.dataset.runs import Run
 from stages.evaluation.case_report import CaseReport
 from stages.evaluation.metrics import HEADLINE_METRICS
-from stages.imaging.occlusion import OCCLUSIONS
 
 INFO = DatasetInfo(
     dataset="ct",
