@@ -13,10 +13,10 @@ from stages.config.params import Params
 from stages.config.paths import Paths
 from stages.config.writing import write_json
 from stages.dataset.image_set import load_dataset_info
+from stages.dataset.occlusion import OCCLUSIONS
 from stages.dataset.predictions import load_predictions
 from stages.evaluation.case_report import CaseTables, build_case_report
 from stages.evaluation.records import Bootstrap
-from stages.imaging.occlusion import OCCLUSIONS
 
 logger = logging.getLogger(__name__)
 

@@ -21,8 +21,8 @@ from stages.config.params import Params
 from stages.config.paths import Paths
 from stages.config.writing import write_csv, write_json
 from stages.dataset.image_set import ImageSet, load_image_set
+from stages.dataset.occlusion import OCCLUSIONS
 from stages.dataset.runs import Run, plan_runs, save_runs
-from stages.imaging.occlusion import OCCLUSIONS
 from stages.modeling.checkpoint import run_folder, save_model
 from stages.modeling.compute import Hardware, choose_hardware, keep_freed_memory
 from stages.modeling.fit import FitResult

@@ -15,6 +15,7 @@ from stages.config.paths import Paths
 
 ROOT = Path(__file__).parents[1]
 GRAPH = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
+SOURCE_PATH = "${item.source.path}"
 STAGES = {name: stage.get("do", stage) for name, stage in GRAPH.items()}
 
 
@@ -35,7 +36,13 @@ def imported_files(module: str) -> frozenset[str]:
 
 
 def dependencies(stage: str) -> list[str]:
-    return STAGES[stage].get("deps", [])
+    """As listed; where each entry brings a path of its own, those of the default parameters."""
+    listed = [dep for dep in STAGES[stage].get("deps", []) if dep != SOURCE_PATH]
+    if SOURCE_PATH not in STAGES[stage].get("deps", []):
+        return listed
+    entries = getattr(load_params(ROOT / "params.yaml"), GRAPH[stage]["foreach"].strip("${}"))
+    paths = {entry.source.path for entry in entries.values()}
+    return listed + [f"{path}/" if (ROOT / path).is_dir() else path for path in sorted(paths)]
 
 
 def is_covered(file: str, listed: list[str]) -> bool:
@@ -113,7 +120,7 @@ def test_a_stage_of_tables_and_pictures_imports_no_torch(stage):
 
 def test_packages_import_in_one_direction():
     order = [
-        *("config", "phantoms", "sources", "dataset", "imaging"),
+        *("config", "dataset", "phantoms", "sources", "imaging"),
         *("modeling", "evaluation", "explain", "reporting"),
     ]
     for file in (ROOT / "stages").rglob("*.py"):

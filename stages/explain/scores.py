@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from stages.dataset.image_set import ImageSet
+from stages.dataset.truth import LESION_BIT, LUNG_BIT
 from stages.evaluation.bootstrap import estimate_mean
 from stages.evaluation.records import Bootstrap, Estimate
-from stages.phantoms.picture import LESION_BIT, LUNG_BIT
 
 FloatArray = NDArray[np.float32]
 PerImage = NDArray[np.float64]

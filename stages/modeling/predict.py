@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from stages.dataset.image_set import ImageSet
+from stages.dataset.occlusion import OCCLUSIONS, compute_mean_grey, occlude, select_with_lungs
 from stages.dataset.predictions import average_test_rows, tabulate_run
 from stages.dataset.runs import Run, RunTable, load_runs
-from stages.imaging.occlusion import OCCLUSIONS, compute_mean_grey, occlude, select_with_lungs
 from stages.modeling.checkpoint import load_classifier, load_meta, outputs_of, run_folder
 from stages.modeling.classifier import Classifier
 from stages.modeling.data import ImageRows, ordered_loader, to_unit_range

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from stages.config.params import Augmentation, CrossEntropy, Pretext, Recipe
+from stages.dataset.truth import LUNG_BIT
 from stages.imaging.boxes import lay_into_square, lung_box
 from stages.modeling.augment import Augmenter
 from stages.modeling.classifier import build_classifier
@@ -20,7 +21,6 @@ from stages.modeling.losses import build_loss
 from stages.modeling.outputs import Outputs
 from stages.phantoms.ct import draw_ct
 from stages.phantoms.lesions import PATTERNS
-from stages.phantoms.picture import LUNG_BIT
 from stages.phantoms.xray import draw_xray
 
 CLASSES = tuple((modality, pattern) for modality in ("ct", "xray") for pattern in PATTERNS)

@@ -10,9 +10,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
+from stages.dataset.truth import pack_truth
 from stages.phantoms.lesions import LungField, draw_disease, draw_lesions, lesion_mask
 from stages.phantoms.marker import stamp_marker
-from stages.phantoms.picture import Phantom, pack_truth, to_grey
+from stages.phantoms.picture import Phantom, to_grey
 from stages.phantoms.shapes import (
     Ellipse,
     Field,

@@ -7,18 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-# Bits of a truth mask.
-LUNG_BIT = 1
-LESION_BIT = 2
-MARKER_BIT = 4
-
 
 class Phantom(NamedTuple):
     """One drawn image.
 
     Attributes:
         image: (H, W) uint8 grey.
-        truth: (H, W) uint8 bit mask of LUNG_BIT, LESION_BIT and MARKER_BIT.
+        truth: (H, W) uint8 bit mask of lungs, lesions and markers (`stages.dataset.truth`).
     """
 
     image: NDArray[np.uint8]
@@ -35,12 +30,3 @@ def to_grey(display: NDArray[np.floating]) -> NDArray[np.uint8]:
     """(H, W) uint8 of a picture in [0, 1]; values outside are clipped, as a viewer does."""
     grey: NDArray[np.uint8] = (np.clip(display, 0, 1) * 255 + 0.5).astype(np.uint8)
     return grey
-
-
-def pack_truth(
-    lung: NDArray[np.bool_], lesion: NDArray[np.bool_], marker: NDArray[np.bool_]
-) -> NDArray[np.uint8]:
-    """(H, W) uint8 bit mask of three (H, W) boolean masks."""
-    bits = lung * LUNG_BIT + lesion * LESION_BIT + marker * MARKER_BIT
-    truth: NDArray[np.uint8] = bits.astype(np.uint8)
-    return truth

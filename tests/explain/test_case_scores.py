@@ -6,11 +6,11 @@ import pytest
 from numpy.typing import NDArray
 
 from stages.dataset.image_set import ImageSet
+from stages.dataset.truth import LESION_BIT, LUNG_BIT
 from stages.evaluation.records import Bootstrap
 from stages.explain.case_scores import score_case
 from stages.explain.explanation import Explanation
 from stages.explain.selection import Selection
-from stages.phantoms.picture import LESION_BIT, LUNG_BIT
 from tests.dataset.sample import info_of
 
 SIDE, COUNT = 8, 5

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from stages.dataset.image_set import ImageSet
+from stages.dataset.truth import LESION_BIT, LUNG_BIT
 from stages.evaluation.records import Bootstrap
 from stages.explain import scores as explain_scores
 from stages.explain.scores import (
@@ -17,7 +18,6 @@ from stages.explain.scores import (
     load_regions,
     rank_correlations,
 )
-from stages.phantoms.picture import LESION_BIT, LUNG_BIT
 
 SIDE = 10
 

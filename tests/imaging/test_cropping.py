@@ -3,10 +3,10 @@ import pytest
 from numpy.typing import NDArray
 
 from stages.config.params import CenterCrop, LungCrop, NoCrop
+from stages.dataset.truth import LUNG_BIT
 from stages.imaging.boxes import center_box, lay_into_square, lung_box
 from stages.imaging.cropping import choose_box, crop_image
 from stages.phantoms.ct import draw_ct
-from stages.phantoms.picture import LUNG_BIT
 
 LUNGS = LungCrop(kind="lungs", margin=0.1, fallback_fraction=0.5)
 

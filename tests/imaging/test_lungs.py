@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from stages.config.errors import UserError
+from stages.dataset.truth import LUNG_BIT
 from stages.imaging.lungs import interpolation_matrix, resize_linear, segment_lungs
 from stages.imaging.lungs_ct import tissue_level
 from stages.imaging.lungs_xray import find_closed_paths, outside_air
-from stages.phantoms.picture import LUNG_BIT
 from tests.imaging.phantoms import draw_phantoms
 
 Mask = NDArray[np.bool_]

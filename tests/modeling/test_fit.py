@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stages.config.errors import UserError
-from stages.config.params import Augmentation, CrossEntropy, Recipe
+from stages.config.params import Augmentation, CrossEntropy
 from stages.modeling.augment import Augmenter
 from stages.modeling.classifier import Classifier, build_classifier
 from stages.modeling.compute import Hardware
@@ -15,6 +15,7 @@ from stages.modeling.data import ImageRows, ordered_loader, to_unit_range, train
 from stages.modeling.fit import FitResult, Lesson, fit
 from stages.modeling.losses import build_loss
 from stages.modeling.outputs import Outputs
+from tests.modeling.recipes import recipe_with
 
 SIDE, N_TRAIN, N_VAL, BATCH_SIZE = 80, 12, 5, 4
 LIGHT = Augmentation(
@@ -28,21 +29,6 @@ LIGHT = Augmentation(
     contrast=0.1,
     noise=0.1,
 )
-RECIPE = Recipe(
-    optimizer="adamw",
-    lr=3e-3,
-    weight_decay=0.01,
-    schedule="constant",
-    epochs=4,
-    patience=4,
-    keep="best",
-    ema=0.0,
-    batch_size=BATCH_SIZE,
-)
-
-
-def recipe_with(**changes: object) -> Recipe:
-    return RECIPE.model_copy(update=changes)
 
 
 def pictures() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -74,7 +60,8 @@ def new_lesson(model: str = "cnn3", *, seed: int = 0) -> Lesson:
 
 
 def fitted(lesson: Lesson, *, seed: int = 0, **changes: object) -> FitResult:
-    return fit(lesson, recipe_with(**changes), seed=seed, hardware=Hardware("cpu", "fp32"))
+    recipe = recipe_with(**({"lr": 3e-3, "epochs": 4, "patience": 4} | changes))
+    return fit(lesson, recipe, seed=seed, hardware=Hardware("cpu", "fp32"))
 
 
 def val_losses(result: FitResult) -> list[float]:

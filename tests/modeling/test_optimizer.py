@@ -3,31 +3,16 @@ import pytest
 import torch
 from torch.optim import Optimizer
 
-from stages.config.params import Recipe
 from stages.modeling.classifier import Classifier, build_classifier
 from stages.modeling.optimizer import average_weights, build_optimizer, build_schedule
-
-
-def recipe_with(**changes: object) -> Recipe:
-    recipe = Recipe(
-        optimizer="adamw",
-        lr=0.1,
-        weight_decay=0.0,
-        schedule="constant",
-        epochs=1,
-        patience=1,
-        keep="best",
-        ema=0.0,
-        batch_size=2,
-    )
-    return recipe.model_copy(update=changes)
+from tests.modeling.recipes import recipe_with
 
 
 def learning_rates(schedule: str, steps: int) -> list[float]:
     """Of the steps of a training."""
     weight = torch.nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.SGD([weight], lr=0.1, momentum=0.9)
-    scheduler = build_schedule(optimizer, recipe_with(schedule=schedule), steps)
+    scheduler = build_schedule(optimizer, recipe_with(schedule=schedule, lr=0.1), steps)
     rates = []
     for _ in range(steps):
         rates.append(optimizer.param_groups[0]["lr"])
@@ -41,7 +26,7 @@ def updated_weight(optimizer_name: str, weight_decay: float) -> tuple[Optimizer,
     classifier = Classifier(torch.nn.Linear(1, 1, bias=False), torch.nn.Identity(), mean=0, std=1)
     weight = classifier.get_parameter("backbone.weight")
     torch.nn.init.ones_(weight)
-    recipe = recipe_with(optimizer=optimizer_name, weight_decay=weight_decay)
+    recipe = recipe_with(optimizer=optimizer_name, lr=0.1, weight_decay=weight_decay)
     optimizer = build_optimizer(classifier, recipe)
     weight.grad = torch.ones(1, 1)
     optimizer.step()

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from stages.config.params import Augmentation, Pretext, Recipe
+from stages.config.params import Augmentation, Pretext
 from stages.modeling.compute import Hardware
 from stages.modeling.pretext import CLASSES, draw_pretext_images, learn_pretext_weights
+from tests.modeling.recipes import recipe_with
 
 SIDE = 32
 
@@ -43,21 +44,10 @@ def test_pretext_images_depend_on_the_seed_alone() -> None:
 
 
 def test_pretext_training_gives_a_backbone_its_scaling_and_its_figures(tmp_path: Path) -> None:
-    recipe = Recipe(
-        optimizer="adamw",
-        lr=1e-3,
-        weight_decay=1e-2,
-        schedule="onecycle",
-        epochs=1,
-        patience=1,
-        keep="best",
-        ema=0.0,
-        batch_size=16,
-    )
     initial = learn_pretext_weights(
         "test_resnet",
         Pretext(images=60, size_px=SIDE, augment="none", recipe="short"),
-        recipe,
+        recipe_with(epochs=1, batch_size=16, schedule="onecycle"),
         NO_CHANGE,
         seed=0,
         hardware=Hardware("cpu", "fp32"),

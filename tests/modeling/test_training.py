@@ -13,7 +13,6 @@ from stages.config.params import (
     Case,
     CrossEntropy,
     Protocol,
-    Recipe,
     WeightedCrossEntropy,
 )
 from stages.dataset.image_set import DatasetInfo, ImageSet
@@ -23,6 +22,7 @@ from stages.modeling.classifier import BACKBONE
 from stages.modeling.compute import Hardware
 from stages.modeling.initial import random_weights
 from stages.modeling.training import Plan, TrainedRun, train_run, training_facts
+from tests.modeling.recipes import recipe_with
 
 SIDE = 80
 # Twelve images train (8 of class a, 4 of b), four validate, four are left for testing.
@@ -52,17 +52,6 @@ CASE = Case(
     augment="light",
     recipe="short",
     protocol="once",
-)
-RECIPE = Recipe(
-    optimizer="adamw",
-    lr=1e-3,
-    weight_decay=0.0,
-    schedule="constant",
-    epochs=2,
-    patience=2,
-    keep="best",
-    ema=0.0,
-    batch_size=4,
 )
 ONCE = Protocol(folds=1, held_out="test", seeds=[1], ensemble=False)
 
@@ -100,11 +89,9 @@ def run_of(seed: int = 1, splits: NDArray[np.str_] = SPLITS) -> Run:
 def trained(
     initial: Path, *, view: ImageSet = VIEW, run: Run | None = None, **changes: object
 ) -> TrainedRun:
-    case, recipe = (
-        part.model_copy(update={k: v for k, v in changes.items() if k in type(part).model_fields})
-        for part in (CASE, RECIPE)
-    )
-    plan = Plan(case, recipe, LIGHT, ONCE)
+    of_case = {key: value for key, value in changes.items() if key in Case.model_fields}
+    of_recipe = {key: value for key, value in changes.items() if key not in of_case}
+    plan = Plan(CASE.model_copy(update=of_case), recipe_with(**of_recipe), LIGHT, ONCE)
     return train_run(plan, view, run or run_of(), initial=initial, hardware=CPU)
 
 

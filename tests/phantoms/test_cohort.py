@@ -9,10 +9,11 @@ from PIL import Image
 
 from stages.config.errors import UserError
 from stages.config.params import Cohort
+from stages.dataset.truth import LESION_BIT, LUNG_BIT, MARKER_BIT
 from stages.phantoms.cohort import PHANTOM_CLASSES, CohortImage, plan_cohort
 from stages.phantoms.ct import draw_ct
 from stages.phantoms.lesions import PATTERNS
-from stages.phantoms.picture import LESION_BIT, LUNG_BIT, MARKER_BIT, Phantom
+from stages.phantoms.picture import Phantom
 from stages.phantoms.xray import draw_xray
 
 SIZE_PX = 96

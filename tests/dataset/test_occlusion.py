@@ -1,6 +1,6 @@
 import numpy as np
 
-from stages.imaging.occlusion import (
+from stages.dataset.occlusion import (
     OCCLUSIONS,
     compute_mean_grey,
     occlude,
