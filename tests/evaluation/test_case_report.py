@@ -13,24 +13,11 @@ from stages.dataset.runs import Run
 from stages.evaluation.case_report import CaseReport, CaseTables, build_case_report
 from stages.evaluation.metrics import HEADLINE_METRICS
 from stages.evaluation.records import Bootstrap
+from tests.dataset.sample import info_of
 
-INFO = DatasetInfo(
-    dataset="ct",
-    source="phantom:ct",
-    is_phantom=True,
-    modality="ct",
-    class_names=["normal", "covid"],
-    positive="covid",
-    n_files=8,
-    n_rejected=0,
-    n_left_out=0,
-    leakage=[],
-    implies={},
-)
+INFO = info_of()
 NAMES = INFO.class_names
-THREE = replace(
-    INFO, class_names=["normal", "pneumonia", "covid"], implies={"covid": ["pneumonia"]}
-)
+THREE = info_of(class_names=["normal", "pneumonia", "covid"], implies={"covid": ["pneumonia"]})
 
 # Four test images of four patients, then one image of each class in train and in val.
 MANIFEST = pd.DataFrame(

@@ -1,25 +1,13 @@
 import numpy as np
 import pandas as pd
 
-from stages.dataset.image_set import DatasetInfo
 from stages.dataset.predictions import tabulate_run
 from stages.dataset.runs import Run
 from stages.evaluation.labels import LabelFigures, score_labels
+from tests.dataset.sample import info_of
 
 CLASSES = ["normal", "pneumonia", "covid"]
-INFO = DatasetInfo(
-    dataset="xray3",
-    source="phantom:xray3",
-    is_phantom=True,
-    modality="xray",
-    class_names=CLASSES,
-    positive="covid",
-    n_files=8,
-    n_rejected=0,
-    n_left_out=0,
-    leakage=[],
-    implies={"covid": ["pneumonia"]},
-)
+INFO = info_of(class_names=CLASSES, implies={"covid": ["pneumonia"]})
 
 
 def labelled(rows: list[tuple[str, list[float]]]) -> pd.DataFrame:

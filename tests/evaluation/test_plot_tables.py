@@ -29,8 +29,11 @@ def test_a_case_is_a_row_with_its_settings_and_figures(outcomes: Outcomes) -> No
 
 
 def test_an_undefined_figure_is_an_empty_cell(ct: Outcomes) -> None:
-    ct.cases["full-ce"].metrics["auroc"] = None
-    text = build_case_table(ct)[["case", "auroc"]].to_csv(index=False)
+    case = ct.cases["full-ce"]
+    unknown = replace(case, metrics={**case.metrics, "auroc": None})
+    text = build_case_table(replace(ct, cases={**ct.cases, "full-ce": unknown}))[
+        ["case", "auroc"]
+    ].to_csv(index=False)
     assert text == "case,auroc\nfull-ce,\nlungs-bce,0.8\n"
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from stages.dataset.image_set import DatasetInfo, ImageSet
+from stages.dataset.image_set import ImageSet
 from stages.dataset.split import deal_folds
 from stages.evaluation.audit_report import Audit, build_audit, tabulate_probe
 from stages.evaluation.records import Bootstrap, Estimate
@@ -22,10 +22,10 @@ from stages.evaluation.shortcuts import (
     thumbnail_features,
     whole_features,
 )
+from tests.dataset.sample import COVID_CT
 
 PATIENTS = 60
 SIDE = 32
-INFO = DatasetInfo("ct", "somewhere", False, "ct", ["normal", "covid"], "covid", 120, 0, 0, [], {})
 # Lungs are a block in the middle; the rest of the view is outside.
 LUNGS = np.zeros((SIDE, SIDE), np.uint8)
 LUNGS[8:24, 8:24] = 1
@@ -45,7 +45,7 @@ def view_of(images: NDArray[np.uint8], **columns: Any) -> ImageSet:
         }
     ).assign(**(facts | columns))
     return ImageSet(
-        info=INFO,
+        info=COVID_CT,
         manifest=manifest,
         images=images,
         truth=None,
