@@ -16,8 +16,8 @@ from stages.config.writing import write_csv, write_json
 from stages.dataset.image_set import ImageSet, load_image_set
 from stages.dataset.split import deal_folds
 from stages.evaluation.audit_report import build_audit, tabulate_probe
-from stages.evaluation.records import Bootstrap
 from stages.evaluation.shortcuts import PROBES, leakage_probabilities, probe_probabilities
+from stages.evaluation.statistics.records import Bootstrap
 
 logger = logging.getLogger(__name__)
 

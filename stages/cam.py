@@ -15,7 +15,7 @@ from stages.config.params import Params
 from stages.config.paths import Paths
 from stages.config.writing import keep_only, replacing, write_json
 from stages.dataset.image_set import load_image_set
-from stages.evaluation.records import Bootstrap
+from stages.evaluation.statistics.records import Bootstrap
 from stages.explain.case_scores import score_case
 from stages.explain.explanation import explain_images
 from stages.explain.overlay import draw_tiles

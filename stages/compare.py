@@ -17,8 +17,8 @@ from stages.evaluation.comparisons import compare_all_cases
 from stages.evaluation.headlines import build_headlines
 from stages.evaluation.outcomes import load_outcomes
 from stages.evaluation.plot_tables import build_plot_tables
-from stages.evaluation.records import Bootstrap
 from stages.evaluation.shared_draws import SharedDraws
+from stages.evaluation.statistics.records import Bootstrap
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from stages.dataset.image_set import load_dataset_info
 from stages.dataset.occlusion import OCCLUSIONS
 from stages.dataset.predictions import load_predictions
 from stages.evaluation.case_report import CaseTables, build_case_report
-from stages.evaluation.records import Bootstrap
+from stages.evaluation.statistics.records import Bootstrap
 
 logger = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from stages.dataset.image_set import load_image_set
 from stages.dataset.predictions import load_predictions
 from stages.dataset.task import Task
 from stages.evaluation.external_report import Chosen, build_external_report
-from stages.evaluation.records import Bootstrap
+from stages.evaluation.statistics.records import Bootstrap
 from stages.modeling.compute import choose_hardware, keep_freed_memory
 from stages.modeling.predict import combine_runs, load_case, predict_case
 

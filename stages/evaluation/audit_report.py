@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from stages.dataset.image_set import ImageSet
 from stages.dataset.predictions import with_probabilities
 from stages.dataset.task import Task
-from stages.evaluation.bootstrap import compare, draw_metrics
-from stages.evaluation.intervals import estimate_over_folds
 from stages.evaluation.metrics import FloatArray, compute_metrics
-from stages.evaluation.records import Bootstrap, Estimates, Paired, flatten
-from stages.evaluation.scored import Scored
+from stages.evaluation.scored import Scored, draw_metrics
 from stages.evaluation.shortcuts import MEMORISER, PROBES
+from stages.evaluation.statistics.bootstrap import compare
+from stages.evaluation.statistics.intervals import estimate_over_folds
+from stages.evaluation.statistics.records import Bootstrap, Estimates, Paired, flatten
 
 REPORTED = ("auroc", "balanced_accuracy")
 AGAINST_REST = Task(("rest", "class"), 1)

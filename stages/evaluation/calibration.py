@@ -15,10 +15,10 @@ from scipy.special import log_softmax, softmax
 
 from stages.dataset.predictions import DECIMALS
 from stages.dataset.task import Task
-from stages.evaluation.bootstrap import draw_figures, estimate
 from stages.evaluation.metrics import log_losses, squared_errors
-from stages.evaluation.records import Bootstrap, Estimates, flatten
 from stages.evaluation.scored import Scored, ScoredRun, pool
+from stages.evaluation.statistics.bootstrap import draw_figures, estimate
+from stages.evaluation.statistics.records import Bootstrap, Estimates, flatten
 
 FloatArray = NDArray[np.float64]
 

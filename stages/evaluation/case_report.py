@@ -10,12 +10,14 @@ import pandas as pd
 
 from stages.dataset.image_set import SPLITS, DatasetInfo
 from stages.dataset.task import Task
-from stages.evaluation.bootstrap import draw_metrics, estimate
 from stages.evaluation.calibration import RunsCalibration, calibrate_runs
 from stages.evaluation.labels import LabelFigures, score_labels
 from stages.evaluation.metrics import HEADLINE_METRICS, metric_requirements
 from stages.evaluation.operating_points import RATES, OperatingPoint, judge_runs
-from stages.evaluation.records import (
+from stages.evaluation.scored import draw_metrics, score_rows, score_runs
+from stages.evaluation.split_report import build_curves, build_split_report, draw_class_balanced
+from stages.evaluation.statistics.bootstrap import estimate
+from stages.evaluation.statistics.records import (
     Bootstrap,
     Estimate,
     Estimates,
@@ -24,8 +26,6 @@ from stages.evaluation.records import (
     rounded,
     select,
 )
-from stages.evaluation.scored import score_rows, score_runs
-from stages.evaluation.split_report import build_curves, build_split_report, draw_class_balanced
 
 # Of each known stratum (phantoms: with and without the planted marker) the headline gives these.
 SUBGROUP_METRICS = ("balanced_accuracy", "auroc", "sensitivity", "specificity")

@@ -9,12 +9,17 @@ import pandas as pd
 from stages.config.errors import UserError
 from stages.config.params import Params
 from stages.dataset.task import Task
-from stages.evaluation.bootstrap import compare, mean_interval
 from stages.evaluation.metrics import HEADLINE_METRICS
 from stages.evaluation.outcomes import Outcomes
-from stages.evaluation.paired_tests import AccuracyTest, adjust_holm, delong_test, mcnemar_test
-from stages.evaluation.records import Bootstrap, Estimate, Paired, rounded
 from stages.evaluation.shared_draws import SharedDraws
+from stages.evaluation.statistics.bootstrap import compare, mean_interval
+from stages.evaluation.statistics.paired_tests import (
+    AccuracyTest,
+    adjust_holm,
+    delong_test,
+    mcnemar_test,
+)
+from stages.evaluation.statistics.records import Bootstrap, Estimate, Paired, rounded
 
 
 class RowsCompared(NamedTuple):

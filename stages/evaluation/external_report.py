@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 
 from stages.dataset.task import Task
-from stages.evaluation.bootstrap import compare, draw_metrics, estimate
 from stages.evaluation.calibration import UNCHANGED, Calibration, calibrate
 from stages.evaluation.metrics import HEADLINE_METRICS
 from stages.evaluation.operating_points import OPERATING_POINTS, Judged, call_all, judge
-from stages.evaluation.records import Bootstrap, Estimates, Paired, flatten
-from stages.evaluation.scored import score_rows, score_runs
+from stages.evaluation.scored import draw_metrics, score_rows, score_runs
 from stages.evaluation.split_report import build_curves, build_split_report
+from stages.evaluation.statistics.bootstrap import compare, estimate
+from stages.evaluation.statistics.records import Bootstrap, Estimates, Paired, flatten
 
 MATRICES = ("class_names", "confusion_matrix", "classification_report")
 

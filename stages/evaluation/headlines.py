@@ -2,10 +2,10 @@
 
 from typing import Any, NamedTuple
 
-from stages.evaluation.bootstrap import compare
 from stages.evaluation.outcomes import Outcomes
-from stages.evaluation.records import Paired
 from stages.evaluation.shared_draws import SharedDraws
+from stages.evaluation.statistics.bootstrap import compare
+from stages.evaluation.statistics.records import Paired
 
 
 class Headline(NamedTuple):

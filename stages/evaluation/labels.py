@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from stages.dataset.image_set import DatasetInfo
 from stages.dataset.task import Task
 from stages.evaluation.metrics import FloatArray, compute_metrics, metric_requirements
-from stages.evaluation.records import rounded
 from stages.evaluation.scored import score_rows
+from stages.evaluation.statistics.records import rounded
 
 LABEL_METRICS = ("sensitivity", "specificity", "auroc")
 PRESENCE = Task(("absent", "present"), 1)

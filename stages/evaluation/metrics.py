@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from stages.config.errors import UserError
 from stages.dataset.task import Task
-from stages.evaluation.records import of_class
+from stages.evaluation.statistics.records import of_class
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from stages.dataset.predictions import DECIMALS
 from stages.dataset.task import Task
-from stages.evaluation.bootstrap import draw_figures, estimate
 from stages.evaluation.metrics import share
-from stages.evaluation.records import Bootstrap, Estimates, flatten, rounded, select
 from stages.evaluation.scored import Scored, ScoredRun
+from stages.evaluation.statistics.bootstrap import draw_figures, estimate
+from stages.evaluation.statistics.records import Bootstrap, Estimates, flatten, rounded, select
 
 FloatArray = NDArray[np.float64]
 

@@ -7,8 +7,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from stages.config.errors import UserError
 from stages.dataset.predictions import probability_columns, rows_by_run
 from stages.dataset.task import Task
+from stages.evaluation.metrics import compute_metrics, metric_requirements
+from stages.evaluation.statistics.bootstrap import Draws, draw_figures
+from stages.evaluation.statistics.records import Bootstrap
 
 
 class Scored(NamedTuple):
@@ -70,3 +74,16 @@ def score_runs(run_table: pd.DataFrame, task: Task) -> list[ScoredRun]:
 def pool(parts: Iterable[Scored]) -> Scored:
     """The rows of several as one, in the order given."""
     return Scored(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+def draw_metrics(scored: Scored, task: Task, bootstrap: Bootstrap) -> Draws:
+    """Every metric of `compute_metrics` under draws of the patients."""
+    groups, n = np.asarray(scored.group_ids), len(np.asarray(scored.y_true))
+    if len(groups) != n:
+        raise UserError(f"group_ids: got {len(groups)} ids for {n} images; give one per image")
+    return draw_figures(
+        lambda weights: compute_metrics(*scored[:3], task, weights),
+        scored.group_ids,
+        metric_requirements(task),
+        bootstrap,
+    )

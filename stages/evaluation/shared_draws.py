@@ -3,10 +3,10 @@
 import pandas as pd
 
 from stages.dataset.task import Task
-from stages.evaluation.bootstrap import Draws, draw_metrics
 from stages.evaluation.metrics import HEADLINE_METRICS
-from stages.evaluation.records import Bootstrap
-from stages.evaluation.scored import score_rows
+from stages.evaluation.scored import draw_metrics, score_rows
+from stages.evaluation.statistics.bootstrap import Draws
+from stages.evaluation.statistics.records import Bootstrap
 
 
 class SharedDraws:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.dataset.image_set import ImageSet
-from stages.evaluation.records import Bootstrap
+from stages.evaluation.statistics.records import Bootstrap
 from stages.explain.explanation import Checks, Explanation
 from stages.explain.overlay import NOT_CLASS_SPECIFIC
 from stages.explain.sanity import LEAST_FIRST, MOST_FIRST

@@ -10,8 +10,8 @@ from scipy.stats import rankdata
 
 from stages.dataset.image_set import ImageSet
 from stages.dataset.truth import LESION_BIT, LUNG_BIT
-from stages.evaluation.bootstrap import estimate_mean
-from stages.evaluation.records import Bootstrap, Estimate
+from stages.evaluation.statistics.bootstrap import estimate_mean
+from stages.evaluation.statistics.records import Bootstrap, Estimate
 
 FloatArray = NDArray[np.float32]
 PerImage = NDArray[np.float64]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from stages.evaluation.metrics import HEADLINE_METRICS
-from stages.evaluation.records import Estimate
+from stages.evaluation.statistics.records import Estimate
 from stages.reporting.documents import CaseFigures, Confusions
 from stages.reporting.drawing import draw_diagonal, draw_legend, line_style, panel_row, to_svg
 from stages.reporting.results import CaseResults, DatasetResults

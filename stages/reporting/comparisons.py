@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping
 
-from stages.evaluation.records import Estimate
+from stages.evaluation.statistics.records import Estimate
 from stages.reporting.cases import describe_runs
 from stages.reporting.differences import describe_differences
 from stages.reporting.documents import (

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import AliasPath, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from stages.evaluation.metrics import HEADLINE_METRICS
-from stages.evaluation.records import Estimate, Paired, unflatten
+from stages.evaluation.statistics.records import Estimate, Paired, unflatten
 
 UNKNOWN = Estimate(None)
 REGIONS = ("lungs", "lesions")

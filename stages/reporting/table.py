@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from stages.evaluation.records import Estimate
+from stages.evaluation.statistics.records import Estimate
 from stages.reporting.results import CaseResults
 from stages.reporting.wording import DAGGER, as_text, ends_text, p_text
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from stages.evaluation.records import Estimate
+from stages.evaluation.statistics.records import Estimate
 
 UNDEFINED = "n/a"
 DISCUSSED = ("balanced_accuracy", "auroc")  # the metrics that sentences are about

@@ -22,8 +22,8 @@ from stages.evaluation.calibration import (
     describe_calibration,
     fit_temperature,
 )
-from stages.evaluation.records import Bootstrap
 from stages.evaluation.scored import Scored, ScoredRun
+from stages.evaluation.statistics.records import Bootstrap
 
 TASK = Task(("normal", "covid"), 1)
 

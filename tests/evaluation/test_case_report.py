@@ -12,7 +12,7 @@ from stages.dataset.predictions import average_test_rows, load_predictions, tabu
 from stages.dataset.runs import Run
 from stages.evaluation.case_report import CaseReport, CaseTables, build_case_report
 from stages.evaluation.metrics import HEADLINE_METRICS
-from stages.evaluation.records import Bootstrap
+from stages.evaluation.statistics.records import Bootstrap
 from tests.dataset.sample import info_of
 
 INFO = info_of()

@@ -12,7 +12,6 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from stages.config.errors import UserError
 from stages.config.params import Focal
 from stages.evaluation import shared_draws
-from stages.evaluation.bootstrap import draw_metrics
 from stages.evaluation.comparisons import (
     Comparison,
     compare_all_cases,
@@ -22,9 +21,15 @@ from stages.evaluation.comparisons import (
 from stages.evaluation.headlines import build_headlines
 from stages.evaluation.metrics import HEADLINE_METRICS
 from stages.evaluation.outcomes import Outcomes
-from stages.evaluation.paired_tests import AccuracyTest, adjust_holm, delong_test, mcnemar_test
-from stages.evaluation.records import Bootstrap, Estimate
+from stages.evaluation.scored import draw_metrics
 from stages.evaluation.shared_draws import SharedDraws
+from stages.evaluation.statistics.paired_tests import (
+    AccuracyTest,
+    adjust_holm,
+    delong_test,
+    mcnemar_test,
+)
+from stages.evaluation.statistics.records import Bootstrap, Estimate
 
 BOOTSTRAP = Bootstrap(draws=200, seed=42)
 

@@ -4,12 +4,12 @@ from itertools import pairwise
 import pandas as pd
 import pytest
 
-from stages.evaluation.bootstrap import draw_metrics, estimate
 from stages.evaluation.headlines import Headline, build_headlines
 from stages.evaluation.outcomes import Outcomes, Shortcut
-from stages.evaluation.records import Bootstrap, Estimate
-from stages.evaluation.scored import score_rows
+from stages.evaluation.scored import draw_metrics, score_rows
 from stages.evaluation.shared_draws import SharedDraws
+from stages.evaluation.statistics.bootstrap import estimate
+from stages.evaluation.statistics.records import Bootstrap, Estimate
 
 BOOTSTRAP = Bootstrap(draws=200, seed=42)
 

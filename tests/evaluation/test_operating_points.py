@@ -18,8 +18,8 @@ from stages.evaluation.operating_points import (
     judge,
     judge_runs,
 )
-from stages.evaluation.records import Bootstrap, Estimate
 from stages.evaluation.scored import Scored, ScoredRun
+from stages.evaluation.statistics.records import Bootstrap, Estimate
 
 TASK = Task(("normal", "covid"), 1)
 BOOTSTRAP = Bootstrap(draws=200, seed=0)

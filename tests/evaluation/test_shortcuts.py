@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from stages.dataset.image_set import ImageSet
 from stages.dataset.split import deal_folds
 from stages.evaluation.audit_report import Audit, build_audit, tabulate_probe
-from stages.evaluation.records import Bootstrap, Estimate
 from stages.evaluation.shortcuts import (
     PROBES,
     border_features,
@@ -22,6 +21,7 @@ from stages.evaluation.shortcuts import (
     thumbnail_features,
     whole_features,
 )
+from stages.evaluation.statistics.records import Bootstrap, Estimate
 from tests.dataset.sample import COVID_CT
 
 PATIENTS = 60

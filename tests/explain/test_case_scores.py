@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from stages.dataset.image_set import ImageSet
 from stages.dataset.truth import LESION_BIT, LUNG_BIT
-from stages.evaluation.records import Bootstrap
+from stages.evaluation.statistics.records import Bootstrap
 from stages.explain.case_scores import score_case
 from stages.explain.explanation import Explanation
 from stages.explain.selection import Selection

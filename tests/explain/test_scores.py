@@ -6,7 +6,7 @@ from scipy.stats import spearmanr
 
 from stages.dataset.image_set import ImageSet
 from stages.dataset.truth import LESION_BIT, LUNG_BIT
-from stages.evaluation.records import Bootstrap
+from stages.evaluation.statistics.records import Bootstrap
 from stages.explain import scores as explain_scores
 from stages.explain.scores import (
     Mean,

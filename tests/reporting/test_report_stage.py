@@ -57,4 +57,4 @@ def test_pages_need_neither_networks_nor_statistics() -> None:
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY
     ).stdout.split()
-    assert not set(loaded) & {"torch", "timm", "sklearn", "stages.evaluation.bootstrap"}
+    assert not set(loaded) & {"torch", "timm", "sklearn", "stages.evaluation.statistics.bootstrap"}

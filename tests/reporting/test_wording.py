@@ -2,7 +2,7 @@
 
 import pytest
 
-from stages.evaluation.records import Estimate
+from stages.evaluation.statistics.records import Estimate
 from stages.reporting.table import (
     Cell,
     count_cell,

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from statsmodels.stats.contingency_tables import mcnemar
 
-from stages.evaluation.bootstrap import bootstrap_weights
-from stages.evaluation.paired_tests import adjust_holm, delong_test, mcnemar_test
-from stages.evaluation.records import Bootstrap, Estimate
+from stages.evaluation.statistics.bootstrap import bootstrap_weights
+from stages.evaluation.statistics.paired_tests import adjust_holm, delong_test, mcnemar_test
+from stages.evaluation.statistics.records import Bootstrap, Estimate
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]

@@ -7,17 +7,16 @@ from scipy import stats
 
 from stages.config.errors import UserError
 from stages.dataset.task import Task
-from stages.evaluation.bootstrap import (
+from stages.evaluation.metrics import compute_metrics
+from stages.evaluation.scored import Scored, draw_metrics
+from stages.evaluation.statistics.bootstrap import (
     bootstrap_weights,
     compare,
-    draw_metrics,
     estimate,
     estimate_mean,
 )
-from stages.evaluation.intervals import percentile_interval
-from stages.evaluation.metrics import compute_metrics
-from stages.evaluation.records import Bootstrap, Estimate
-from stages.evaluation.scored import Scored
+from stages.evaluation.statistics.intervals import percentile_interval
+from stages.evaluation.statistics.records import Bootstrap, Estimate
 
 TASK = Task(("no", "yes"), 1)
 BOOTSTRAP = Bootstrap(draws=200, seed=0)

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from stages.dataset.task import Task
-from stages.evaluation.bootstrap import draw_metrics, estimate
 from stages.evaluation.metrics import metric_requirements
-from stages.evaluation.records import (
+from stages.evaluation.scored import Scored, draw_metrics
+from stages.evaluation.statistics.bootstrap import estimate
+from stages.evaluation.statistics.records import (
     Bootstrap,
     Estimate,
     Flat,
@@ -17,7 +18,6 @@ from stages.evaluation.records import (
     select,
     unflatten,
 )
-from stages.evaluation.scored import Scored
 
 # Each reads as part of a figure's name behind `recall_` or `f1_`, or as one of another class.
 MISLEADING = ("covid", "covid_low", "covid_high", "a", "a_p_value", "macro", "macro_run_mean")

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from statsmodels.stats.multitest import multipletests
 
-from stages.evaluation.intervals import LEVEL
-from stages.evaluation.records import Estimate
+from stages.evaluation.statistics.intervals import LEVEL
+from stages.evaluation.statistics.records import Estimate
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from stages.evaluation.intervals import (
+from stages.evaluation.statistics.intervals import (
     Interval,
     estimate_over_folds,
     fold_interval,
     percentile_interval,
     with_ends,
 )
-from stages.evaluation.records import Estimate
+from stages.evaluation.statistics.records import Estimate
 
 
 def test_percentile_interval_cuts_equal_tails() -> None:

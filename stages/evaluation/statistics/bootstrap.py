@@ -12,11 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from stages.config.errors import UserError
-from stages.dataset.task import Task
-from stages.evaluation.intervals import Interval, percentile_interval, with_ends
-from stages.evaluation.metrics import FloatArray, compute_metrics, metric_requirements
-from stages.evaluation.records import Bootstrap, Estimate, Paired, rounded
-from stages.evaluation.scored import Scored
+from stages.evaluation.statistics.intervals import Interval, percentile_interval, with_ends
+from stages.evaluation.statistics.records import Bootstrap, Estimate, Paired, rounded
+
+FloatArray = NDArray[np.float64]
 
 ONE_PATIENT = "all images are of 1 patient; an interval needs at least 2"
 
@@ -40,19 +39,6 @@ class Draws(NamedTuple):
     def only(self, names: Iterable[str]) -> Self:
         """Some of the figures."""
         return self._replace(values={name: self.values[name] for name in names})
-
-
-def draw_metrics(scored: Scored, task: Task, bootstrap: Bootstrap) -> Draws:
-    """Every metric of `compute_metrics` under draws of the patients."""
-    groups, n = np.asarray(scored.group_ids), len(np.asarray(scored.y_true))
-    if len(groups) != n:
-        raise UserError(f"group_ids: got {len(groups)} ids for {n} images; give one per image")
-    return draw_figures(
-        lambda weights: compute_metrics(*scored[:3], task, weights),
-        scored.group_ids,
-        metric_requirements(task),
-        bootstrap,
-    )
 
 
 def draw_figures(
