@@ -14,8 +14,7 @@ from stages.config.params import Dataset, Params
 from stages.config.paths import Paths
 from stages.config.references import architecture
 from stages.config.writing import write_json
-from stages.sources.archive import is_archive
-from stages.sources.listing import open_source
+from stages.sources.listing import open_source, require_source
 
 
 def check_params(params: Params, paths: Paths) -> None:
@@ -42,8 +41,8 @@ def _source_problems(params: Params, paths: Paths) -> Iterator[str]:
 
 def _list_source(dataset: Dataset, *, seed: int, scratch: Path) -> None:
     """List the images; an archive is only unpacked by `prepare`, here it must exist."""
-    path = Path(dataset.source.path)
-    if dataset.source.kind == "archive" and path.is_file() and is_archive(path):
+    if dataset.source.kind == "archive":
+        require_source(dataset)
         return
     with open_source(dataset, seed=seed, scratch=scratch):
         pass

@@ -151,6 +151,19 @@ def test_a_changed_cohort_prepares_its_data_set_alone(clone: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_stage_run_by_hand_does_not_change_what_dvc_restores(clone: Path) -> None:
+    manifest = clone / "data" / "prepared" / "ct" / "manifest.csv"
+    right = manifest.read_text(encoding="utf-8")
+    write_params(clone / "params.yaml", tiny() | {"seed": 7})
+    subprocess.run([sys.executable, "-m", "stages.prepare", "ct"], cwd=clone, check=True)
+    assert manifest.read_text(encoding="utf-8") != right
+    write_params(clone / "params.yaml", tiny())
+    repro(clone)
+    assert manifest.read_text(encoding="utf-8") == right
+    assert "up to date" in dvc(clone, "status")
+
+
+@pytest.mark.slow
 def test_a_wrong_parameter_stops_before_anything_is_deleted(clone: Path) -> None:
     raw = tiny()
     raw["recipes"]["short"]["lr"] = -1

@@ -109,11 +109,12 @@ def root(finished: Path, tmp_path: Path) -> Path:
 def run_stage(
     stage: str, raw: RawParams, root: Path, become: Callable[[], None] | None = None
 ) -> None:
-    """Run it as a person does, on the parameters given."""
+    """Run it as a person does, for its entry if it has one, on the parameters given."""
+    entry = CHANGES[stage][1:2] if stage in CHANGES else ()
     (root / "params.yaml").unlink(missing_ok=True)
     write_params(root / "params.yaml", raw)
     done = subprocess.run(
-        [sys.executable, "-m", f"stages.{stage}", CHANGES[stage][1]],
+        [sys.executable, "-m", f"stages.{stage}", *entry],
         cwd=root,
         env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
         preexec_fn=become,
@@ -169,3 +170,16 @@ def test_a_stage_by_hand_writes_its_outputs_anew_and_leaves_the_cache(
     assert before != after
     assert contents(root, ["cache"]) == cache
     assert not [file for file in after if ".partial" in file]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("become", USERS)
+def test_the_check_can_be_run_by_hand_at_any_time(
+    root: Path, raw: RawParams, become: Callable[[], None] | None
+) -> None:
+    check = Paths(root).check
+    run_stage("check", raw, root)
+    (root / "cache" / "check.json").hardlink_to(check)
+    check.chmod(0o444)
+    run_stage("check", raw, root, become)
+    assert check.read_text(encoding="utf-8") == (root / "cache" / "check.json").read_text("utf-8")
