@@ -46,11 +46,12 @@ def score_elsewhere(params: Params, name: str, paths: Paths) -> None:
     )
     table = combine_runs(run_table, task.class_names, ensemble=case.ensemble)
     own = load_predictions(paths.predictions(entry.case))
+    own_report = paths.case_report(entry.case).read_text(encoding="utf-8")
     report = build_external_report(
         table,
         run_table,
         own[own["split"] == "test"],
-        Chosen.from_report(json.loads(paths.case_report(entry.case).read_text(encoding="utf-8"))),
+        Chosen.from_report(json.loads(own_report)),
         task,
         params.evaluate.prevalences,
         Bootstrap(params.evaluate.bootstrap_draws, params.seed),

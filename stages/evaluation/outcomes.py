@@ -77,10 +77,8 @@ def tabulate_maps(images: Iterable[Mapping[str, Any]], method: str) -> pd.DataFr
 
 def _load_case(case: str, methods: Iterable[str], paths: Paths) -> CaseOutcome:
     predictions = load_predictions(paths.predictions(case))
-    report, images = (
-        _load_json(paths.case_report(case)),
-        _load_json(paths.cam_scores(case))["images"],
-    )
+    images = _load_json(paths.cam_scores(case))["images"]
+    report = _load_json(paths.case_report(case))
     class_names = tuple(report["test"]["class_names"])
     return CaseOutcome(
         task=Task(class_names, class_names.index(report["positive"])),
