@@ -62,7 +62,7 @@ def _timed(stage_name: str, run: Callable[[], None]) -> None:
 
 
 def _leave_at_once() -> None:
-    """End the process without taking torch and Lightning down object by object.
+    """End the process without taking torch down object by object.
 
     That costs 1 to 3 s in each of the many processes of a run; all files are closed by now.
     """

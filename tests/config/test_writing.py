@@ -70,9 +70,12 @@ def test_a_second_place_is_the_same_file_or_has_the_same_content(
     assert (tmp_path / "copied").read_text(encoding="utf-8") == "pixels"
 
 
-def test_files_of_an_earlier_run_are_removed(tmp_path: Path) -> None:
+def test_files_and_folders_of_an_earlier_run_are_removed(tmp_path: Path) -> None:
     for name in ("new.csv", "old.csv"):
         (tmp_path / name).touch()
-    (tmp_path / "folder").mkdir()
-    keep_only(tmp_path, {"new.csv"})
-    assert {path.name for path in tmp_path.iterdir()} == {"new.csv", "folder"}
+    for name in ("method", "dropped"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.png").touch()
+    keep_only(tmp_path, {"new.csv", "method"})
+    assert {path.name for path in tmp_path.iterdir()} == {"new.csv", "method"}
+    assert (tmp_path / "method" / "a.png").exists()
