@@ -1,17 +1,16 @@
 """How a stage is run from the command line: one name, one lock, errors in one line."""
 
 import argparse
-import fcntl
 import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from stages.config.errors import UserError
 from stages.config.load import load_params
+from stages.config.lock import only_one
 from stages.config.params import Params
 from stages.config.paths import Paths
 from stages.config.times import record_time
@@ -46,7 +45,7 @@ def _guarded(stage_name: str, run: Callable[[], None]) -> None:
     """Run under a lock; a UserError ends the process with its message alone."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:
-        with _only_one(stage_name):
+        with only_one(Paths(), stage_name):
             _timed(stage_name, run)
     except UserError as error:
         sys.exit(f"error: {error}")
@@ -70,22 +69,3 @@ def _leave_at_once() -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
-
-
-@contextmanager
-def _only_one(lock_name: str) -> Iterator[None]:
-    """Hold a lock file: a killed `dvc repro` leaves its stage running as an orphan.
-
-    A second `dvc repro` would start the same stage beside it, both writing the same files.
-    """
-    path = Paths().scratch("locks") / f"{lock_name}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"{path}: another process is running this stage (an interrupted `dvc repro` "
-                "leaves its stage at work); wait for it or stop it, then run again"
-            ) from None
-        yield

@@ -13,17 +13,18 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
-from stages.dataset.predictions import DECIMALS
+from stages.dataset.predictions import DECIMALS as PREDICTION_DECIMALS
 from stages.dataset.task import Task
 from stages.evaluation.metrics import log_losses, squared_errors
 from stages.evaluation.scored import Scored, ScoredRun, pool
 from stages.evaluation.statistics.bootstrap import draw_figures, estimate
 from stages.evaluation.statistics.records import Bootstrap, Estimates, flatten
+from stages.evaluation.statistics.rounding import DECIMALS
 
 FloatArray = NDArray[np.float64]
 
 # Of the 6 decimals of a predictions table: what is written as 0 lies below half of the last one.
-PROBABILITY_FLOOR = 10**-DECIMALS / 2
+PROBABILITY_FLOOR = 10**-PREDICTION_DECIMALS / 2
 # Without an error in val the log loss falls for ever as T goes to 0: an end is needed.
 TEMPERATURE_BOUNDS = (0.1, 10.0)
 UNCHANGED = 1.0

@@ -23,9 +23,9 @@ from stages.evaluation.statistics.records import (
     Estimates,
     Flat,
     flatten,
-    rounded,
     select,
 )
+from stages.evaluation.statistics.rounding import rounded
 
 # Of each known stratum (phantoms: with and without the planted marker) the headline gives these.
 SUBGROUP_METRICS = ("balanced_accuracy", "auroc", "sensitivity", "specificity")

@@ -19,7 +19,8 @@ from stages.evaluation.statistics.paired_tests import (
     delong_test,
     mcnemar_test,
 )
-from stages.evaluation.statistics.records import Bootstrap, Estimate, Paired, rounded
+from stages.evaluation.statistics.records import Bootstrap, Estimate, Paired
+from stages.evaluation.statistics.rounding import rounded
 
 
 class RowsCompared(NamedTuple):

@@ -11,7 +11,7 @@ from stages.dataset.image_set import DatasetInfo
 from stages.dataset.task import Task
 from stages.evaluation.metrics import FloatArray, compute_metrics, metric_requirements
 from stages.evaluation.scored import score_rows
-from stages.evaluation.statistics.records import rounded
+from stages.evaluation.statistics.rounding import rounded
 
 LABEL_METRICS = ("sensitivity", "specificity", "auroc")
 PRESENCE = Task(("absent", "present"), 1)

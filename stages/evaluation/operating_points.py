@@ -15,7 +15,8 @@ from stages.dataset.task import Task
 from stages.evaluation.metrics import share
 from stages.evaluation.scored import Scored, ScoredRun
 from stages.evaluation.statistics.bootstrap import draw_figures, estimate
-from stages.evaluation.statistics.records import Bootstrap, Estimates, flatten, rounded, select
+from stages.evaluation.statistics.records import Bootstrap, Estimates, flatten, select
+from stages.evaluation.statistics.rounding import rounded
 
 FloatArray = NDArray[np.float64]
 

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from stages.evaluation.calibration import compute_reliability
 from stages.evaluation.metrics import FloatArray, IntArray, rank, sweep
+from stages.evaluation.statistics.rounding import DECIMALS
 
 CURVE_POINTS = 200  # more cannot be told apart on a screen
-CURVE_DECIMALS = 6
 CALIBRATION_BINS = 10
 
 
@@ -112,9 +112,7 @@ def _points(**columns: FloatArray) -> dict[str, list[float]]:
     """Columns thinned evenly to CURVE_POINTS, both ends kept."""
     length = len(next(iter(columns.values())))
     keep = np.unique(np.linspace(0, length - 1, min(length, CURVE_POINTS)).round().astype(int))
-    return {
-        name: np.round(values[keep], CURVE_DECIMALS).tolist() for name, values in columns.items()
-    }
+    return {name: np.round(values[keep], DECIMALS).tolist() for name, values in columns.items()}
 
 
 def draw_class_balanced(y_true: IntArray, *, seed: int) -> IntArray:

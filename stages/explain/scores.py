@@ -12,12 +12,12 @@ from stages.dataset.image_set import ImageSet
 from stages.dataset.truth import LESION_BIT, LUNG_BIT
 from stages.evaluation.statistics.bootstrap import estimate_mean
 from stages.evaluation.statistics.records import Bootstrap, Estimate
+from stages.evaluation.statistics.rounding import DECIMALS
 
 FloatArray = NDArray[np.float32]
 PerImage = NDArray[np.float64]
 
 CONSTANT, GAUSSIAN = "constant", "gaussian"
-DECIMALS = 6
 
 
 class Regions(NamedTuple):

@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from stages.config.errors import UserError
 from stages.evaluation.statistics.intervals import Interval, percentile_interval, with_ends
-from stages.evaluation.statistics.records import Bootstrap, Estimate, Paired, rounded
+from stages.evaluation.statistics.records import Bootstrap, Estimate, Paired
+from stages.evaluation.statistics.rounding import rounded
 
 FloatArray = NDArray[np.float64]
 

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
-from stages.evaluation.statistics.records import Estimate, rounded
+from stages.evaluation.statistics.records import Estimate
+from stages.evaluation.statistics.rounding import rounded
 
 LEVEL = 0.95
 # An interval from fewer draws would be conditional on the metric being defined.

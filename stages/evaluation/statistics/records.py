@@ -4,11 +4,9 @@ A figure of a flat file is `<name>`, `<name>_low` and `<name>_high`; why one has
 beside them, by name, in `undefined`. A difference is `difference`, `low`, `high` and `p_value`.
 """
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Self
 
-DECIMALS = 6
 LOW, HIGH = "_low", "_high"
 # Names that would be read as something else behind `<metric>_` are put in brackets there: of a
 # class `covid_low` that is `recall_(covid_low)`, since `recall_covid_low` is an end of an interval.
@@ -128,11 +126,6 @@ class Flat(NamedTuple):
             merged.values.update(part.values)
             merged.undefined.update(part.undefined)
         return merged
-
-
-def rounded(value: float) -> float | None:
-    """As it is published; NaN is None."""
-    return None if math.isnan(value) else round(float(value), DECIMALS) + 0.0  # turns -0.0 to 0.0
 
 
 def of_class(metric: str, class_name: str) -> str:

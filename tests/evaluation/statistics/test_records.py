@@ -14,10 +14,10 @@ from stages.evaluation.statistics.records import (
     Paired,
     flatten,
     of_class,
-    rounded,
     select,
     unflatten,
 )
+from stages.evaluation.statistics.rounding import rounded
 
 # Each reads as part of a figure's name behind `recall_` or `f1_`, or as one of another class.
 MISLEADING = ("covid", "covid_low", "covid_high", "a", "a_p_value", "macro", "macro_run_mean")
