@@ -2,7 +2,7 @@
 
 The test images are scored a second and a third time, without their lungs and with nothing else.
 
-Reads:  data/predictions/<case>.csv, data/predictions/<case>/, data/views/<view>/dataset.json
+Reads:  data/predictions/<case>/
 Writes: metrics/cases/<case>.json, metrics/reports/<case>.json
 """
 
@@ -13,9 +13,8 @@ from stages.config.params import Params
 from stages.config.paths import Paths
 from stages.config.writing import write_json
 from stages.dataset.image_set import load_dataset_info
-from stages.dataset.occlusion import OCCLUSIONS
-from stages.dataset.predictions import load_predictions
-from stages.evaluation.case_report import CaseTables, build_case_report
+from stages.dataset.predictions import load_tables
+from stages.evaluation.case_report import build_case_report
 from stages.evaluation.statistics.records import Bootstrap
 
 logger = logging.getLogger(__name__)
@@ -23,15 +22,11 @@ logger = logging.getLogger(__name__)
 
 def evaluate_case(params: Params, name: str, paths: Paths) -> None:
     """Write headline figures and reports of one case."""
-    of_runs = paths.run_predictions(name)
-    tables = CaseTables(
-        load_predictions(paths.predictions(name)),
-        load_predictions(of_runs / "runs.csv"),
-        {shown: load_predictions(of_runs / f"{shown}.csv") for shown in OCCLUSIONS},
-    )
+    params.case(name)  # an unknown name lists the known ones
+    said = paths.case_predictions(name)
     report = build_case_report(
-        tables,
-        load_dataset_info(paths.view(params.case(name).view)),
+        load_tables(said),
+        load_dataset_info(said),
         params.evaluate.prevalences,
         Bootstrap(params.evaluate.bootstrap_draws, params.seed),
     )

@@ -5,7 +5,8 @@ The test images are predicted a second and a third time, without their lungs and
 Reads:  data/views/<view>/, data/weights/<initial weights>/
 Writes: data/weights/<case>/ (model.safetensors, meta.json; a folder of these per run where there
         are several; runs.csv), plots/history/<case>/, data/predictions/<case>.csv,
-        data/predictions/<case>/ (runs.csv, lungs_hidden.csv, lungs_only.csv)
+        data/predictions/<case>/ (whole.csv, runs.csv, lungs_hidden.csv, lungs_only.csv,
+        dataset.json)
 """
 
 import logging
@@ -22,11 +23,12 @@ from stages.config.paths import Paths
 from stages.config.writing import write_csv, write_json
 from stages.dataset.image_set import ImageSet, load_image_set
 from stages.dataset.occlusion import OCCLUSIONS
+from stages.dataset.predictions import WHOLE, CaseTables, save_tables
 from stages.dataset.runs import Run, plan_runs, save_runs
 from stages.modeling.checkpoint import run_folder, save_model
 from stages.modeling.compute import Hardware, choose_hardware, keep_freed_memory
 from stages.modeling.fit import FitResult
-from stages.modeling.predict import WHOLE, combine_runs, predict_run
+from stages.modeling.predict import combine_runs, predict_run
 from stages.modeling.training import Plan, train_run, training_facts
 
 logger = logging.getLogger(__name__)
@@ -70,7 +72,7 @@ def _train_runs(params: Params, name: str, paths: Paths) -> None:
         logger.info("%s: kept epoch %d", run.name or name, finished[-1].result.kept_epoch)
     save_runs(paths.weights(name), view.manifest, runs)
     _save_history(name, runs, finished, paths)
-    _save_predictions(name, finished, view.info.class_names, protocol.ensemble, paths)
+    _save_predictions(name, view, finished, protocol.ensemble, paths)
 
 
 def _train(
@@ -102,24 +104,21 @@ def _save_history(
 
 
 def _save_predictions(
-    name: str,
-    finished: Sequence[_Finished],
-    class_names: Sequence[str],
-    ensemble: bool,
-    paths: Paths,
+    name: str, view: ImageSet, finished: Sequence[_Finished], ensemble: bool, paths: Paths
 ) -> None:
+    """All in one folder, with what the data set is; what the case says stands beside it too."""
     of_runs = {
         shown: pd.concat([done.predictions[shown] for done in finished], ignore_index=True)
         for shown in (WHOLE, *OCCLUSIONS)
     }
     of_case = {
-        shown: combine_runs(rows, class_names, ensemble=ensemble) for shown, rows in of_runs.items()
+        shown: combine_runs(rows, view.info.class_names, ensemble=ensemble)
+        for shown, rows in of_runs.items()
     }
-    folder = paths.run_predictions(name)
-    write_csv(folder / "runs.csv", of_runs[WHOLE])
-    write_csv(paths.predictions(name), of_case[WHOLE])
-    for occlusion in OCCLUSIONS:
-        write_csv(folder / f"{occlusion}.csv", of_case[occlusion])
+    whole, folder = of_case.pop(WHOLE), paths.case_predictions(name)
+    save_tables(folder, CaseTables(whole, of_runs[WHOLE], of_case))
+    view.info.save(folder)
+    write_csv(paths.predictions(name), whole)
 
 
 if __name__ == "__main__":

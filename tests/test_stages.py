@@ -199,7 +199,8 @@ def test_headline_accuracies_are_those_of_the_predictions_of_their_split(
     # One class alone in each of train and val, so that no two splits have the same accuracy.
     only = {"train": "covid", "val": "normal"}
     table = chain_copy.paths.predictions("full-ce")
-    for path in (table, chain_copy.paths.run_predictions("full-ce") / "runs.csv"):
+    folder = chain_copy.paths.case_predictions("full-ce")
+    for path in (table, folder / "whole.csv", folder / "runs.csv"):
         predictions = pd.read_csv(path)
         predictions["label"] = predictions["split"].map(only).fillna(predictions["label"])
         predictions.to_csv(path, index=False)
@@ -558,7 +559,7 @@ def test_folds_of_val_keep_the_test_images_and_validate_every_other_once_per_see
 
 
 def test_ensemble_rows_are_the_mean_of_the_single_models(variants: Chain) -> None:
-    of_runs = variants.paths.run_predictions("ensemble") / "runs.csv"
+    of_runs = variants.paths.case_predictions("ensemble") / "runs.csv"
     single = pd.read_csv(of_runs).query("split == 'test'")
     assert len(single) == 4 * 16
     wanted = single.groupby("image_id")["prob_covid"].agg(["mean", "std"])
@@ -576,7 +577,7 @@ def test_occluded_test_images_are_predicted_by_every_model_or_by_their_mean(
     variants: Chain, occlusion: str
 ) -> None:
     rows = {
-        case: pd.read_csv(variants.paths.run_predictions(case) / f"{occlusion}.csv")
+        case: pd.read_csv(variants.paths.case_predictions(case) / f"{occlusion}.csv")
         for case in ("full-ce", "folds", "ensemble")
     }
     assert all(set(table["split"]) == {"test"} for table in rows.values())

@@ -27,16 +27,12 @@ class Paths:
         """Folder of initial weights or of a case's trained model."""
         return self.root / "data" / "weights" / name
 
-    def dataset_info(self, view: str) -> Path:
-        """What a view's data set is: classes, counts, leaks."""
-        return self.view(view) / "dataset.json"
-
     def predictions(self, case: str) -> Path:
         """What a case says of every image: its runs' rows, their test rows averaged if asked."""
         return self.root / "data" / "predictions" / f"{case}.csv"
 
-    def run_predictions(self, case: str) -> Path:
-        """Folder of what each run says: of whole images, and of occluded test images."""
+    def case_predictions(self, case: str) -> Path:
+        """Folder of all that a case says: that table, each run's rows, occluded test images."""
         return self.root / "data" / "predictions" / case
 
     def scratch(self, name: str) -> Path:

@@ -1,19 +1,38 @@
-"""The predictions table of a case, one row per image and run.
+"""What a case says of images: tables with one row per image and run.
 
 Columns: image_id, group_id, split, subgroup, fold, seed, label, prediction, prob_<class>. A row's
 split is that of the image in that run.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from stages.config.writing import write_csv
+from stages.dataset.occlusion import OCCLUSIONS
 from stages.dataset.runs import Run, column_name
 
 DECIMALS = 6
+WHOLE, RUNS = "whole", "runs"  # names of tables, as those of occlusions are
+
+
+class CaseTables(NamedTuple):
+    """What a case says, a row per image and, where several are not averaged, run.
+
+    Attributes:
+        whole: the runs' rows, or with their test rows averaged.
+        runs: the runs' rows.
+        occluded: occlusion to what is said of the test images in which lungs were found, with
+            that part of them hidden; averaged or not as `whole` is.
+    """
+
+    whole: pd.DataFrame
+    runs: pd.DataFrame
+    occluded: Mapping[str, pd.DataFrame]
 
 
 def tabulate_run(
@@ -70,6 +89,20 @@ def with_probabilities(
 def probability_columns(class_names: Sequence[str]) -> list[str]:
     """Names of the columns that hold the probability of each class."""
     return [f"prob_{name}" for name in class_names]
+
+
+def save_tables(folder: Path, tables: CaseTables) -> None:
+    """Write whole.csv, runs.csv and a table of each occlusion."""
+    for name, table in {**tables.occluded, WHOLE: tables.whole, RUNS: tables.runs}.items():
+        write_csv(folder / f"{name}.csv", table)
+
+
+def load_tables(folder: Path) -> CaseTables:
+    """Read what `save_tables` wrote."""
+    whole, runs, *occluded = (
+        load_predictions(folder / f"{name}.csv") for name in (WHOLE, RUNS, *OCCLUSIONS)
+    )
+    return CaseTables(whole, runs, dict(zip(OCCLUSIONS, occluded, strict=True)))
 
 
 def load_predictions(path: Path) -> pd.DataFrame:

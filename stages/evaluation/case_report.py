@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from stages.dataset.image_set import SPLITS, DatasetInfo
+from stages.dataset.predictions import CaseTables
 from stages.dataset.task import Task
 from stages.evaluation.calibration import RunsCalibration, calibrate_runs
 from stages.evaluation.labels import LabelFigures, score_labels
@@ -31,21 +32,6 @@ from stages.evaluation.statistics.rounding import rounded
 SUBGROUP_METRICS = ("balanced_accuracy", "auroc", "sensitivity", "specificity")
 OCCLUSION_METRICS = ("auroc", "balanced_accuracy")
 NO_LUNGS = "lungs were found in no test image"
-
-
-class CaseTables(NamedTuple):
-    """What a case says, a row per image and, where several are not averaged, run.
-
-    Attributes:
-        whole: the runs' rows, or with their test rows averaged.
-        runs: the runs' rows.
-        occluded: occlusion to what is said of the test images in which lungs were found, with
-            that part of them hidden; averaged or not as `whole` is.
-    """
-
-    whole: pd.DataFrame
-    runs: pd.DataFrame
-    occluded: Mapping[str, pd.DataFrame]
 
 
 class RunFigures(NamedTuple):

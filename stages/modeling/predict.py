@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from stages.dataset.image_set import ImageSet
 from stages.dataset.occlusion import OCCLUSIONS, compute_mean_grey, occlude, select_with_lungs
-from stages.dataset.predictions import average_test_rows, tabulate_run
+from stages.dataset.predictions import WHOLE, average_test_rows, tabulate_run
 from stages.dataset.runs import Run, RunTable, load_runs
 from stages.modeling.checkpoint import load_classifier, load_meta, outputs_of, run_folder
 from stages.modeling.classifier import Classifier
@@ -20,7 +20,6 @@ from stages.modeling.data import ImageRows, ordered_loader, to_unit_range
 from stages.modeling.outputs import Outputs
 
 BATCH_SIZE = 64
-WHOLE = "whole"  # nothing hidden
 
 
 class TrainedCase(NamedTuple):

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from stages.dataset.image_set import DatasetInfo
 from stages.dataset.occlusion import OCCLUSIONS
-from stages.dataset.predictions import average_test_rows, load_predictions, tabulate_run
+from stages.dataset.predictions import CaseTables, average_test_rows, load_predictions, tabulate_run
 from stages.dataset.runs import Run
-from stages.evaluation.case_report import CaseReport, CaseTables, build_case_report
+from stages.evaluation.case_report import CaseReport, build_case_report
 from stages.evaluation.metrics import HEADLINE_METRICS
 from stages.evaluation.statistics.records import Bootstrap
 from tests.dataset.sample import info_of
