@@ -11,6 +11,7 @@ Wherever there are several variants of something, the key `kind` says which one 
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -46,6 +47,13 @@ ProperShare = Annotated[Number, Field(gt=0, lt=1)]
 Count = Annotated[StrictInt, Field(ge=1, le=100_000)]
 Seed = Annotated[StrictInt, Field(ge=0, lt=2**31)]
 Modality = Literal["ct", "xray"]
+# `last-2` is `last:2`, spelt so that it may stand in a line of the matrix: inside {} the C parser
+# refuses a plain colon, and DVC drops quotes when `-S` writes the file.
+Level = Annotated[
+    str,
+    Field(pattern=r"^(all|head|last[-:][1-9][0-9]{0,3})$"),
+    AfterValidator(lambda level: level.replace("-", ":")),
+]
 
 
 class Section(BaseModel):
@@ -338,7 +346,7 @@ class Case(Section):
     view: str
     model: str  # cnn3 or a timm architecture
     weights: str  # a key of `weights`, or another case
-    train: Annotated[str, Field(pattern=r"^(all|head|last:[1-9][0-9]{0,3})$")]
+    train: Level
     head: Annotated[list[Count], Field(max_length=8)]  # widths of the hidden layers
     dropout: Annotated[Number, Field(ge=0, lt=1)]
     loss: Loss

@@ -55,6 +55,8 @@ def read_yaml(path: Path) -> object:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}: " if mark else ""
         said = " ".join(filter(None, (error.context, error.problem)))
+        if "unexpected ':'" in said:
+            said += "; quote text with a colon inside {} or [], or give it a line of its own"
         raise UserError(f"{path}: {where}is not valid YAML: {_one_line(said)}") from None
     except (YAMLError, YAMLStreamError) as error:  # a character that YAML does not allow
         line = text.count("\n", 0, getattr(error, "position", 0)) + 1

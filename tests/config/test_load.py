@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dvc.utils.serialize import modify_yaml
 
 from stages.config.errors import UserError
 from stages.config.load import load_params, parse_params
@@ -68,7 +69,7 @@ UNKNOWN_KEYS = [
     ),
 ]
 
-LEVELS = "allowed: text that matches ^(all|head|last:[1-9][0-9]{0,3})$"
+LEVELS = "allowed: text that matches ^(all|head|last[-:][1-9][0-9]{0,3})$"
 WRONG_VALUES = [
     ("views/full/crop", "lungs", "got 'lungs'; allowed: a mapping of keys to values"),
     (f"{RECIPE}/optimizer", "rmsprop", "got 'rmsprop'; allowed: 'sgd', 'adam' or 'adamw'"),
@@ -85,6 +86,8 @@ WRONG_VALUES = [
     (f"{RECIPE}/lr", 10**400, f"got 1{'0' * 79}...; allowed: a valid number"),
     (f"{CASE}/train", "last:0", f"got 'last:0'; {LEVELS}"),
     (f"{CASE}/train", "last:01", f"got 'last:01'; {LEVELS}"),
+    (f"{CASE}/train", "last-0", f"got 'last-0'; {LEVELS}"),
+    (f"{CASE}/train", "last2", f"got 'last2'; {LEVELS}"),
     (f"{CASE}/train", "some", f"got 'some'; {LEVELS}"),
     (f"{CASE}/train", "heads", f"got 'heads'; {LEVELS}"),
     (f"{CASE}/sampler", "balanced", "got 'balanced'; allowed: 'none' or 'weighted'"),
@@ -246,6 +249,29 @@ def test_alpha_of_the_focal_loss_leaves_a_weight_to_both_sides(
     loss = {"kind": "focal", "gamma": 2, "alpha": alpha}
     message = message_of(changed(tiny_params, f"{CASE}/loss", loss))
     assert message == f"params.yaml: cases.full-ce.loss.alpha: {said}"
+
+
+def test_the_last_blocks_are_spelt_with_a_dash_or_a_colon(tiny_params: RawParams) -> None:
+    levels = [
+        parse_params(changed(tiny_params, f"{CASE}/train", level)).case("full-ce").train
+        for level in ("last-2", "last:2")
+    ]
+    assert levels == ["last:2", "last:2"]
+
+
+def test_what_dvc_writes_for_a_changed_parameter_is_read_again(tmp_path: Path) -> None:
+    # `-S` rewrites the whole file: quotes are dropped, lines of the matrix are broken.
+    path = tmp_path / "params.yaml"
+    path.write_bytes((REPOSITORY / "params.yaml").read_bytes())
+    before = load_params(path)
+    with modify_yaml(str(path)) as raw:
+        raw["recipes"]["cnn"]["lr"] = 0.25
+        raw["cases"]["ct-cnn-full"]["train"] = "last-1"
+    after = load_params(path)
+    assert after.recipe("cnn").lr == 0.25
+    assert after.case("ct-cnn-full").train == "last:1"
+    assert after.datasets == before.datasets
+    assert after.cases["xray-vgg16-last"] == before.cases["xray-vgg16-last"]
 
 
 @pytest.mark.parametrize("level", ["all", "head", "last:1", "last:12"])

@@ -64,6 +64,7 @@ UNREADABLE = [
     (bomb(merging=True), 6, "more than 200,000 values"),
     (f"b: 1\na: {'[' * 100_000}", 2, f"nested deeper than {MAX_DEPTH} levels"),
     ("\n".join(" " * depth + "a:" for depth in range(2000)), 51, "nested deeper than"),
+    ("a: 1\nb: {c: last:2}\n", 2, "quote text with a colon inside {} or []"),
     ("a:\n\tb: 1\n", 2, "cannot start any token"),
     ("a: 1\nb: \x07\n", 2, "control characters are not allowed"),
     (b"a: 1\nb: \xff\n", 2, "is not UTF-8 text"),
