@@ -4,9 +4,7 @@ Reads:  data/views/<name>/
 Writes: metrics/audit/<name>.json, data/audit/<name>.csv (what each probe says of each image)
 """
 
-import json
 import logging
-from typing import Any
 
 import pandas as pd
 
@@ -14,10 +12,12 @@ from stages.config.command import run_stage
 from stages.config.errors import UserError
 from stages.config.params import Params
 from stages.config.paths import Paths
-from stages.evaluation.audit_report import build_audit_report, tabulate_probe
+from stages.config.writing import write_csv, write_json
+from stages.dataset.image_set import ImageSet, load_image_set
+from stages.dataset.split import deal_folds
+from stages.evaluation.audit_report import build_audit, tabulate_probe
 from stages.evaluation.shortcuts import PROBES, leakage_probabilities, probe_probabilities
-from stages.imaging.image_set import ImageSet, load_image_set
-from stages.imaging.split import deal_folds
+from stages.evaluation.statistics.records import Bootstrap
 
 logger = logging.getLogger(__name__)
 
@@ -39,18 +39,13 @@ def audit_view(params: Params, name: str, paths: Paths) -> None:
         for name, probe in PROBES.items()
     }
     leaking = [leakage_probabilities(view, fold_of) for fold_of in (by_image, by_group)]
-    report = build_audit_report(
-        view,
-        said,
-        by_group,
-        leaking,
-        draws=params.evaluate.bootstrap_draws,
-        seed=params.seed,
-    )
+    bootstrap = Bootstrap(params.evaluate.bootstrap_draws, params.seed)
+    audit = build_audit(view, said, by_group, leaking, bootstrap)
+    write_json(paths.audit(name), {"folds": folds, **audit.to_json()})
     tables = [tabulate_probe(view, probe, shares) for probe, shares in said.items()]
-    _save({"folds": folds, **report}, pd.concat(tables), name, paths)
-    for probe, figures in report["probes"].items():
-        logger.info("%s: %s alone: auroc %s", name, probe, figures["auroc"])
+    write_csv(paths.audit_predictions(name), pd.concat(tables))
+    for probe, figures in audit.probes.items():
+        logger.info("%s: %s alone: auroc %s", name, probe, figures.metrics["auroc"].value)
 
 
 def _require_groups(view: ImageSet, folds: int, name: str) -> None:
@@ -61,13 +56,6 @@ def _require_groups(view: ImageSet, folds: int, name: str) -> None:
             f"params.yaml: audit.folds: got {folds}, but class {groups.idxmin()!r} of view {name} "
             f"has {groups.min()} groups (patients); allowed here: 2 to {groups.min()}"
         )
-
-
-def _save(report: dict[str, Any], table: pd.DataFrame, name: str, paths: Paths) -> None:
-    for path in (paths.audit(name), paths.audit_predictions(name)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    paths.audit(name).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    table.to_csv(paths.audit_predictions(name), index=False)
 
 
 if __name__ == "__main__":

@@ -4,18 +4,17 @@ Reads:  params.yaml, and the folders and networks that it names
 Writes: data/check.json, always the same, so that a changed parameter re-runs only its own stages
 """
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from stages.config.command import run_single_stage
 from stages.config.errors import UserError
-from stages.config.params import Dataset, Params, Weights
+from stages.config.params import Dataset, Params
 from stages.config.paths import Paths
 from stages.config.references import architecture
-from stages.sources.archive import is_archive
-from stages.sources.source import open_source
+from stages.config.writing import write_json
+from stages.sources.listing import open_source, require_source
 
 
 def check_params(params: Params, paths: Paths) -> None:
@@ -24,28 +23,28 @@ def check_params(params: Params, paths: Paths) -> None:
     problems = [
         *_source_problems(params, paths),
         *unknown_models,
-        *_weights_problems(params, paths),
+        *_weights_problems(params),
         *([] if unknown_models else _network_problems(params)),
     ]
     if problems:
         raise UserError("\n".join(f"params.yaml: {problem}" for problem in problems))
-    paths.check.parent.mkdir(parents=True, exist_ok=True)
-    paths.check.write_text(json.dumps({"params.yaml": "checked"}) + "\n", encoding="utf-8")
+    write_json(paths.check, {"params.yaml": "checked"})
 
 
 def _source_problems(params: Params, paths: Paths) -> Iterator[str]:
     for name, dataset in params.datasets.items():
         try:
-            _list_source(params, dataset, paths)
+            _list_source(dataset, seed=params.seed, scratch=paths.scratch("check"))
         except UserError as error:
             yield f"datasets.{name}: {error}"
 
 
-def _list_source(params: Params, dataset: Dataset, paths: Paths) -> None:
+def _list_source(dataset: Dataset, *, seed: int, scratch: Path) -> None:
     """List the images; an archive is only unpacked by `prepare`, here it must exist."""
-    if os.path.isfile(dataset.source) and is_archive(Path(dataset.source)):
+    if dataset.source.kind == "archive":
+        require_source(dataset)
         return
-    with open_source(dataset, params.phantoms, seed=params.seed, scratch=paths.scratch("check")):
+    with open_source(dataset, seed=seed, scratch=scratch):
         pass
 
 
@@ -84,10 +83,10 @@ def _size_problems(params: Params) -> Iterator[str]:
     from stages.modeling.cnn3 import MIN_SIZE_PX  # here, like torch below: imports take seconds
 
     for name, case in cases.items():
-        size = params.view(case.view).size
-        if size < MIN_SIZE_PX:
+        size_px = params.view(case.view).size_px
+        if size_px < MIN_SIZE_PX:
             yield (
-                f"cases.{name}.view: got {case.view!r} of {size} px; "
+                f"cases.{name}.view: got {case.view!r} of {size_px} px; "
                 f"allowed for cnn3: views of at least {MIN_SIZE_PX} px"
             )
 
@@ -126,31 +125,29 @@ def _layer_problems(model: str, layer: str) -> Iterator[str]:
         )
 
 
-def _weights_problems(params: Params, paths: Paths) -> Iterator[str]:
+def _weights_problems(params: Params) -> Iterator[str]:
+    """Files that are missing, and networks of which timm has no weights.
+
+    Whether the hub can be reached shows when `weights` fetches from it: weights that are here
+    already, from an earlier run or a DVC remote, need no network.
+    """
     for name, entry in params.weights.items():
-        if entry.source == "timm" and not _is_downloaded(name, entry, paths):
-            yield from _download_problems(f"weights.{name}", entry)
-        elif entry.source.endswith(".safetensors") and not os.path.isfile(entry.source):
-            yield f"weights.{name}.source: got {entry.source!r}; there is no such file"
+        if entry.source.kind == "file" and not os.path.isfile(entry.source.path):
+            yield f"weights.{name}.source.path: got {entry.source.path!r}; there is no such file"
+        if entry.source.kind == "timm":
+            yield from _pretrained_problems(f"weights.{name}.model", entry.model)
 
 
-def _is_downloaded(name: str, entry: Weights, paths: Paths) -> bool:
-    """Whether the weights are here already, so that no network is needed."""
-    meta = paths.weights(name) / "meta.json"
-    if not meta.exists():
-        return False
-    made = json.loads(meta.read_text(encoding="utf-8"))
-    return bool(made["started_from"] == "timm" and made["model"] == entry.model)
+def _pretrained_problems(where: str, model: str) -> Iterator[str]:
+    import timm  # as above
 
-
-def _download_problems(where: str, entry: Weights) -> Iterator[str]:
-    """Fetch into the hub's own cache; `weights` takes it from there."""
-    from stages.modeling.initial import timm_weights
-
-    try:
-        timm_weights(entry.model)
-    except UserError as error:
-        yield f"{where}: {error}"
+    if timm.is_model(architecture(model)) and not timm.models.is_model_pretrained(model):
+        listed = timm.list_pretrained(f"{architecture(model)}*")[:5]
+        known = f", such as {', '.join(listed)}" if listed else ""
+        yield (
+            f"{where}: got {model!r}, of which timm has no weights; allowed: a name from "
+            f"timm.list_pretrained(){known}"
+        )
 
 
 if __name__ == "__main__":

@@ -1,23 +1,24 @@
-"""Bring all cases together: tables for `dvc plots`, paired comparisons in words, one report.
+"""Set all cases beside each other and beside the shortcuts of their views, in numbers.
 
-Reads:  what every other stage wrote for the cases of params.yaml
-Writes: plots/*.csv, metrics/comparisons.json, metrics/headlines.json, plots/discussion.md,
-        plots/side_by_side/<dataset>.png, plots/report.html
+Reads:  data/predictions/<case>.csv, data/audit/<view>.csv, metrics/audit/<view>.json,
+        metrics/cases/<case>.json, metrics/reports/<case>.json, metrics/cam/<case>.json,
+        plots/history/<case>/
+Writes: metrics/comparisons.json, metrics/headlines.json,
+        plots/{table,curves,steps,roc,pr,confusion}.csv
 """
 
-import json
 import logging
 
 from stages.config.command import run_single_stage
 from stages.config.params import Params
 from stages.config.paths import Paths
-from stages.report.comparisons import compare_all_cases
-from stages.report.discussion import build_discussion, render_markdown
-from stages.report.gallery import draw_sheets
-from stages.report.headlines import build_headlines
-from stages.report.page import render_page
-from stages.report.results import load_results
-from stages.report.tables import build_plot_tables
+from stages.config.writing import write_csv, write_json
+from stages.evaluation.comparisons import compare_all_cases
+from stages.evaluation.headlines import build_headlines
+from stages.evaluation.outcomes import load_outcomes
+from stages.evaluation.plot_tables import build_plot_tables
+from stages.evaluation.shared_draws import SharedDraws
+from stages.evaluation.statistics.records import Bootstrap
 
 logger = logging.getLogger(__name__)
 
@@ -25,27 +26,18 @@ SHOWN = ("case", "accuracy", "balanced_accuracy", "f1_macro", "auroc", "n_test")
 
 
 def compare_all(params: Params, paths: Paths) -> None:
-    """Write everything that looks at more than one case."""
-    results = load_results(params, paths)
-    comparisons, headlines = compare_all_cases(results), build_headlines(results)
-    for path, content in ((paths.comparisons, comparisons), (paths.headlines, headlines)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    tables = build_plot_tables(results)
-    paths.report.parent.mkdir(parents=True, exist_ok=True)
+    """Write every number that is of more than one case."""
+    outcomes = load_outcomes(params, paths)
+    draws = SharedDraws(Bootstrap(params.evaluate.bootstrap_draws, params.seed))
+    for path, found in (
+        (paths.comparisons, compare_all_cases(outcomes, draws)),
+        (paths.headlines, build_headlines(outcomes, draws)),
+    ):
+        write_json(path, {name: record.to_json() for name, record in found.items()})
+    tables = build_plot_tables(outcomes)
     for name, table in tables.items():
-        table.to_csv(paths.plot(name), index=False)
-    discussion = build_discussion(results, comparisons, headlines)
-    paths.discussion.write_text(render_markdown(discussion), encoding="utf-8")
-    sheets = draw_sheets(results)
-    for dataset, sheet in sheets.items():
-        path = paths.side_by_side(dataset)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sheet.save(path)
-    page = render_page(results, comparisons, headlines, discussion, sheets)
-    paths.report.write_text(page, encoding="utf-8")
+        write_csv(paths.plot(name), table)
     logger.info("%s", tables["table"][list(SHOWN)].to_string(index=False))
-    logger.info("report: %s", paths.report)
 
 
 if __name__ == "__main__":

@@ -1,30 +1,42 @@
 """Cut the views that the networks see out of prepared images, and keep the lung masks.
 
 Reads:  data/prepared/<dataset>/
-Writes: data/views/<name>/: images.npy, lung_masks.npy, boxes.csv, manifest.csv, dataset.json, and
-        truth.npy for phantoms
+Writes: data/views/<name>/: images.npy, lung_masks.npy, boxes.csv, pictures.npy (what was cropped),
+        manifest.csv, dataset.json, and truth.npy for phantoms
 """
 
 import logging
-import shutil
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
-from numpy.typing import NDArray
 
 from stages.config.command import run_stage
 from stages.config.params import Params, View
 from stages.config.paths import Paths
-from stages.imaging.arrays import ImageArrayWriter
-from stages.imaging.crops import CroppedImage, crop_image
-from stages.imaging.image_set import BOX_COLUMNS, ImageSet, load_image_set
+from stages.config.writing import keep_only, link_or_copy, write_csv
+from stages.dataset.arrays import write_image_rows
+from stages.dataset.image_set import (
+    BOX_COLUMNS,
+    BOXES,
+    DATASET_INFO,
+    IMAGES,
+    LUNG_MASKS,
+    MANIFEST,
+    PICTURES,
+    TRUTH,
+    ImageSet,
+    load_image_set,
+    without_padding,
+)
+from stages.imaging.cropping import CroppedImage, crop_image
 
 logger = logging.getLogger(__name__)
+
+# Name in the view, and in the prepared set; DVC's cache holds equal contents once.
+HANDED_ON = {PICTURES: IMAGES, MANIFEST: MANIFEST, DATASET_INFO: DATASET_INFO}
 
 
 def crop_view(params: Params, name: str, paths: Paths) -> None:
@@ -32,31 +44,28 @@ def crop_view(params: Params, name: str, paths: Paths) -> None:
     view = params.view(name)
     prepared = load_image_set(paths.prepared(view.dataset))
     folder = paths.view(name)
-    folder.mkdir(parents=True, exist_ok=True)
-    boxes = _write_arrays(prepared, view, folder)
-    boxes[list(BOX_COLUMNS)].to_csv(folder / "boxes.csv", index=False)
-    for table in ("manifest.csv", "dataset.json"):
-        shutil.copyfile(paths.prepared(view.dataset) / table, folder / table)
+    arrays = [IMAGES, LUNG_MASKS, *([] if prepared.truth is None else [TRUTH])]
+    boxes = _write_arrays(prepared, view, folder, arrays)
+    write_csv(folder / BOXES, boxes[list(BOX_COLUMNS)])
+    for file_name, origin in HANDED_ON.items():
+        link_or_copy(paths.prepared(view.dataset) / origin, folder / file_name)
+    keep_only(folder, [*arrays, *HANDED_ON, BOXES])
     _log_summary(name, boxes)
 
 
-def _write_arrays(prepared: ImageSet, view: View, folder: Path) -> pd.DataFrame:
+def _write_arrays(
+    prepared: ImageSet, view: View, folder: Path, names: Sequence[str]
+) -> pd.DataFrame:
     """Stream the crops into their arrays; returns one row of boxes per image."""
     rows: list[dict[str, Any]] = []
-    with ExitStack() as files:
-
-        def open_array(file_name: str) -> ImageArrayWriter:
-            return files.enter_context(ImageArrayWriter(folder / file_name, view.size, view.size))
-
-        images, lung_masks = open_array("images.npy"), open_array("lung_masks.npy")
-        truths = open_array("truth.npy") if prepared.truth is not None else None
+    with write_image_rows(folder, names, view.size_px) as arrays:
         for row, cropped in zip(
             prepared.manifest.to_dict("records"), _cropped_images(prepared, view), strict=True
         ):
-            images.append(cropped.image)
-            lung_masks.append(cropped.lung_mask)
-            if truths is not None and cropped.truth is not None:
-                truths.append(cropped.truth)
+            arrays[IMAGES].append(cropped.image)
+            arrays[LUNG_MASKS].append(cropped.lung_mask)
+            if cropped.truth is not None:
+                arrays[TRUTH].append(cropped.truth)
             rows.append(_box_row(row, cropped))
     return pd.DataFrame(rows)
 
@@ -64,22 +73,17 @@ def _write_arrays(prepared: ImageSet, view: View, folder: Path) -> pd.DataFrame:
 def _cropped_images(prepared: ImageSet, view: View) -> Iterable[CroppedImage]:
     jobs = (
         delayed(crop_image)(
-            _picture(prepared.images[number], row),
-            None if prepared.truth is None else _picture(prepared.truth[number], row),
+            without_padding(prepared.images[number], row),
+            None if prepared.truth is None else without_padding(prepared.truth[number], row),
             crop=view.crop,
             modality=prepared.info.modality,
-            size=view.size,
+            size_px=view.size_px,
             fit=view.fit,
         )
         for number, row in enumerate(prepared.manifest.to_dict("records"))
     )
     results: Iterable[CroppedImage] = Parallel(n_jobs=-1, return_as="generator")(jobs)
     return results
-
-
-def _picture(square: NDArray[np.uint8], row: dict[Any, Any]) -> NDArray[np.uint8]:
-    """The picture without its padding."""
-    return np.array(square[row["y0"] : row["y1"], row["x0"] : row["x1"]])
 
 
 def _box_row(row: dict[Any, Any], cropped: CroppedImage) -> dict[str, Any]:

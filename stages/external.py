@@ -1,14 +1,13 @@
 """Score a trained case, untouched, on images of another data set.
 
 Reads:  data/views/<view>/, data/weights/<case>/, data/predictions/<case>.csv,
-        metrics/reports/<case>.json, data/prepared/<data set of the case>/
+        metrics/reports/<case>.json
 Writes: data/external/<name>.csv, metrics/external/<name>.json
 """
 
 import json
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,17 +17,14 @@ from stages.config.command import run_stage
 from stages.config.errors import UserError
 from stages.config.params import Params
 from stages.config.paths import Paths
-from stages.evaluation.external_report import Bootstrap, build_external_report
-from stages.evaluation.predict import predict_probabilities
-from stages.evaluation.prediction_table import (
-    average_test_rows,
-    load_predictions,
-    tabulate_run,
-)
-from stages.imaging.image_set import ImageSet, load_dataset_info, load_image_set, load_manifest
-from stages.imaging.runs import Run, load_runs
-from stages.modeling.checkpoint import load_classifier, outputs_of, run_folder
+from stages.config.writing import write_csv, write_json
+from stages.dataset.image_set import load_image_set
+from stages.dataset.predictions import load_predictions
+from stages.dataset.task import Task
+from stages.evaluation.external_report import Chosen, build_external_report
+from stages.evaluation.statistics.records import Bootstrap
 from stages.modeling.compute import choose_hardware, keep_freed_memory
+from stages.modeling.predict import combine_runs, load_case, predict_case
 
 logger = logging.getLogger(__name__)
 
@@ -37,30 +33,28 @@ def score_elsewhere(params: Params, name: str, paths: Paths) -> None:
     """Write predictions and figures of one external test."""
     keep_freed_memory()
     entry = params.external_test(name)
-    case = params.case(entry.case)
-    home = paths.prepared(params.view(case.view).dataset)
-    info, own_manifest = load_dataset_info(home), load_manifest(home)
-    elsewhere = load_image_set(paths.view(entry.view))
-    rows, counts = _choose_rows(elsewhere.manifest, own_manifest, entry.classes)
+    case, elsewhere = load_case(paths.weights(entry.case)), load_image_set(paths.view(entry.view))
+    task = Task(case.outputs.class_names, case.outputs.positive)
+    rows, counts = _choose_rows(elsewhere.manifest, case.table.images["sha256"], entry.classes)
     _require_images(name, rows, counts)
-    run_table = _predict_runs(
-        load_runs(paths.weights(entry.case), own_manifest["image_id"]),
-        elsewhere,
-        rows,
-        relabelled=elsewhere.manifest["label"].iloc[rows].map(entry.classes),
-        weights=paths.weights(entry.case),
+    tested = elsewhere.manifest.iloc[rows]
+    run_table = predict_case(
+        case,
+        elsewhere.images[rows],
+        tested.assign(label=tested["label"].map(entry.classes)),
         device=choose_hardware(params.compute).device,
     )
-    table = average_test_rows(run_table, info.class_names) if case.ensemble else run_table
+    table = combine_runs(run_table, task.class_names, ensemble=case.ensemble)
     own = load_predictions(paths.predictions(entry.case))
-    figures = build_external_report(
+    own_report = paths.case_report(entry.case).read_text(encoding="utf-8")
+    report = build_external_report(
         table,
         run_table,
         own[own["split"] == "test"],
-        json.loads(paths.case_report(entry.case).read_text(encoding="utf-8")),
-        info,
-        prevalences=params.evaluate.prevalences,
-        bootstrap=Bootstrap(params.evaluate.bootstrap_draws, params.seed),
+        Chosen.from_report(json.loads(own_report)),
+        task,
+        params.evaluate.prevalences,
+        Bootstrap(params.evaluate.bootstrap_draws, params.seed),
     )
     facts = {
         "case": entry.case,
@@ -68,20 +62,21 @@ def score_elsewhere(params: Params, name: str, paths: Paths) -> None:
         "dataset": elsewhere.info.dataset,
         "classes": dict(entry.classes),
         "n": len(rows),
-        "n_groups": int(elsewhere.manifest["group_id"].iloc[rows].nunique()),
+        "n_groups": int(tested["group_id"].nunique()),
         **counts,
     }
-    _save(table, facts | figures, paths.external_predictions(name), paths.external(name))
+    write_csv(paths.external_predictions(name), table)
+    write_json(paths.external(name), facts | report.to_json())
     logger.info("%s: %s", name, facts)
-    logger.info("auroc %s", figures["drop"]["auroc"])
+    logger.info("auroc %s", report.drop["auroc"].to_json())
 
 
 def _choose_rows(
-    manifest: pd.DataFrame, own_manifest: pd.DataFrame, classes: Mapping[str, str]
+    manifest: pd.DataFrame, known_files: "pd.Series[str]", classes: Mapping[str, str]
 ) -> tuple[NDArray[np.int64], dict[str, int]]:
     """Images of the classes that are mapped and not the case's own, and how many were not taken."""
     is_mapped = manifest["label"].isin(classes)
-    is_known = manifest["sha256"].isin(own_manifest["sha256"])
+    is_known = manifest["sha256"].isin(known_files)
     counts = {
         "n_left_out": int((~is_mapped).sum()),
         "n_shared_with_training": int((is_mapped & is_known).sum()),
@@ -96,35 +91,6 @@ def _require_images(name: str, rows: NDArray[np.int64], counts: Mapping[str, int
             f"classes that are not mapped, {counts['n_shared_with_training']} are in the case's "
             "own data set too; map other classes, or give another view"
         )
-
-
-def _predict_runs(
-    runs: list[Run],
-    elsewhere: ImageSet,
-    rows: NDArray[np.int64],
-    *,
-    relabelled: pd.Series,
-    weights: Path,
-    device: str,
-) -> pd.DataFrame:
-    """What every model of the case says of the images; all of them count as test images."""
-    manifest = elsewhere.manifest.iloc[rows].assign(label=relabelled)
-    images = elsewhere.images[rows]
-    tables = []
-    for run in runs:
-        classifier, meta = load_classifier(run_folder(weights, run.name))
-        outputs = outputs_of(meta)
-        probabilities = predict_probabilities(classifier, outputs, images, device=device)
-        tested = Run(run.name, run.fold, run.seed, np.full(len(rows), "test"))
-        tables.append(tabulate_run(manifest, tested, probabilities, outputs.class_names))
-    return pd.concat(tables, ignore_index=True)
-
-
-def _save(table: pd.DataFrame, report: dict[str, object], predictions: Path, figures: Path) -> None:
-    for path in (predictions, figures):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(predictions, index=False)
-    figures.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

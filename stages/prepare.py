@@ -21,10 +21,23 @@ from stages.config.command import run_stage
 from stages.config.errors import UserError
 from stages.config.params import Dataset, Params
 from stages.config.paths import Paths
-from stages.imaging.arrays import ImageArrayWriter
+from stages.config.writing import keep_only, write_csv
+from stages.dataset.arrays import write_image_rows
+from stages.dataset.image_set import (
+    DATASET_INFO,
+    IMAGES,
+    MANIFEST,
+    MANIFEST_COLUMNS,
+    TRUTH,
+    DatasetInfo,
+)
+from stages.dataset.split import assign_splits
 from stages.imaging.decode import UnreadableImage, decode, fit_square
 from stages.imaging.duplicates import Fingerprint, fingerprint
 from stages.imaging.grouping import (
+    DUPLICATES,
+    GROUPING,
+    LEAKS,
     Grouping,
     files_of,
     group_images,
@@ -32,12 +45,13 @@ from stages.imaging.grouping import (
     save_grouping,
     save_leaks,
 )
-from stages.imaging.image_set import MANIFEST_COLUMNS, DatasetInfo
-from stages.imaging.split import assign_splits
 from stages.sources.item import SourceItem
-from stages.sources.source import Listing, open_source
+from stages.sources.listing import Listing, describe_source, open_source
 
 logger = logging.getLogger(__name__)
+
+REJECTED = "rejected.csv"
+TABLES = (MANIFEST, DATASET_INFO, REJECTED, DUPLICATES, GROUPING)
 
 
 class Decoded(NamedTuple):
@@ -68,65 +82,70 @@ def prepare_dataset(params: Params, name: str, paths: Paths) -> None:
     """Write the prepared folder of one data set."""
     dataset = params.dataset(name)
     folder = paths.prepared(name)
-    folder.mkdir(parents=True, exist_ok=True)
     scratch = paths.scratch(f"prepare-{name}")
     try:
-        with open_source(dataset, params.phantoms, seed=params.seed, scratch=scratch) as listing:
-            listed, rejected = _decode_all(listing, dataset.size, folder)
+        with open_source(dataset, seed=params.seed, scratch=scratch) as listing:
+            listed, rejected = _decode_all(listing, dataset, folder)
         _require_readable(listed.manifest, rejected, dataset, folder)
         manifest, grouping = _group(listed, dataset, folder)
         manifest = _split(manifest, dataset, seed=params.seed)
     except UserError as error:
         raise UserError(f"params.yaml: datasets.{name}: {error}") from None
-    manifest[list(MANIFEST_COLUMNS)].to_csv(folder / "manifest.csv", index=False)
+    write_csv(folder / MANIFEST, manifest[list(MANIFEST_COLUMNS)])
     save_grouping(folder, manifest, grouping)
     _describe(name, dataset, listing, manifest, rejected, grouping.leaks).save(folder)
+    keep_only(folder, _file_names(dataset, has_leaks=bool(grouping.leaks)))
     _log_summary(name, manifest, grouping, rejected, listing.left_out)
 
 
-def _decode_all(listing: Listing, size: int, folder: Path) -> tuple[Listed, list[Rejected]]:
+def _array_names(dataset: Dataset) -> list[str]:
+    return [IMAGES, TRUTH] if dataset.is_phantom else [IMAGES]
+
+
+def _file_names(dataset: Dataset, *, has_leaks: bool) -> list[str]:
+    """What the folder holds at the end; another run by hand may have left more."""
+    return [*_array_names(dataset), *TABLES, *([LEAKS] if has_leaks else [])]
+
+
+def _decode_all(listing: Listing, dataset: Dataset, folder: Path) -> tuple[Listed, list[Rejected]]:
     """Stream every image into images.npy (and truth.npy); memory holds a few images only."""
     rows: list[dict[str, Any]] = []
     fingerprints: list[Fingerprint] = []
     rejected: list[Rejected] = []
-    jobs = (delayed(_decode_item)(item, size) for item in listing.items)
+    jobs = (delayed(_decode_item)(item, dataset.size_px) for item in listing.items)
     results: Iterable[Decoded | Rejected] = Parallel(n_jobs=-1, return_as="generator")(jobs)
-    with (
-        ImageArrayWriter(folder / "images.npy", size, size) as images,
-        ImageArrayWriter(folder / "truth.npy", size, size) as truths,
-    ):
+    with write_image_rows(folder, _array_names(dataset), dataset.size_px) as arrays:
         for item, result in zip(listing.items, results, strict=True):
             if isinstance(result, Rejected):
                 rejected.append(result)
                 continue
-            images.append(result.square)
+            arrays[IMAGES].append(result.square)
             if result.truth is not None:
-                truths.append(result.truth)
+                arrays[TRUTH].append(result.truth)
             rows.append(_manifest_row(item, result))
             fingerprints.append(result.fingerprint)
-    if not any(row["has_truth"] for row in rows):
-        (folder / "truth.npy").unlink()
-    pd.DataFrame(rejected, columns=Rejected._fields).to_csv(folder / "rejected.csv", index=False)
+    write_csv(folder / REJECTED, pd.DataFrame(rejected, columns=Rejected._fields))
     return Listed(pd.DataFrame(rows), fingerprints), rejected
 
 
-def _decode_item(item: SourceItem, size: int) -> Decoded | Rejected:
+def _decode_item(item: SourceItem, size_px: int) -> Decoded | Rejected:
     raw = item.read()
     try:
         image = decode(raw.content)
     except UnreadableImage as error:
         return Rejected(item.source_path, str(error))
-    square, (x0, y0, x1, y1) = fit_square(image.pixels, size, "smooth")
+    square, (x0, y0, x1, y1) = fit_square(image.pixels, size_px, "smooth")
+    height, width = image.pixels.shape
     facts = {
         "sha256": hashlib.sha256(raw.content).hexdigest(),
         "file_bytes": len(raw.content),
-        "width": image.width,
-        "height": image.height,
+        "width": width,
+        "height": height,
         "mode": image.mode,
         "format": image.format,
         **{"x0": x0, "y0": y0, "x1": x1, "y1": y1},
     }
-    truth = None if raw.truth is None else fit_square(raw.truth, size, "nearest")[0]
+    truth = None if raw.truth is None else fit_square(raw.truth, size_px, "nearest")[0]
     shape = str(image.pixels.shape).encode()
     pixel_hash = hashlib.sha256(shape + image.pixels.tobytes()).hexdigest()
     return Decoded(square, truth, facts, pixel_hash, fingerprint(image.pixels))
@@ -143,7 +162,6 @@ def _manifest_row(item: SourceItem, decoded: Decoded) -> dict[str, Any]:
         "given_split": item.split,
         "patient_id": item.patient_id,
         "pixel_hash": decoded.pixel_hash,
-        "has_truth": decoded.truth is not None,
         **decoded.facts,
     }
 
@@ -157,7 +175,7 @@ def _require_readable(
         listed = "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common(3))
         raise UserError(
             f"{len(rejected)} of {n_files} files cannot be read: {listed}; allowed: a share of "
-            f"{dataset.max_rejected:g} (max_rejected); all are listed in {folder / 'rejected.csv'}"
+            f"{dataset.max_rejected:g} (max_rejected); all are listed in {folder / REJECTED}"
         )
     readable = set(manifest["label"]) if len(manifest) else set()
     for label in dataset.classes:
@@ -185,7 +203,7 @@ def _leak_message(manifest: pd.DataFrame, grouping: Grouping, folder: Path) -> s
         f"{len(grouping.leaks)} groups (one patient, or pictures that are the same) stand in more "
         "than one of the splits that came with the data; the first, in "
         f"{' and '.join(splits)}: {', '.join(files[:4])}; all are listed in "
-        f"{folder / 'leaks.csv'}; mend the folders, or set allow_leakage: true to go on with "
+        f"{folder / LEAKS}; mend the folders, or set allow_leakage: true to go on with "
         "marked figures"
     )
 
@@ -212,8 +230,8 @@ def _describe(
 ) -> DatasetInfo:
     return DatasetInfo(
         dataset=name,
-        source=dataset.source,
-        is_phantom=dataset.phantom_kind is not None,
+        source=describe_source(dataset),
+        is_phantom=dataset.is_phantom,
         modality=dataset.modality,
         class_names=list(dataset.classes),
         positive=dataset.positive,

@@ -1,14 +1,18 @@
-"""Train one case, once or once per fold and seed.
+"""Train one case, once or once per fold and seed; say what its models make of its view.
+
+The test images are predicted a second and a third time, without their lungs and with nothing else.
 
 Reads:  data/views/<view>/, data/weights/<initial weights>/
 Writes: data/weights/<case>/ (model.safetensors, meta.json; a folder of these per run where there
-        are several; runs.csv), plots/history/<case>/
+        are several; runs.csv), plots/history/<case>/, data/predictions/<case>.csv,
+        data/predictions/<case>/ (whole.csv, runs.csv, lungs_hidden.csv, lungs_only.csv,
+        dataset.json)
 """
 
-import json
 import logging
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -16,18 +20,31 @@ from stages.config.command import run_stage
 from stages.config.errors import UserError
 from stages.config.params import Params
 from stages.config.paths import Paths
-from stages.imaging.image_set import load_image_set
-from stages.imaging.runs import Run, plan_runs, save_runs
+from stages.config.writing import write_csv, write_json
+from stages.dataset.image_set import ImageSet, load_image_set
+from stages.dataset.occlusion import OCCLUSIONS
+from stages.dataset.predictions import WHOLE, CaseTables, save_tables
+from stages.dataset.runs import Run, plan_runs, save_runs
 from stages.modeling.checkpoint import run_folder, save_model
-from stages.modeling.compute import choose_hardware, keep_freed_memory
+from stages.modeling.compute import Hardware, choose_hardware, keep_freed_memory
 from stages.modeling.fit import FitResult
-from stages.modeling.training import train_run, training_facts
+from stages.modeling.predict import combine_runs, predict_run
+from stages.modeling.training import Plan, train_run, training_facts
 
 logger = logging.getLogger(__name__)
 
 
+class _Finished(NamedTuple):
+    """What is left of a run once its model is on disk."""
+
+    result: FitResult
+    facts: dict[str, Any]
+    predictions: dict[str, pd.DataFrame]
+
+
 def train_case(params: Params, name: str, paths: Paths) -> None:
-    """Fit every run of one case; write models, splits and learning curves."""
+    """Fit every run of one case; write models, splits, learning curves and predictions."""
+    keep_freed_memory()
     try:
         _train_runs(params, name, paths)
     except UserError as error:
@@ -35,56 +52,73 @@ def train_case(params: Params, name: str, paths: Paths) -> None:
 
 
 def _train_runs(params: Params, name: str, paths: Paths) -> None:
-    keep_freed_memory()
     case = params.case(name)
+    protocol = params.protocol(case.protocol)
+    plan = Plan(case, params.recipe(case.recipe), params.augmentation(case.augment), protocol)
     view = load_image_set(paths.view(case.view))
     hardware = choose_hardware(params.compute)
     runs = plan_runs(
         view.manifest,
-        folds=case.folds,
-        held_out=case.held_out,
-        seeds=case.seeds,
+        folds=protocol.folds,
+        held_out=protocol.held_out,
+        seeds=protocol.seeds,
         seed=params.seed,
     )
-    results: list[FitResult] = []
-    facts: dict[str, Any] = {}
+    finished = []
     for run in runs:
-        trained = train_run(
-            case,
-            params.augmentations[case.augment],
-            view,
-            run,
-            initial=paths.weights(case.weights),
-            hardware=hardware,
-        )
         folder = run_folder(paths.weights(name), run.name)
-        save_model(folder, trained.classifier.state_dict(), trained.meta)
-        facts = facts or training_facts(trained, view, run)  # of the first run
-        results.append(trained.result)
-        logger.info("%s: kept epoch %d", run.name or name, trained.result.kept_epoch)
-    save_runs(paths.weights(name), view.manifest["image_id"], runs)
-    _save_history(name, runs, results, facts, paths)
+        initial = paths.weights(case.weights)
+        finished.append(_train(plan, view, run, folder, initial=initial, hardware=hardware))
+        logger.info("%s: kept epoch %d", run.name or name, finished[-1].result.kept_epoch)
+    save_runs(paths.weights(name), view.manifest, runs)
+    _save_history(name, runs, finished, paths)
+    _save_predictions(name, view, finished, protocol.ensemble, paths)
+
+
+def _train(
+    plan: Plan, view: ImageSet, run: Run, folder: Path, *, initial: Path, hardware: Hardware
+) -> _Finished:
+    """Train, save and predict; the model is let go before that of the next run is built."""
+    trained = train_run(plan, view, run, initial=initial, hardware=hardware)
+    save_model(folder, trained.classifier.state_dict(), trained.meta)
+    return _Finished(
+        trained.result,
+        training_facts(trained, view, run),
+        predict_run(trained.classifier, trained.outputs, view, run, device=hardware.device),
+    )
 
 
 def _save_history(
-    name: str,
-    runs: Sequence[Run],
-    results: Sequence[FitResult],
-    facts: dict[str, Any],
-    paths: Paths,
+    name: str, runs: Sequence[Run], finished: Sequence[_Finished], paths: Paths
 ) -> None:
-    paths.history(name).mkdir(parents=True, exist_ok=True)
     for table, path in (
         ("epochs", paths.history_epochs(name)),
         ("steps", paths.history_steps(name)),
     ):
         rows = [
-            getattr(result, table).assign(fold=run.fold, seed=run.seed)
-            for run, result in zip(runs, results, strict=True)
+            getattr(done.result, table).assign(fold=run.fold, seed=run.seed)
+            for run, done in zip(runs, finished, strict=True)
         ]
-        pd.concat(rows).to_csv(path, index=False)
-    text = json.dumps(facts, indent=2) + "\n"
-    paths.training_facts(name).write_text(text, encoding="utf-8")
+        write_csv(path, pd.concat(rows))
+    write_json(paths.training_facts(name), finished[0].facts)
+
+
+def _save_predictions(
+    name: str, view: ImageSet, finished: Sequence[_Finished], ensemble: bool, paths: Paths
+) -> None:
+    """All in one folder, with what the data set is; what the case says stands beside it too."""
+    of_runs = {
+        shown: pd.concat([done.predictions[shown] for done in finished], ignore_index=True)
+        for shown in (WHOLE, *OCCLUSIONS)
+    }
+    of_case = {
+        shown: combine_runs(rows, view.info.class_names, ensemble=ensemble)
+        for shown, rows in of_runs.items()
+    }
+    whole, folder = of_case.pop(WHOLE), paths.case_predictions(name)
+    save_tables(folder, CaseTables(whole, of_runs[WHOLE], of_case))
+    view.info.save(folder)
+    write_csv(paths.predictions(name), whole)
 
 
 if __name__ == "__main__":

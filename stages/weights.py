@@ -8,7 +8,7 @@ from pathlib import Path
 
 from stages.config.command import run_stage
 from stages.config.errors import UserError
-from stages.config.params import Params, Weights
+from stages.config.params import Params, Weights, WeightsSource
 from stages.config.paths import Paths
 from stages.modeling.checkpoint import describe_parameters, save_model
 from stages.modeling.classifier import BACKBONE
@@ -27,7 +27,7 @@ def make_weights(params: Params, name: str, paths: Paths) -> None:
     state = {f"{BACKBONE}{key}": tensor for key, tensor in initial.backbone.state_dict().items()}
     meta = {
         "model": entry.model,
-        "started_from": entry.source,
+        "started_from": _origin(entry.source),
         "mean": initial.mean,
         "std": initial.std,
         **initial.facts,
@@ -40,21 +40,29 @@ def make_weights(params: Params, name: str, paths: Paths) -> None:
 
 
 def _make(params: Params, entry: Weights) -> InitialWeights:
-    if entry.source == "random":
-        return random_weights(entry.model, seed=params.seed)
-    if entry.source == "timm":
-        return timm_weights(entry.model)
-    if entry.source == "pretext":
-        from stages.modeling.pretext import learn_pretext_weights  # imports Lightning: 2 s
+    match entry.source.kind:
+        case "random":
+            return random_weights(entry.model, seed=params.seed)
+        case "timm":
+            return timm_weights(entry.model)
+        case "file":
+            return file_weights(entry.model, Path(entry.source.path))
+        case "pretext":
+            from stages.modeling.pretext import learn_pretext_weights  # imports Fabric: 1 s
 
-        return learn_pretext_weights(
-            entry.model,
-            params.pretext,
-            params.augmentations[params.pretext.augment],
-            seed=params.seed,
-            hardware=choose_hardware(params.compute),
-        )
-    return file_weights(entry.model, Path(entry.source))
+            return learn_pretext_weights(
+                entry.model,
+                params.pretext,
+                params.recipe(params.pretext.recipe),
+                params.augmentation(params.pretext.augment),
+                seed=params.seed,
+                hardware=choose_hardware(params.compute),
+            )
+
+
+def _origin(source: WeightsSource) -> str:
+    """What meta.json says: the kind of source, or the file."""
+    return source.path if source.kind == "file" else source.kind
 
 
 if __name__ == "__main__":

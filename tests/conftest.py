@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from PIL import Image
+from ruamel.yaml import YAML
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -34,53 +34,47 @@ def shared_tiny_params() -> RawParams:
 
 
 def load_raw_params() -> RawParams:
-    raw: RawParams = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+    raw: RawParams = YAML(typ="safe").load(REPOSITORY / "params.yaml")
     return raw
+
+
+def write_params(path: Path, raw: RawParams) -> None:
+    """Write parameters as a file that the pipeline and DVC read."""
+    with path.open("w", encoding="utf-8") as file:
+        YAML(typ="safe").dump(raw, file)
 
 
 def shrink(raw: RawParams) -> RawParams:
     """One CT data set of 64 phantoms, a whole and a lung view, random cnn3, one epoch."""
-    cohort = {"patients": {"covid": 16, "normal": 16}, "images_per_patient": 2}
-    raw["phantoms"]["ct"] |= cohort | {"marker_share": {"covid": 0.7, "normal": 0.4}}
+    patients = {"patients": {"covid": 16, "normal": 16}, "images_per_patient": 2}
+    cohort = {"kind": "ct", **patients, "marker_share": {"covid": 0.7, "normal": 0.4}}
     shares = {"train": 0.5, "val": 0.25, "test": 0.25}
-    raw["datasets"] = {"ct": raw["datasets"]["ct"] | {"size_px": 96, "split": shares}}
+    few = {"cohort": cohort, "size_px": 96, "split": shares}
+    raw["datasets"] = {"ct": raw["datasets"]["ct"] | few}
     raw["views"] = {
-        name: {
-            "dataset": "ct",
-            "crop": {"mode": "lungs", "margin": 0.05, "fallback_fraction": 0.8}
-            if name == "lungs"
-            else {"mode": "none"},
-            "size_px": 80,
-            "fit": "letterbox",
-        }
-        for name in ("full", "lungs")
+        "full": {"dataset": "ct", "crop": {"kind": "none"}, "size_px": 80, "fit": "letterbox"}
     }
-    raw["weights"] = {
-        "cnn3-random": {"source": "random", "track": "stages/modeling", "model": "cnn3"}
-    }
+    lungs = {"kind": "lungs", "margin": 0.05, "fallback_fraction": 0.8}
+    raw["views"]["lungs"] = raw["views"]["full"] | {"crop": lungs}
+    raw["weights"] = {"cnn3-random": raw["weights"]["cnn3-random"]}
     raw["augmentations"] = {"light": raw["augmentations"]["light"]}
+    recipe = raw["recipes"]["cnn"]
+    raw["recipes"] = {"short": recipe | {"epochs": 1, "batch_size": 8}}
+    raw["protocols"] = {"once": raw["protocols"]["once"]}
+    raw["pretext"] |= {"augment": "light", "recipe": "short"}
     case = next(case for case in raw["cases"].values() if case["model"] == "cnn3")
-    case |= {"weights": "cnn3-random", "augment": "light", "train": "all", "head": [8]}
-    case |= {"sampler": "none", "epochs": 1, "keep": "best", "ema": 0.0, "batch_size": 8}
-    case |= {"folds": 1, "held_out": "test", "seeds": [1], "ensemble": False}
+    case |= {"head": [8], "sampler": "none", "recipe": "short", "protocol": "once"}
     raw["cases"] = {
         f"{view}-{loss}": copy.deepcopy(case)
-        | {"view": view, "loss": {"name": loss, "label_smoothing": 0.0}}
+        | {"view": view, "loss": {"kind": loss, "label_smoothing": 0.0}}
         for view, loss in (("full", "ce"), ("lungs", "bce"))
     }
     raw["comparisons"] = {"crop": ["lungs-bce", "full-ce"]}
     raw["external"] = {}
     raw["audit"]["folds"] = 2
     raw["evaluate"]["bootstrap_draws"] = 200
-    raw["cam"] = {
-        "methods": ["gradcam", "eigencam"],
-        "positive": 3,
-        "negative": 2,
-        "errors": 1,
-        "uncertain": 1,
-        "road_images": 1,
-        "target_layers": {"cnn3": "conv2"},
-    }
+    raw["cam"] |= {"methods": ["gradcam", "eigencam"], "target_layers": {"cnn3": "conv2"}}
+    raw["cam"] |= {"positive": 3, "negative": 2, "errors": 1, "uncertain": 1, "road_images": 1}
     raw["compute"] = {"accelerator": "cpu", "precision": "fp32"}
     return raw
 

@@ -39,9 +39,10 @@ def test_what_check_writes_does_not_depend_on_the_parameters(
 
 
 def test_check_names_a_source_that_is_missing(tiny_params: RawParams, tmp_path: Path) -> None:
-    tiny_params["datasets"]["ct"] |= {"source": "no/such/folder", "track": "no/such/folder"}
-    said = "params.yaml: datasets.ct: source 'no/such/folder': no such folder or archive"
-    assert check_message(tiny_params, tmp_path) == said
+    tiny_params["datasets"]["ct"]["source"] = {"kind": "folder", "path": "no/such/folder"}
+    message = check_message(tiny_params, tmp_path)
+    assert message.startswith("params.yaml: datasets.ct: source.path: ")
+    assert "no/such/folder" in message
 
 
 def test_check_names_a_class_that_has_no_folder(
@@ -49,7 +50,7 @@ def test_check_names_a_class_that_has_no_folder(
 ) -> None:
     write_picture(tmp_path / "source" / "covid" / "a.png", 0)
     source = str(tmp_path / "source")
-    tiny_params["datasets"]["ct"] |= {"source": source, "track": source}
+    tiny_params["datasets"]["ct"]["source"] = {"kind": "folder", "path": source}
     message = check_message(tiny_params, tmp_path)
     assert message.startswith(f"params.yaml: datasets.ct: {source}: class 'normal' has no folder")
 
@@ -57,7 +58,7 @@ def test_check_names_a_class_that_has_no_folder(
 def test_check_does_not_unpack_an_archive(tiny_params: RawParams, tmp_path: Path) -> None:
     archive = tmp_path / "source.zip"
     archive.write_bytes(b"not really a zip: prepare will tell")
-    tiny_params["datasets"]["ct"] |= {"source": str(archive), "track": str(archive)}
+    tiny_params["datasets"]["ct"]["source"] = {"kind": "archive", "path": str(archive)}
     check_params(parse_params(tiny_params), Paths(tmp_path))
     assert Paths(tmp_path).check.exists()
 
@@ -151,18 +152,35 @@ def test_check_of_cnn3_alone_does_not_wait_for_timm(
 def test_check_names_a_file_of_weights_that_is_missing(
     tiny_params: RawParams, tmp_path: Path
 ) -> None:
-    tiny_params["weights"]["cnn3-random"] |= {
-        "source": "own.safetensors",
-        "track": "own.safetensors",
-    }
-    said = "params.yaml: weights.cnn3-random.source: got 'own.safetensors'; there is no such file"
-    assert check_message(tiny_params, tmp_path) == said
+    file = {"kind": "file", "path": "own.safetensors"}
+    tiny_params["weights"]["cnn3-random"]["source"] = file
+    assert check_message(tiny_params, tmp_path) == (
+        "params.yaml: weights.cnn3-random.source.path: got 'own.safetensors'; there is no such file"
+    )
+
+
+def timm_weights_of(model: str) -> RawParams:
+    return {"model": model, "source": {"kind": "timm", "path": "stages/modeling/initial.py"}}
+
+
+@pytest.mark.parametrize("model", ["botnet50ts_256", "resnet18.no_such_tag"])
+def test_check_names_a_network_of_which_timm_has_no_weights(
+    tiny_params: RawParams, tmp_path: Path, model: str
+) -> None:
+    tiny_params["weights"]["own"] = timm_weights_of(model)
+    message = check_message(tiny_params, tmp_path)
+    assert message.startswith(f"params.yaml: weights.own.model: got {model!r}, of which timm has ")
+
+
+def test_check_needs_no_network_for_weights_of_timm(tiny_params: RawParams, tmp_path: Path) -> None:
+    # `weights` fetches them; those that are here already need no network at all.
+    tiny_params["weights"]["own"] = timm_weights_of("resnet10t")
+    check_params(parse_params(tiny_params), Paths(tmp_path))
+    assert Paths(tmp_path).check.exists()
 
 
 def test_check_lists_all_problems_at_once(tiny_params: RawParams, tmp_path: Path) -> None:
-    tiny_params["datasets"]["ct"] |= {"source": "gone", "track": "gone"}
-    tiny_params["weights"]["cnn3-random"] |= {
-        "source": "own.safetensors",
-        "track": "own.safetensors",
-    }
+    tiny_params["datasets"]["ct"]["source"] = {"kind": "folder", "path": "gone"}
+    file = {"kind": "file", "path": "own.safetensors"}
+    tiny_params["weights"]["cnn3-random"]["source"] = file
     assert check_message(tiny_params, tmp_path).count("\n") == 1

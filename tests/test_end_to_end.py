@@ -7,13 +7,13 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from tests.conftest import load_raw_params, shrink
+from tests.conftest import load_raw_params, shrink, write_params
 
 ROOT = Path(__file__).parents[1]
 CASE_STAGES = ("train", "evaluate", "cam")
@@ -37,7 +37,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
             source, target
         )
     subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
-    write_params(folder, tiny())
+    write_params(folder / "params.yaml", tiny())
     repro(folder)
     return folder
 
@@ -45,14 +45,10 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny() -> dict[str, Any]:
     """The parameters of the other tests, with focal loss in one of the two cases."""
     raw = shrink(load_raw_params())
-    loss = {"name": "focal", "gamma": 2.0, "alpha": None}
+    loss = {"kind": "focal", "gamma": 2.0, "alpha": None}
     raw["cases"][CASE] = raw["cases"].pop("full-ce") | {"loss": loss}
     raw["comparisons"] = {"crop": ["lungs-bce", CASE]}
     return raw
-
-
-def write_params(folder: Path, raw: dict[str, Any]) -> None:
-    (folder / "params.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
 
 
 def run_dvc(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -87,25 +83,95 @@ def test_a_changed_case_runs_alone_and_is_restored_when_changed_back(clone: Path
     before = metrics.read_text(encoding="utf-8")
     raw = tiny()
     raw["cases"][CASE]["loss"]["gamma"] = 0.0
-    write_params(clone, raw)
-    assert repro(clone) == {"check", "compare", *(f"{stage}@{CASE}" for stage in CASE_STAGES)}
+    write_params(clone / "params.yaml", raw)
+    stages = {f"{stage}@{CASE}" for stage in CASE_STAGES}
+    assert repro(clone) == {"check", *stages, "compare", "report"}
     assert metrics.read_text(encoding="utf-8") != before
-    write_params(clone, tiny())
-    # From the run-cache, but for `compare`: DVC keeps none of a stage with an output that is
+    write_params(clone / "params.yaml", tiny())
+    # From the run-cache, but for `report`: DVC keeps none of a stage with an output that is
     # neither cached nor a metric or plot (plots/discussion.md).
-    assert repro(clone) == {"compare"}
+    assert repro(clone) == {"report"}
     assert metrics.read_text(encoding="utf-8") == before
+
+
+def edited(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+    raw = tiny()
+    change(raw)
+    return raw
+
+
+# What is edited, and the stages that run again; `check` and `report` always do.
+EDITS: list[tuple[str, Callable[[dict[str, Any]], object], set[str]]] = [
+    (
+        "the licence of a data set",
+        lambda raw: raw["datasets"]["ct"].update(licence="another", provenance="elsewhere"),
+        set(),
+    ),
+    (
+        "prevalences",
+        lambda raw: raw["evaluate"].update(prevalences=[0.3]),
+        {f"evaluate@{CASE}", "evaluate@lungs-bce", "compare"},
+    ),
+    (
+        "a recipe of one case",
+        lambda raw: (
+            raw["recipes"].update(other=raw["recipes"]["short"] | {"lr": 2e-3}),
+            raw["cases"][CASE].update(recipe="other"),
+        ),
+        {*(f"{stage}@{CASE}" for stage in CASE_STAGES), "compare"},
+    ),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("change", "runs"), [edit[1:] for edit in EDITS], ids=[edit[0] for edit in EDITS]
+)
+def test_an_edit_runs_what_depends_on_it_and_nothing_else(
+    clone: Path, change: Callable[[dict[str, Any]], object], runs: set[str]
+) -> None:
+    write_params(clone / "params.yaml", edited(change))
+    assert repro(clone) == {"check", "report", *runs}
+    write_params(clone / "params.yaml", tiny())
+    repro(clone)
+
+
+@pytest.mark.slow
+def test_a_changed_cohort_prepares_its_data_set_alone(clone: Path) -> None:
+    raw = tiny()
+    raw["datasets"]["spare"] = raw["datasets"]["ct"]
+    write_params(clone / "params.yaml", raw)
+    assert repro(clone) == {"check", "prepare@spare", "report"}
+    cohort = raw["datasets"]["ct"]["cohort"] | {"images_per_patient": 1}
+    raw["datasets"]["spare"] = raw["datasets"]["ct"] | {"cohort": cohort}
+    write_params(clone / "params.yaml", raw)
+    assert repro(clone) == {"check", "prepare@spare", "report"}
+    write_params(clone / "params.yaml", tiny())
+    repro(clone)
+
+
+@pytest.mark.slow
+def test_a_stage_run_by_hand_does_not_change_what_dvc_restores(clone: Path) -> None:
+    manifest = clone / "data" / "prepared" / "ct" / "manifest.csv"
+    right = manifest.read_text(encoding="utf-8")
+    write_params(clone / "params.yaml", tiny() | {"seed": 7})
+    subprocess.run([sys.executable, "-m", "stages.prepare", "ct"], cwd=clone, check=True)
+    assert manifest.read_text(encoding="utf-8") != right
+    write_params(clone / "params.yaml", tiny())
+    repro(clone)
+    assert manifest.read_text(encoding="utf-8") == right
+    assert "up to date" in dvc(clone, "status")
 
 
 @pytest.mark.slow
 def test_a_wrong_parameter_stops_before_anything_is_deleted(clone: Path) -> None:
     raw = tiny()
-    raw["cases"][CASE]["lr"] = -1
-    write_params(clone, raw)
+    raw["recipes"]["short"]["lr"] = -1
+    write_params(clone / "params.yaml", raw)
     done = run_dvc(clone, "repro")
-    write_params(clone, tiny())
+    write_params(clone / "params.yaml", tiny())
     assert done.returncode != 0
-    assert f"params.yaml: cases.{CASE}.lr: got -1; allowed: greater than 0" in done.stderr
+    assert "params.yaml: recipes.short.lr: got -1; allowed: greater than 0" in done.stderr
     assert (clone / "data" / "weights" / CASE / "model.safetensors").exists()
 
 

@@ -2,6 +2,10 @@
 
 import copy
 import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,8 +16,8 @@ from stages.config.errors import UserError
 from stages.config.load import parse_params
 from stages.config.paths import Paths
 from stages.crop import crop_view
+from stages.dataset.predictions import load_predictions
 from stages.evaluate import evaluate_case
-from stages.evaluation.prediction_table import load_predictions
 from stages.external import score_elsewhere
 from stages.prepare import prepare_dataset
 from stages.train import train_case
@@ -42,13 +46,13 @@ class Abroad(NamedTuple):
 @pytest.fixture(scope="module")
 def abroad(shared_tiny_params: RawParams, tmp_path_factory: pytest.TempPathFactory) -> Abroad:
     raw, paths = copy.deepcopy(shared_tiny_params), Paths(tmp_path_factory.mktemp("abroad"))
-    raw["phantoms"]["ct_b"] |= {"patients": {"covid": 7, "normal": 9}}
-    raw["datasets"]["ct-b"] = raw["datasets"]["ct"] | {
-        "source": "phantom:ct_b",
+    ct = raw["datasets"]["ct"]
+    raw["datasets"]["ct-b"] = ct | {
+        "cohort": ct["cohort"] | {"kind": "ct_b", "patients": {"covid": 7, "normal": 9}},
         "split": {"train": 0.4, "val": 0.3, "test": 0.3},
     }
     raw["views"]["there"] = raw["views"]["lungs"] | {"dataset": "ct-b"}
-    raw["cases"][CASE] |= {"seeds": [1, 2]}
+    raw["protocols"]["once"] |= {"seeds": [1, 2]}
     raw["external"] = {
         "there": {"case": CASE, "view": "there", "classes": {"covid": "covid", "normal": "normal"}}
     }
@@ -59,6 +63,9 @@ def abroad(shared_tiny_params: RawParams, tmp_path_factory: pytest.TempPathFacto
     make_weights(params, "cnn3-random", paths)
     train_case(params, CASE, paths)
     evaluate_case(params, CASE, paths)
+    # An external test needs the model's folder and the other view, and nothing of these.
+    for folder in (paths.prepared("ct"), paths.prepared("ct-b"), paths.view("lungs")):
+        shutil.rmtree(folder)
     return Abroad(raw, paths)
 
 
@@ -91,18 +98,25 @@ def test_the_drop_is_external_minus_own(abroad: Abroad) -> None:
     assert drop["low"] <= drop["difference"] <= drop["high"]
 
 
+@contextmanager
+def changed(path: Path, text: str) -> Iterator[None]:
+    """Give a file another content for a while."""
+    before = path.read_text()
+    path.write_text(text)
+    try:
+        yield
+    finally:
+        path.write_text(before)
+
+
 def test_thresholds_are_those_of_the_case_and_not_chosen_anew(abroad: Abroad) -> None:
     before, _ = abroad.score()
     path = abroad.paths.case_report(CASE)
     own = json.loads(path.read_text())
-    changed = copy.deepcopy(own)
-    for entry in changed["operating_points"]["youden"]["thresholds"]:
+    for entry in own["operating_points"]["youden"]["thresholds"]:
         entry["threshold"] = 0.0
-    path.write_text(json.dumps(changed))
-    try:
+    with changed(path, json.dumps(own)):
         after, _ = abroad.score()
-    finally:
-        path.write_text(json.dumps(own))
     assert after["operating_points"]["youden"]["test"]["sensitivity"] == 1.0
     assert after["operating_points"]["youden"]["test"]["specificity"] == 0.0
     points = [report["operating_points"]["specificity_95"] for report in (before, after)]
@@ -110,10 +124,12 @@ def test_thresholds_are_those_of_the_case_and_not_chosen_anew(abroad: Abroad) ->
 
 
 def test_an_ensemble_is_averaged_there_too(abroad: Abroad) -> None:
-    raw = copy.deepcopy(abroad.raw)
-    raw["cases"][CASE]["ensemble"] = True
     _, single = abroad.score()
-    _, averaged = Abroad(raw, abroad.paths).score()
+    path = abroad.paths.weights(CASE) / "fold1-seed1" / "meta.json"
+    meta = json.loads(path.read_text())
+    assert meta["ensemble"] is False
+    with changed(path, json.dumps(meta | {"ensemble": True})):
+        _, averaged = abroad.score()
     assert len(averaged) == 32
     means = single.groupby("image_id")["prob_covid"].mean()
     found = averaged.set_index("image_id")["prob_covid"]
@@ -121,26 +137,18 @@ def test_an_ensemble_is_averaged_there_too(abroad: Abroad) -> None:
 
 
 def test_images_that_the_case_has_in_its_own_data_set_are_left_out(abroad: Abroad) -> None:
-    there, home = (abroad.paths.view("there") / "manifest.csv", abroad.paths.prepared("ct"))
+    there = abroad.paths.view("there") / "manifest.csv"
+    own = pd.read_csv(abroad.paths.weights(CASE) / "runs.csv")["sha256"]
     table = pd.read_csv(there)
-    table.loc[[0, 1, 2], "sha256"] = pd.read_csv(home / "manifest.csv")["sha256"].iloc[:3].tolist()
-    text = there.read_text()
-    table.to_csv(there, index=False)
-    try:
+    table.loc[[0, 1, 2], "sha256"] = own.iloc[:3].tolist()
+    with changed(there, table.to_csv(index=False)):
         report, _ = abroad.score()
-    finally:
-        there.write_text(text)
     assert (report["n"], report["n_shared_with_training"]) == (29, 3)
 
 
 def test_without_an_image_left_it_stops_and_says_why(abroad: Abroad) -> None:
     there = abroad.paths.view("there") / "manifest.csv"
-    text = there.read_text()
-    pd.read_csv(there).assign(label="other").to_csv(there, index=False)
-    try:
-        with pytest.raises(
-            UserError, match=r"external\.there: no image is left: 32 are of classes"
-        ):
-            abroad.score()
-    finally:
-        there.write_text(text)
+    others = pd.read_csv(there).assign(label="other").to_csv(index=False)
+    said = r"external\.there: no image is left: 32 are of classes"
+    with changed(there, others), pytest.raises(UserError, match=said):
+        abroad.score()

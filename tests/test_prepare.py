@@ -15,7 +15,7 @@ from stages.config.errors import UserError
 from stages.config.load import parse_params
 from stages.config.paths import Paths
 from stages.crop import crop_view
-from stages.imaging.image_set import ImageSet, load_image_set
+from stages.dataset.image_set import ImageSet, load_image_set
 from stages.prepare import prepare_dataset
 
 RawParams = dict[str, Any]
@@ -51,10 +51,11 @@ def prepare(tiny_params: RawParams, tmp_path: Path) -> Prepare:
     """Prepares a folder or archive below tmp_path, with some settings changed."""
 
     def run(source: Path, root: str = "root", **changes: object) -> ImageSet:
+        kind = "folder" if source.is_dir() else "archive"
         settings = {
-            "source": str(source),
-            "track": str(source),
-            "group": {"pattern": r"^(p\d+)_"},
+            "source": {"kind": kind, "path": str(source)},
+            "cohort": None,
+            "group": {"kind": "pattern", "pattern": r"^(p\d+)_"},
             "size_px": 48,
         }
         tiny_params["datasets"]["ct"] |= settings | changes
@@ -78,6 +79,7 @@ def test_a_folder_is_prepared_with_its_patients_kept_together(
     assert prepared.images.shape == (24, 48, 48)
     assert prepared.truth is None
     assert not prepared.info.is_phantom
+    assert prepared.info.source == str(folder)
     assert set(prepared.manifest["subgroup"]) == {""}
     patients = prepared.manifest["source_path"].str.extract(r"(p\d+)_")[0]
     assert prepared.manifest["group_id"].groupby(patients).nunique().eq(1).all()
@@ -90,7 +92,9 @@ def test_files_without_a_patient_in_their_name_are_not_one_group(
     unnamed = [f"covid/scan {number}.png" for number in range(3)]
     for number, name in enumerate(unnamed):
         write_picture(folder / name, 5000 + number)
-    by_file = prepare(folder, group={"pattern": r"^(p\d+)"}).manifest.set_index("source_path")
+    by_file = prepare(folder, group={"kind": "pattern", "pattern": r"^(p\d+)"}).manifest.set_index(
+        "source_path"
+    )
     assert by_file.loc[unnamed, "group_id"].nunique() == len(unnamed)
 
 
@@ -106,7 +110,7 @@ def test_pictures_keep_their_place_inside_the_padding(folder: Path, prepare: Pre
 def test_crop_boxes_count_in_pixels_of_the_file_not_of_the_prepared_array(
     folder: Path, prepare: Prepare, tiny_params: RawParams, tmp_path: Path
 ) -> None:
-    tiny_params["views"]["full"]["crop"] = {"mode": "center", "fraction": 0.5}
+    tiny_params["views"]["full"]["crop"] = {"kind": "center", "fraction": 0.5}
     prepared = prepare(folder, size_px=32)
     # 48 x 40 pixels became 32 x 27; the middle is 16 x 14 of these, from (8, 6).
     assert prepared.manifest[["x0", "x1", "y0", "y1"]].to_numpy()[0].tolist() == [0, 32, 2, 29]
@@ -226,6 +230,40 @@ def test_a_leak_that_is_allowed_is_noted(
     assert by_file.loc[list(files), "split"].tolist() == ["train", "test"]
 
 
+def test_files_of_an_earlier_run_do_not_stay(
+    split_folder: Path,
+    prepare: Prepare,
+    write_picture: WritePicture,
+    tiny_params: RawParams,
+    tmp_path: Path,
+) -> None:
+    paths = Paths(tmp_path / "root")
+    prepare_dataset(parse_params(tiny_params), "ct", paths)
+    crop_view(parse_params(tiny_params), "full", paths)
+    truths = [folder / "truth.npy" for folder in (paths.prepared("ct"), paths.view("full"))]
+    assert all(truth.exists() for truth in truths)
+    leaked = split_folder / leak_by_patient(split_folder, write_picture)[1]
+    prepare(split_folder, allow_leakage=True)
+    crop_view(parse_params(tiny_params), "full", paths)
+    assert not any(truth.exists() for truth in truths)
+    leaks = paths.prepared("ct") / "leaks.csv"
+    assert leaks.exists()
+    leaked.unlink()
+    prepare(split_folder)
+    assert not leaks.exists()
+
+
+def test_a_run_that_fails_leaves_no_half_written_file(
+    folder: Path, prepare: Prepare, tmp_path: Path
+) -> None:
+    prepare(folder)
+    prepared = Paths(tmp_path / "root").prepared("ct")
+    names = {path.name for path in prepared.iterdir()}
+    with pytest.raises(UserError, match="too few to give"):
+        prepare(folder, split={"train": 0.8, "val": 0.1, "test": 0.1})
+    assert {path.name for path in prepared.iterdir()} == names
+
+
 def test_an_archive_gives_what_its_folder_gives(
     folder: Path, prepare: Prepare, tmp_path: Path
 ) -> None:
@@ -294,7 +332,7 @@ def test_patients_can_come_from_a_table_inside_the_source(folder: Path, prepare:
     patients = {file: "both" if file in files[:3] else file for file in files}
     lines = [f"{file},{patient}" for file, patient in patients.items()]
     (folder / "meta.csv").write_text("\n".join(["name,who", *lines]) + "\n")
-    table = {"table": "meta.csv", "file": "name", "group": "who"}
+    table = {"kind": "table", "table": "meta.csv", "file": "name", "group": "who"}
     groups = prepare(folder, group=table).manifest.set_index("source_path")["group_id"]
     assert groups[files[:3]].nunique() == 1
     assert groups.nunique() == len(files) - 2

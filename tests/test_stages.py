@@ -24,13 +24,14 @@ from stages.config.params import Params
 from stages.config.paths import Paths
 from stages.config.references import find_reference_problems
 from stages.crop import crop_view
+from stages.dataset.image_set import BOX_COLUMNS, MANIFEST_COLUMNS, ImageSet, load_image_set
+from stages.dataset.predictions import load_predictions
+from stages.dataset.runs import Run
 from stages.evaluate import evaluate_case
-from stages.evaluation.prediction_table import load_predictions
 from stages.evaluation.shortcuts import PROBES
 from stages.explain import selection  # `tested_by` alone would be collected as a test
-from stages.imaging.image_set import BOX_COLUMNS, MANIFEST_COLUMNS, ImageSet, load_image_set
-from stages.imaging.runs import Run
 from stages.prepare import prepare_dataset
+from stages.report import report_all
 from stages.train import train_case
 from stages.weights import make_weights
 
@@ -79,6 +80,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory, shared_tiny_params: RawParam
         for case in params.cases:
             explain_case(params, case, paths)
         compare_all(params, paths)
+        report_all(params, paths)
     assert list(elsewhere.iterdir()) == []  # everything is written below the root
     return Chain(params, paths)
 
@@ -195,14 +197,16 @@ def test_headline_accuracies_are_those_of_the_predictions_of_their_split(
     chain_copy: Chain,
 ) -> None:
     # One class alone in each of train and val, so that no two splits have the same accuracy.
-    table = chain_copy.paths.view("full") / "manifest.csv"
-    manifest = pd.read_csv(table, keep_default_na=False)
     only = {"train": "covid", "val": "normal"}
-    manifest["label"] = manifest["split"].map(only).fillna(manifest["label"])
-    manifest.to_csv(table, index=False)
+    table = chain_copy.paths.predictions("full-ce")
+    folder = chain_copy.paths.case_predictions("full-ce")
+    for path in (table, folder / "whole.csv", folder / "runs.csv"):
+        predictions = pd.read_csv(path)
+        predictions["label"] = predictions["split"].map(only).fillna(predictions["label"])
+        predictions.to_csv(path, index=False)
     evaluate_case(chain_copy.params, "full-ce", chain_copy.paths)
     flat = load_json(chain_copy.paths.case_metrics("full-ce"))
-    predictions = pd.read_csv(chain_copy.paths.predictions("full-ce"))
+    predictions = pd.read_csv(table)
     hits = predictions["prediction"] == predictions["label"]
     of_split = hits.groupby(predictions["split"]).mean().round(6)
     assert of_split.nunique() == 3
@@ -248,7 +252,7 @@ def test_a_model_says_what_it_started_from_and_which_tensors_were_trained(chain:
         assert meta["precision"] == "fp32"
         assert meta["kept_epoch"] == 0
         assert meta["epochs_run"] == 1
-        assert {"torch", "timm", "lightning"} <= set(meta["versions"])
+        assert {"torch", "timm", "lightning-fabric"} <= set(meta["versions"])
         shapes = {
             name: list(tensor.shape)
             for name, tensor in safetensors.torch.load_file(folder / "model.safetensors").items()
@@ -396,6 +400,7 @@ def test_a_case_that_was_removed_is_not_compared_although_its_files_stay(
         update={"cases": {"full-ce": params.case("full-ce")}, "comparisons": {}}
     )
     compare_all(left, paths)
+    report_all(left, paths)
     assert paths.case_metrics("lungs-bce").exists()
     assert pd.read_csv(paths.plot("table"))["case"].tolist() == ["full-ce"]
     assert "lungs-bce" not in paths.report.read_text(encoding="utf-8")
@@ -450,12 +455,17 @@ def test_every_crop_is_counted_in_the_log(
 
 # Each differs from `full-ce` in this alone, so that a figure that differs is due to it.
 VARIANTS: dict[str, dict[str, object]] = {
-    "folds": {"folds": 2, "seeds": [1, 2]},
-    "ensemble": {"folds": 2, "held_out": "val", "seeds": [1, 2], "ensemble": True},
+    "folds": {"protocol": "folds"},
+    "ensemble": {"protocol": "ensemble"},
     "head": {"train": "head"},
     "last": {"train": "last:1"},
-    "kept-last": {"keep": "last", "ema": 0.5, "epochs": 2},
+    "kept-last": {"recipe": "last"},
 }
+PROTOCOLS: dict[str, dict[str, object]] = {
+    "folds": {"folds": 2, "seeds": [1, 2]},
+    "ensemble": {"folds": 2, "held_out": "val", "seeds": [1, 2], "ensemble": True},
+}
+RECIPES: dict[str, dict[str, object]] = {"last": {"keep": "last", "ema": 0.5, "epochs": 2}}
 FOLD_RUNS = ["fold1-seed1", "fold1-seed2", "fold2-seed1", "fold2-seed2"]
 BLOCKS = ("conv1", "conv2", "conv3")  # of cnn3
 
@@ -468,8 +478,17 @@ def variants(chain: Chain, tmp_path_factory: pytest.TempPathFactory) -> Chain:
     base = chain.params.case("full-ce")
     more = {name: base.model_copy(update=change) for name, change in VARIANTS.items()}
     comparisons = {**chain.params.comparisons, "folds-vs-one": ["folds", "full-ce"]}
-    cases = {**chain.params.cases, **more}
-    params = chain.params.model_copy(update={"cases": cases, "comparisons": comparisons})
+    once, short = chain.params.protocol("once"), chain.params.recipe("short")
+    protocols = {name: once.model_copy(update=change) for name, change in PROTOCOLS.items()}
+    recipes = {name: short.model_copy(update=change) for name, change in RECIPES.items()}
+    params = chain.params.model_copy(
+        update={
+            "cases": {**chain.params.cases, **more},
+            "protocols": {**chain.params.protocols, **protocols},
+            "recipes": {**chain.params.recipes, **recipes},
+            "comparisons": comparisons,
+        }
+    )
     for name in more:
         train_case(params, name, paths)
         evaluate_case(params, name, paths)
@@ -496,7 +515,7 @@ def test_a_case_of_several_runs_has_a_model_of_each_and_their_splits(variants: C
         meta = load_json(folder / name / "meta.json")
         assert f"fold{meta['fold']}-seed{meta['seed']}" == name
     runs = pd.read_csv(folder / "runs.csv")
-    assert runs.columns.tolist() == ["image_id", *FOLD_RUNS]
+    assert runs.columns.tolist() == ["image_id", "sha256", *FOLD_RUNS]
     # The seed of a training plays no part in who is in which split.
     assert runs["fold1-seed1"].equals(runs["fold1-seed2"])
 
@@ -504,7 +523,7 @@ def test_a_case_of_several_runs_has_a_model_of_each_and_their_splits(variants: C
 def test_the_only_run_of_a_case_has_its_splits_in_one_column(variants: Chain) -> None:
     manifest = load_image_set(variants.paths.view("full")).manifest
     runs = pd.read_csv(variants.paths.weights("full-ce") / "runs.csv")
-    assert runs.columns.tolist() == ["image_id", "fold1-seed1"]
+    assert runs.columns.tolist() == ["image_id", "sha256", "fold1-seed1"]
     assert runs["fold1-seed1"].tolist() == manifest["split"].tolist()
 
 
@@ -539,13 +558,9 @@ def test_folds_of_val_keep_the_test_images_and_validate_every_other_once_per_see
     assert (first ^ second).all()
 
 
-def test_ensemble_rows_are_the_mean_of_the_single_models(variants: Chain, tmp_path: Path) -> None:
-    paths = Paths(tmp_path / "root")
-    shutil.copytree(variants.paths.root, paths.root)
-    singly = variants.params.case("ensemble").model_copy(update={"ensemble": False})
-    params = variants.params.model_copy(update={"cases": {"ensemble": singly}})
-    evaluate_case(params, "ensemble", paths)
-    single = predictions_of(Chain(params, paths), "ensemble").query("split == 'test'")
+def test_ensemble_rows_are_the_mean_of_the_single_models(variants: Chain) -> None:
+    of_runs = variants.paths.case_predictions("ensemble") / "runs.csv"
+    single = pd.read_csv(of_runs).query("split == 'test'")
     assert len(single) == 4 * 16
     wanted = single.groupby("image_id")["prob_covid"].agg(["mean", "std"])
     assert (wanted["std"] > 1e-5).all()  # else any one of the models would do for the mean
@@ -555,6 +570,23 @@ def test_ensemble_rows_are_the_mean_of_the_single_models(variants: Chain, tmp_pa
         averaged["prob_covid"], wanted["mean"].loc[averaged.index], atol=1.5e-6
     )
     assert averaged[["fold", "seed"]].isna().all(axis=None)  # they are of two folds and seeds
+
+
+@pytest.mark.parametrize("occlusion", ["lungs_hidden", "lungs_only"])
+def test_occluded_test_images_are_predicted_by_every_model_or_by_their_mean(
+    variants: Chain, occlusion: str
+) -> None:
+    rows = {
+        case: pd.read_csv(variants.paths.case_predictions(case) / f"{occlusion}.csv")
+        for case in ("full-ce", "folds", "ensemble")
+    }
+    assert all(set(table["split"]) == {"test"} for table in rows.values())
+    shown = {case: table["image_id"].nunique() for case, table in rows.items()}
+    assert {case: len(table) // shown[case] for case, table in rows.items()} == {
+        "full-ce": 1,
+        "folds": 2,  # two seeds; each image is in the test fold of one of the two models
+        "ensemble": 1,
+    }
 
 
 def test_an_ensemble_keeps_the_training_and_validation_rows_of_its_models(
@@ -684,8 +716,8 @@ def test_the_same_seed_gives_the_same_models_of_every_fold(variants: Chain, tmp_
 
 
 def test_more_folds_than_patients_are_refused(variants: Chain) -> None:
-    folds = variants.params.case("folds").model_copy(update={"folds": 17})
-    params = variants.params.model_copy(update={"cases": {"folds": folds}})
+    many = variants.params.protocol("folds").model_copy(update={"folds": 17})
+    params = variants.params.model_copy(update={"protocols": {"folds": many}})
     said = r"^params\.yaml: cases\.folds: folds: got 17, but class '\w+' has 16 groups \(patients\)"
     with pytest.raises(UserError, match=said):
         train_case(params, "folds", variants.paths)
@@ -696,15 +728,17 @@ def multi_label(shared_tiny_params: RawParams, tmp_path_factory: pytest.TempPath
     """X-rays on which covid is a pneumonia too, few of them; a sigmoid loss and a focal one."""
     raw = copy.deepcopy(shared_tiny_params)
     patients = {"covid": 6, "pneumonia": 18, "normal": 18}
-    raw["phantoms"]["xray3"] |= {"patients": patients, "images_per_patient": 2}
+    cohort = {"kind": "xray3", "patients": patients, "images_per_patient": 2}
+    cohort["marker_share"] = dict.fromkeys(patients, 0.2)
     folders = {name: [name] for name in ("normal", "pneumonia", "covid")}
-    raw["datasets"]["ct"] |= {"source": "phantom:xray3", "modality": "xray", "classes": folders}
+    raw["datasets"]["ct"] |= {"cohort": cohort, "modality": "xray", "classes": folders}
     raw["datasets"]["ct"]["implies"] = {"covid": ["pneumonia"]}
     del raw["views"]["lungs"]
     case = raw["cases"]["full-ce"] | {"sampler": "weighted"}
-    bce, focal = ({"name": "bce", "label_smoothing": 0.1}, {"name": "focal", "gamma": 1.0})
+    raw["recipes"]["long"] = raw["recipes"]["short"] | {"epochs": 10, "patience": 10}
+    bce, focal = ({"kind": "bce", "label_smoothing": 0.1}, {"kind": "focal", "gamma": 1.0})
     raw["cases"] = {
-        "bce": case | {"loss": bce, "epochs": 10, "patience": 10},
+        "bce": case | {"loss": bce, "recipe": "long"},
         "focal": case | {"loss": focal | {"alpha": 0.25}},
     }
     raw["comparisons"] = {"losses": ["focal", "bce"]}
@@ -717,6 +751,7 @@ def multi_label(shared_tiny_params: RawParams, tmp_path_factory: pytest.TempPath
     for name in params.cases:
         explain_case(params, name, paths)
     compare_all(params, paths)
+    report_all(params, paths)
     return Chain(params, paths)
 
 

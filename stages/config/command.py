@@ -1,19 +1,19 @@
 """How a stage is run from the command line: one name, one lock, errors in one line."""
 
 import argparse
-import fcntl
-import json
 import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from pathlib import Path
 
 from stages.config.errors import UserError
 from stages.config.load import load_params
+from stages.config.lock import only_one
 from stages.config.params import Params
 from stages.config.paths import Paths
+from stages.config.times import record_time
 
 
 def run_stage(
@@ -23,13 +23,18 @@ def run_stage(
     parser = _parser(doc)
     parser.add_argument("name", help=f"a key of `{section}` in params.yaml")
     name = parser.parse_args().name
-    _guarded(f"{stage.__name__}-{name}", lambda: stage(load_params(), name, Paths()))
+    _guarded(f"{_stage_name()}@{name}", lambda: stage(load_params(), name, Paths()))
 
 
 def run_single_stage(stage: Callable[[Params, Paths], None], doc: str | None) -> None:
     """Run a stage that exists once."""
     _parser(doc).parse_args()
-    _guarded(stage.__name__, lambda: stage(load_params(), Paths()))
+    _guarded(_stage_name(), lambda: stage(load_params(), Paths()))
+
+
+def _stage_name() -> str:
+    """The stage's name in dvc.yaml, which is that of the module that is run."""
+    return Path(sys.argv[0]).stem
 
 
 def _parser(doc: str | None) -> argparse.ArgumentParser:
@@ -40,7 +45,7 @@ def _guarded(stage_name: str, run: Callable[[], None]) -> None:
     """Run under a lock; a UserError ends the process with its message alone."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:
-        with _only_one(stage_name):
+        with only_one(Paths(), stage_name):
             _timed(stage_name, run)
     except UserError as error:
         sys.exit(f"error: {error}")
@@ -49,17 +54,14 @@ def _guarded(stage_name: str, run: Callable[[], None]) -> None:
 
 
 def _timed(stage_name: str, run: Callable[[], None]) -> None:
-    """Run, and note the seconds for the report; imports are not counted."""
+    """Run, and note the seconds; imports are not counted."""
     start = time.perf_counter()
     run()
-    path = Paths().time(stage_name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    seconds = round(time.perf_counter() - start, 1)
-    path.write_text(json.dumps({"seconds": seconds}) + "\n", encoding="utf-8")
+    record_time(Paths(), stage_name, time.perf_counter() - start)
 
 
 def _leave_at_once() -> None:
-    """End the process without taking torch and Lightning down object by object.
+    """End the process without taking torch down object by object.
 
     That costs 1 to 3 s in each of the many processes of a run; all files are closed by now.
     """
@@ -67,22 +69,3 @@ def _leave_at_once() -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
-
-
-@contextmanager
-def _only_one(lock_name: str) -> Iterator[None]:
-    """Hold a lock file: a killed `dvc repro` leaves its stage running as an orphan.
-
-    A second `dvc repro` would start the same stage beside it, both writing the same files.
-    """
-    path = Paths().scratch("locks") / f"{lock_name}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"{path}: another process is running this stage (an interrupted `dvc repro` "
-                "leaves its stage at work); wait for it or stop it, then run again"
-            ) from None
-        yield

@@ -4,29 +4,33 @@ No field has a default: DVC re-runs a stage when a value that the stage lists ch
 must stand in params.yaml to be able to change anything. No key is called `size` or `nfiles`: DVC
 3.67 leaves keys of these names out of what identifies an entry of its run-cache, so that a changed
 size would bring back the results of another one.
+
+Wherever there are several variants of something, the key `kind` says which one is meant.
 """
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
-    Discriminator,
     Field,
+    ModelWrapValidatorHandler,
     StrictBool,
     StrictInt,
-    Tag,
+    ValidationError,
+    model_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
-from stages.config.errors import UserError
+from stages.config.errors import UserError, suggest
 
 NAME_PATTERN = r"^[a-z0-9_-]+$"  # a dot would break DVC's `cases.${key}`
 
 
 def _number(value: object) -> float:
-    """Take YAML's `1e-3`, a string for PyYAML and a float for DVC; refuse booleans."""
+    """Take a number, also one in quotes as `-S` of DVC can leave it; refuse booleans."""
     try:
         if not isinstance(value, str | int | float) or isinstance(value, bool):
             raise ValueError
@@ -40,9 +44,16 @@ Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
 Share = Annotated[Number, Field(ge=0, le=1)]
 ProperShare = Annotated[Number, Field(gt=0, lt=1)]
-Count = Annotated[StrictInt, Field(ge=1)]
+Count = Annotated[StrictInt, Field(ge=1, le=100_000)]
 Seed = Annotated[StrictInt, Field(ge=0, lt=2**31)]
 Modality = Literal["ct", "xray"]
+# `last-2` is `last:2`, spelt so that it may stand in a line of the matrix: inside {} the C parser
+# refuses a plain colon, and DVC drops quotes when `-S` writes the file.
+Level = Annotated[
+    str,
+    Field(pattern=r"^(all|head|last[-:][1-9][0-9]{0,3})$"),
+    AfterValidator(lambda level: level.replace("-", ":")),
+]
 
 
 class Section(BaseModel):
@@ -50,22 +61,67 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _name_unknown_keys(cls, given: Any, check: ModelWrapValidatorHandler[Self]) -> Self:
+        """Say which keys this section has where it is given others; check its own ones too."""
+        unknown = [k for k in given if k not in cls.model_fields] if isinstance(given, dict) else []
+        if not unknown:
+            return check(given)
+        lines = [_unknown_key(key, given[key], sorted(cls.model_fields)) for key in unknown]
+        try:
+            check({key: value for key, value in given.items() if key not in unknown})
+        except ValidationError as error:
+            lines += [_same_again(details) for details in error.errors()]
+        raise ValidationError.from_exception_data(cls.__name__, lines)
 
-class PhantomCohort(Section):
-    """Who is drawn for `phantom:<kind>`: patients per class, images each, planted markers."""
 
+def _unknown_key(key: object, value: object, allowed: list[str]) -> InitErrorDetails:
+    said = f"{suggest(str(key), allowed)}; allowed keys: {', '.join(allowed)}"
+    return InitErrorDetails(
+        type=PydanticCustomError("unknown_key", "{said}", {"said": said}),
+        loc=(str(key),),
+        input=value,
+    )
+
+
+def _same_again(details: ErrorDetails) -> InitErrorDetails:
+    """What pydantic reports of an error, as what it takes to report it."""
+    kind = PydanticCustomError(details["type"], details["msg"], details.get("ctx"))
+    return InitErrorDetails(type=kind, loc=details["loc"], input=details["input"])
+
+
+class PhantomSource(Section):
+    """Digital phantoms, drawn by the code at `path`; who is drawn stands in `cohort`."""
+
+    kind: Literal["phantom"]
+    path: str
+
+
+class FolderSource(Section):
+    """A folder of class folders."""
+
+    kind: Literal["folder"]
+    path: str
+
+
+class ArchiveSource(Section):
+    """A .zip or .tar of a folder of class folders."""
+
+    kind: Literal["archive"]
+    path: str
+
+
+Source = Annotated[PhantomSource | FolderSource | ArchiveSource, Field(discriminator="kind")]
+
+
+class Cohort(Section):
+    """Which phantoms are drawn: patients per class, images each, planted markers."""
+
+    kind: Literal["ct", "ct_b", "xray", "xray3"]
     patients: Annotated[dict[str, Count], Field(min_length=2)]
-    images_per_patient: Count
+    images_per_patient: Annotated[StrictInt, Field(ge=1, le=100)]
     marker_share: dict[str, Share]
-
-
-class Phantoms(Section):
-    """The cohorts of the built-in sources, one per kind."""
-
-    ct: PhantomCohort
-    ct_b: PhantomCohort
-    xray: PhantomCohort
-    xray3: PhantomCohort
 
 
 class SplitShares(Section):
@@ -76,112 +132,136 @@ class SplitShares(Section):
     test: ProperShare
 
 
+class NoGroup(Section):
+    """Nobody knows who the patients are."""
+
+    kind: Literal["none"]
+
+
 class PatternGroup(Section):
     """The patient stands in the file name."""
 
+    kind: Literal["pattern"]
     pattern: str  # regular expression; its first group is the patient
 
 
 class TableGroup(Section):
     """The patient stands in a CSV file inside the source."""
 
+    kind: Literal["table"]
     table: str  # path inside the source, so that DVC sees when it changes
     file: str  # column of file names or paths
     group: str  # column of patients
 
 
-def _group_kind(value: Any) -> str | None:
-    """Which kind of group is meant: the one whose own key is there."""
-    fields = value if isinstance(value, dict) else getattr(value, "__dict__", {})
-    return next((key for key in ("pattern", "table") if key in fields), None)
-
-
-Group = Annotated[
-    Annotated[PatternGroup, Tag("pattern")] | Annotated[TableGroup, Tag("table")],
-    Discriminator(
-        _group_kind,
-        custom_error_type="group",
-        custom_error_message="null, {pattern: …} or {table: …, file: …, group: …}",
-    ),
-]
+Group = Annotated[NoGroup | PatternGroup | TableGroup, Field(discriminator="kind")]
 
 
 class Dataset(Section):
     """Where images come from, what their folders mean, who belongs together."""
 
-    source: str  # phantom:<kind>, a folder of class folders, or an archive of one
-    track: str  # the path that DVC hashes: the source itself, or the phantoms' code
+    source: Source
+    cohort: Cohort | None  # of a phantom source; others do not look at it
     modality: Modality
     classes: Annotated[dict[Name, Annotated[list[str], Field(min_length=1)]], Field(min_length=2)]
     implies: dict[Name, Annotated[list[str], Field(min_length=1)]]  # class -> classes it is too
     positive: str
     ignore: list[str]
-    group: Group | None
+    group: Group
     near_duplicates: StrictBool  # whether images that look the same belong together
     allow_leakage: StrictBool
-    size: Annotated[StrictInt, Field(ge=32, le=4096, alias="size_px")]
+    size_px: Annotated[StrictInt, Field(ge=32, le=4096)]
     split: SplitShares
     max_rejected: Share
     provenance: str  # who collected the images, where; for the data card
     licence: str
 
     @property
-    def phantom_kind(self) -> str | None:
-        """The kind after `phantom:`, or None for files."""
-        prefix, _, kind = self.source.partition(":")
-        return kind if prefix == "phantom" else None
+    def is_phantom(self) -> bool:
+        """Whether the images are drawn."""
+        return self.source.kind == "phantom"
 
 
 class NoCrop(Section):
     """The whole picture."""
 
-    mode: Literal["none"]
+    kind: Literal["none"]
 
 
 class CenterCrop(Section):
     """The middle of the picture: this share of its width and of its height."""
 
-    mode: Literal["center"]
+    kind: Literal["center"]
     fraction: Annotated[Number, Field(ge=0.1, le=1)]
 
 
 class LungCrop(Section):
     """The box of the lungs plus a margin; a centre crop where the lungs were not found."""
 
-    mode: Literal["lungs"]
+    kind: Literal["lungs"]
     margin: Annotated[Number, Field(ge=0, le=0.5)]  # share of the lung box's longer side
     fallback_fraction: Annotated[Number, Field(ge=0.1, le=1)]
 
 
-Crop = Annotated[NoCrop | CenterCrop | LungCrop, Field(discriminator="mode")]
+Crop = Annotated[NoCrop | CenterCrop | LungCrop, Field(discriminator="kind")]
 
 
 class View(Section):
-    """One way to look at a data set: crop mode and size of the square model input."""
+    """One way to look at a data set: crop and size of the square model input."""
 
     dataset: str
     crop: Crop
-    size: Annotated[StrictInt, Field(ge=32, le=2048, alias="size_px")]
+    size_px: Annotated[StrictInt, Field(ge=32, le=2048)]
     fit: Literal["letterbox", "stretch"]  # keep the aspect ratio on black, or fill the square
+
+
+class RandomWeights(Section):
+    """The architecture's own random initialisation, made by the code at `path`."""
+
+    kind: Literal["random"]
+    path: str
+
+
+class PretextWeights(Section):
+    """Learned on the section `pretext`, whose images the code at `path` draws."""
+
+    kind: Literal["pretext"]
+    path: str
+
+
+class TimmWeights(Section):
+    """Timm's pretrained weights, fetched by the code at `path`; needs a network once."""
+
+    kind: Literal["timm"]
+    path: str
+
+
+class FileWeights(Section):
+    """A .safetensors file."""
+
+    kind: Literal["file"]
+    path: str
+
+
+WeightsSource = Annotated[
+    RandomWeights | PretextWeights | TimmWeights | FileWeights, Field(discriminator="kind")
+]
 
 
 class Weights(Section):
     """Initial weights of one architecture."""
 
-    source: str  # random, pretext, timm, or a .safetensors path
-    track: str  # the path that DVC hashes: the file, or the code that makes the weights
     model: str
+    source: WeightsSource
 
 
 class Pretext(Section):
     """The built-in task that initial weights are learned on when no others can be had."""
 
-    images: Annotated[StrictInt, Field(ge=60)]
-    size: Annotated[StrictInt, Field(ge=32, le=512, alias="size_px")]
-    epochs: Count
-    batch_size: Annotated[StrictInt, Field(ge=2)]
-    lr: Annotated[Number, Field(gt=0, le=10)]
+    images: Annotated[StrictInt, Field(ge=60, le=100_000)]
+    size_px: Annotated[StrictInt, Field(ge=32, le=512)]
     augment: str  # a key of `augmentations`
+    recipe: str  # a key of `recipes`
 
 
 class Augmentation(Section):
@@ -201,67 +281,79 @@ class Augmentation(Section):
 class CrossEntropy(Section):
     """Softmax cross-entropy on one logit per class."""
 
-    name: Literal["ce"]
+    kind: Literal["ce"]
     label_smoothing: Annotated[Number, Field(ge=0, lt=1)]
 
 
 class WeightedCrossEntropy(Section):
     """Cross-entropy in which each class of the training images weighs the same in sum."""
 
-    name: Literal["weighted_ce"]
+    kind: Literal["weighted_ce"]
     label_smoothing: Annotated[Number, Field(ge=0, lt=1)]
 
 
 class BinaryCrossEntropy(Section):
     """Sigmoid cross-entropy: one logit for two classes, or one per label of a multi-label set."""
 
-    name: Literal["bce"]
+    kind: Literal["bce"]
     label_smoothing: Annotated[Number, Field(ge=0, lt=1)]
 
 
 class Focal(Section):
     """Focal loss, Lin et al. 2017, eq. 4 and 5; gamma 0 without alpha is plain cross-entropy."""
 
-    name: Literal["focal"]
+    kind: Literal["focal"]
     gamma: Annotated[Number, Field(ge=0, le=20)]
     alpha: ProperShare | None  # weight of the positive class; the others weigh 1 - alpha
 
 
 Loss = Annotated[
-    CrossEntropy | WeightedCrossEntropy | BinaryCrossEntropy | Focal, Field(discriminator="name")
+    CrossEntropy | WeightedCrossEntropy | BinaryCrossEntropy | Focal, Field(discriminator="kind")
 ]
 
 
-class Case(Section):
-    """One row of the experiment table; its key names every file that it writes."""
+class Recipe(Section):
+    """How to train, whatever is trained."""
 
-    view: str
-    model: str  # cnn3 or a timm architecture
-    weights: str  # a key of `weights`
-    train: Annotated[str, Field(pattern=r"^(all|head|last:[1-9][0-9]*)$")]
-    head: list[Count]  # widths of the hidden layers between backbone and logits
-    dropout: Annotated[Number, Field(ge=0, lt=1)]
-    loss: Loss
-    sampler: Literal["none", "weighted"]
-    augment: str  # a key of `augmentations`
     optimizer: Literal["sgd", "adam", "adamw"]
     lr: Annotated[Number, Field(gt=0, le=10)]
     weight_decay: Annotated[Number, Field(ge=0, le=1)]
     schedule: Literal["constant", "cosine", "onecycle"]
-    epochs: Count
-    patience: Count  # epochs without a better validation loss before training stops
+    epochs: Annotated[StrictInt, Field(ge=1, le=10_000)]
+    patience: Annotated[StrictInt, Field(ge=1, le=10_000)]  # epochs without a better val loss
     keep: Literal["best", "last"]  # epoch of the lowest validation loss, or the last one
     ema: Annotated[Number, Field(ge=0, lt=1)]  # decay per step of averaged weights; 0: none
-    batch_size: Annotated[StrictInt, Field(ge=2)]
+    batch_size: Annotated[StrictInt, Field(ge=2, le=4096)]
+
+
+class Protocol(Section):
+    """How often to train, and on which splits."""
+
     folds: Annotated[StrictInt, Field(ge=1, le=50)]  # 1: the splits of the data set
     held_out: Literal["test", "val"]  # what a fold is to the model that is not trained on it
-    seeds: Annotated[list[Seed], Field(min_length=1)]  # one training each
+    seeds: Annotated[list[Seed], Field(min_length=1, max_length=100)]  # one training each
     ensemble: StrictBool  # average the probabilities of all models that test an image
 
     @property
     def is_one_run(self) -> bool:
-        """Whether the case is a single training."""
+        """Whether it asks for a single training."""
         return self.folds == 1 and len(self.seeds) == 1
+
+
+class Case(Section):
+    """One row of the matrix; its key names every file that it writes."""
+
+    view: str
+    model: str  # cnn3 or a timm architecture
+    weights: str  # a key of `weights`, or another case
+    train: Level
+    head: Annotated[list[Count], Field(max_length=8)]  # widths of the hidden layers
+    dropout: Annotated[Number, Field(ge=0, lt=1)]
+    loss: Loss
+    sampler: Literal["none", "weighted"]
+    augment: str  # a key of `augmentations`
+    recipe: str  # a key of `recipes`
+    protocol: str  # a key of `protocols`
 
 
 class Compute(Section):
@@ -280,8 +372,8 @@ class Audit(Section):
 class Evaluate(Section):
     """Bootstrap draws behind every interval; prevalences for predictive values."""
 
-    bootstrap_draws: Annotated[StrictInt, Field(ge=100)]
-    prevalences: list[ProperShare]
+    bootstrap_draws: Annotated[StrictInt, Field(ge=100, le=100_000)]
+    prevalences: Annotated[list[ProperShare], Field(max_length=20)]
 
 
 class External(Section):
@@ -301,17 +393,18 @@ CamMethod = Literal[
     "xgradcam",
     "hirescam",
 ]
+ImageCount = Annotated[StrictInt, Field(ge=0, le=10_000)]
 
 
 class Cam(Section):
     """Which maps, of which test images."""
 
-    methods: Annotated[list[CamMethod], Field(min_length=1)]
-    positive: Count  # of the positive class and of the others, drawn with the seed
-    negative: Count
-    errors: Annotated[StrictInt, Field(ge=0)]  # the most confident errors
-    uncertain: Annotated[StrictInt, Field(ge=0)]  # the least certain images
-    road_images: Annotated[StrictInt, Field(ge=0)]  # of those drawn; dear
+    methods: Annotated[list[CamMethod], Field(min_length=1, max_length=7)]
+    positive: Annotated[ImageCount, Field(ge=1)]  # of the positive class and of the others,
+    negative: Annotated[ImageCount, Field(ge=1)]  # drawn with the seed
+    errors: ImageCount  # the most confident errors
+    uncertain: ImageCount  # the least certain images
+    road_images: ImageCount  # of those drawn; dear
     target_layers: dict[str, str]  # architecture -> module; others: the last feature stage
 
 
@@ -320,12 +413,13 @@ class Params(Section):
 
     seed: Seed
     compute: Compute
-    phantoms: Phantoms
     datasets: Annotated[dict[Name, Dataset], Field(min_length=1)]
     views: Annotated[dict[Name, View], Field(min_length=1)]
     pretext: Pretext
     weights: Annotated[dict[Name, Weights], Field(min_length=1)]
     augmentations: Annotated[dict[Name, Augmentation], Field(min_length=1)]
+    recipes: Annotated[dict[Name, Recipe], Field(min_length=1)]
+    protocols: Annotated[dict[Name, Protocol], Field(min_length=1)]
     cases: Annotated[dict[Name, Case], Field(min_length=1)]
     comparisons: dict[Name, Annotated[list[str], Field(min_length=2, max_length=2)]]
     external: dict[Name, External]
@@ -334,24 +428,36 @@ class Params(Section):
     cam: Cam
 
     def dataset(self, name: str) -> Dataset:
-        """The data set of that name; an unknown name lists the known ones."""
+        """The data set of that name; an unknown name lists the known ones, here and below."""
         return _entry(self.datasets, "datasets", name)
 
     def view(self, name: str) -> View:
-        """The view of that name; an unknown name lists the known ones."""
+        """The view of that name."""
         return _entry(self.views, "views", name)
 
     def initial_weights(self, name: str) -> Weights:
-        """The entry of `weights` of that name; an unknown name lists the known ones."""
+        """The entry of `weights` of that name."""
         return _entry(self.weights, "weights", name)
 
-    def external_test(self, name: str) -> External:
-        """The external test of that name; an unknown name lists the known ones."""
-        return _entry(self.external, "external", name)
+    def augmentation(self, name: str) -> Augmentation:
+        """The augmentation of that name."""
+        return _entry(self.augmentations, "augmentations", name)
+
+    def recipe(self, name: str) -> Recipe:
+        """The recipe of that name."""
+        return _entry(self.recipes, "recipes", name)
+
+    def protocol(self, name: str) -> Protocol:
+        """The protocol of that name."""
+        return _entry(self.protocols, "protocols", name)
 
     def case(self, name: str) -> Case:
-        """The case of that name; an unknown name lists the known ones."""
+        """The case of that name."""
         return _entry(self.cases, "cases", name)
+
+    def external_test(self, name: str) -> External:
+        """The external test of that name."""
+        return _entry(self.external, "external", name)
 
 
 def _entry(entries: dict[str, T], section: str, name: str) -> T:

@@ -28,8 +28,12 @@ class Paths:
         return self.root / "data" / "weights" / name
 
     def predictions(self, case: str) -> Path:
-        """Per-image predictions of all three splits."""
+        """What a case says of every image: its runs' rows, their test rows averaged if asked."""
         return self.root / "data" / "predictions" / f"{case}.csv"
+
+    def case_predictions(self, case: str) -> Path:
+        """Folder of all that a case says: that table, each run's rows, occluded test images."""
+        return self.root / "data" / "predictions" / case
 
     def scratch(self, name: str) -> Path:
         """Folder for work in progress; never an output, never in Git."""
@@ -54,6 +58,11 @@ class Paths:
     def time(self, stage: str) -> Path:
         """Seconds of the last run of a stage on this machine; not an output, since it varies."""
         return self.scratch("times") / f"{stage}.json"
+
+    @property
+    def times(self) -> Path:
+        """All of these as one page, beside the report; not an output either."""
+        return self.root / "plots" / "times.html"
 
     def case_metrics(self, case: str) -> Path:
         """Flat headline figures."""
@@ -80,7 +89,7 @@ class Paths:
         return self.history(case) / "steps.csv"
 
     def training_facts(self, case: str) -> Path:
-        """What was trained and on what; `compare` reads this instead of the model's folder."""
+        """What was trained and on what; `report` reads this instead of the model's folder."""
         return self.history(case) / "training.json"
 
     def cam_sheets(self, case: str) -> Path:

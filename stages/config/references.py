@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator
 
-from stages.config.params import Case, Dataset, External, Params, View, Weights
+from stages.config.params import Case, Dataset, External, Params, Protocol, View, Weights
 
 PHANTOM_CLASSES = {
     "ct": ("covid", "normal"),
@@ -12,23 +12,25 @@ PHANTOM_CLASSES = {
     "xray": ("infected", "normal"),
     "xray3": ("covid", "pneumonia", "normal"),
 }
-PHANTOM_CODE = "stages/sources/phantoms"
-WEIGHTS_CODE = "stages/modeling"
-MADE_WEIGHTS = ("random", "pretext", "timm")
-# Ends of the names of figures: `recall_covid_low` would be that of a class and of an interval.
-FIGURE_ENDS = ("_low", "_high", "_p_value")
+# What DVC watches where something is made by code: the code.
+PHANTOM_CODE = "stages/phantoms"
+WEIGHTS_CODE = {
+    "random": "stages/modeling/initial.py",
+    "timm": "stages/modeling/initial.py",
+    "pretext": PHANTOM_CODE,
+}
 
 
 def find_reference_problems(params: Params) -> list[str]:
     """One line per contradiction: full key path, what was got, what is allowed."""
     return list(
         itertools.chain(
-            _phantom_problems(params),
             *(_dataset_problems(f"datasets.{n}", d) for n, d in params.datasets.items()),
             _view_problems(params),
             _pretext_problems(params),
             *(_weights_problems(f"weights.{n}", w) for n, w in params.weights.items()),
             _shared_name_problems(params),
+            *(_protocol_problems(f"protocols.{n}", p) for n, p in params.protocols.items()),
             *(_case_problems(params, f"cases.{n}", c) for n, c in params.cases.items()),
             _comparison_problems(params),
             *(_external_problems(params, f"external.{n}", e) for n, e in params.external.items()),
@@ -46,28 +48,10 @@ def _unknown(where: str, got: str, what: str, known: Iterable[str]) -> str:
     return f"{where}: got {got!r}, which is not {what}; allowed: {', '.join(known)}"
 
 
-def _phantom_problems(params: Params) -> Iterator[str]:
-    for kind, classes in PHANTOM_CLASSES.items():
-        cohort = getattr(params.phantoms, kind)
-        for field in ("patients", "marker_share"):
-            got = getattr(cohort, field)
-            if set(got) != set(classes):
-                yield (
-                    f"phantoms.{kind}.{field}: got the classes {', '.join(got)}; "
-                    f"allowed: exactly {', '.join(classes)}"
-                )
-
-
 def _dataset_problems(where: str, dataset: Dataset) -> Iterator[str]:
     names = list(dataset.classes)
     if dataset.positive not in names:
         yield _unknown(f"{where}.positive", dataset.positive, "a class", names)
-    for name in names:
-        if name.endswith(FIGURE_ENDS):
-            yield (
-                f"{where}.classes: got {name!r}; allowed: a name that does not end in "
-                f"{', '.join(FIGURE_ENDS)}, as names of figures do"
-            )
     yield from _implies_problems(where, dataset)
     total = dataset.split.train + dataset.split.val + dataset.split.test
     if not math.isclose(total, 1, abs_tol=1e-6):
@@ -110,24 +94,30 @@ def _folder_problems(where: str, dataset: Dataset) -> Iterator[str]:
 
 
 def _source_problems(where: str, dataset: Dataset) -> Iterator[str]:
-    if not dataset.source.startswith("phantom:"):
-        if dataset.track != dataset.source:
-            yield (
-                f"{where}.track: got {dataset.track!r}; allowed: {dataset.source!r}, the same as "
-                "source, so that DVC sees when the files change"
-            )
+    if not dataset.is_phantom:
         return
-    kind = str(dataset.phantom_kind)
-    if kind not in PHANTOM_CLASSES:
-        known = [f"phantom:{k}" for k in PHANTOM_CLASSES]
-        yield _unknown(f"{where}.source", dataset.source, "a built-in phantom", known)
-    elif set(dataset.classes) != set(PHANTOM_CLASSES[kind]):
-        yield (
-            f"{where}.classes: got {', '.join(dataset.classes)}; allowed for phantom:{kind}: "
-            f"exactly {', '.join(PHANTOM_CLASSES[kind])}"
-        )
-    if dataset.track != PHANTOM_CODE:
-        yield f"{where}.track: got {dataset.track!r}; allowed for phantoms: {PHANTOM_CODE!r}"
+    yield from _path_problems(where, dataset.source.path, PHANTOM_CODE)
+    cohort = dataset.cohort
+    if cohort is None:
+        yield f"{where}.cohort: got None; allowed for a source of phantoms: who is to be drawn"
+        return
+    expected = PHANTOM_CLASSES[cohort.kind]
+    for key, got in (
+        ("cohort.patients", cohort.patients),
+        ("cohort.marker_share", cohort.marker_share),
+        ("classes", dataset.classes),
+    ):
+        if set(got) != set(expected):
+            yield (
+                f"{where}.{key}: got the classes {', '.join(got)}; allowed for phantoms of kind "
+                f"{cohort.kind}: exactly {', '.join(expected)}"
+            )
+
+
+def _path_problems(where: str, got: str, code: str) -> Iterator[str]:
+    """What code makes has that code for its path."""
+    if got != code:
+        yield f"{where}.source.path: got {got!r}; allowed here: {code!r}, which makes it"
 
 
 def _view_problems(params: Params) -> Iterator[str]:
@@ -137,22 +127,23 @@ def _view_problems(params: Params) -> Iterator[str]:
 
 
 def _pretext_problems(params: Params) -> Iterator[str]:
-    got = params.pretext.augment
-    if got not in params.augmentations:
-        yield _unknown("pretext.augment", got, "an augmentation", params.augmentations)
+    task = params.pretext
+    if task.augment not in params.augmentations:
+        known = params.augmentations
+        yield _unknown("pretext.augment", task.augment, "an augmentation", known)
+    if task.recipe not in params.recipes:
+        yield _unknown("pretext.recipe", task.recipe, "a recipe", params.recipes)
 
 
 def _weights_problems(where: str, weights: Weights) -> Iterator[str]:
-    is_file = weights.source.endswith(".safetensors")
-    if not is_file and weights.source not in MADE_WEIGHTS:
-        allowed = [*MADE_WEIGHTS, "a path that ends in .safetensors"]
-        yield _unknown(f"{where}.source", weights.source, "a source of weights", allowed)
+    source = weights.source
+    if source.kind == "file":
+        if not source.path.endswith(".safetensors"):
+            yield f"{where}.source.path: got {source.path!r}; allowed: a file named *.safetensors"
         return
-    expected = weights.source if is_file else WEIGHTS_CODE
-    if weights.track != expected:
-        yield f"{where}.track: got {weights.track!r}; allowed here: {expected!r}"
-    if weights.source == "timm" and weights.model == "cnn3":
-        yield f"{where}.model: got 'cnn3'; allowed for source timm: a timm model name"
+    yield from _path_problems(where, source.path, WEIGHTS_CODE[source.kind])
+    if source.kind == "timm" and weights.model == "cnn3":
+        yield f"{where}.model: got 'cnn3'; allowed for weights of timm: a timm model name"
 
 
 def _shared_name_problems(params: Params) -> Iterator[str]:
@@ -162,24 +153,31 @@ def _shared_name_problems(params: Params) -> Iterator[str]:
 
 
 def _case_problems(params: Params, where: str, case: Case) -> Iterator[str]:
-    if case.view not in params.views:
-        yield _unknown(f"{where}.view", case.view, "a view", params.views)
-    if case.augment not in params.augmentations:
-        yield _unknown(f"{where}.augment", case.augment, "an augmentation", params.augmentations)
+    for key, what, known in (
+        ("view", "a view", params.views),
+        ("augment", "an augmentation", params.augmentations),
+        ("recipe", "a recipe", params.recipes),
+        ("protocol", "a protocol", params.protocols),
+    ):
+        if getattr(case, key) not in known:
+            yield _unknown(f"{where}.{key}", getattr(case, key), what, known)
     yield from _case_weights_problems(params, where, case)
-    if len(set(case.seeds)) < len(case.seeds):
-        yield f"{where}.seeds: got {case.seeds}; allowed: each seed once"
     view = params.views.get(case.view)
     dataset = params.datasets.get(view.dataset) if view else None
     if dataset:
         yield from _loss_problems(where, case, dataset)
 
 
+def _protocol_problems(where: str, protocol: Protocol) -> Iterator[str]:
+    if len(set(protocol.seeds)) < len(protocol.seeds):
+        yield f"{where}.seeds: got {protocol.seeds}; allowed: each seed once"
+
+
 def _loss_problems(where: str, case: Case, dataset: Dataset) -> Iterator[str]:
-    got = f"{where}.loss.name: got {case.loss.name!r}"
-    if dataset.implies and case.loss.name not in ("bce", "focal"):
+    got = f"{where}.loss.kind: got {case.loss.kind!r}"
+    if dataset.implies and case.loss.kind not in ("bce", "focal"):
         yield f"{got} for a data set in which classes imply others; allowed here: bce, focal"
-    if not dataset.implies and case.loss.name == "bce" and len(dataset.classes) != 2:
+    if not dataset.implies and case.loss.kind == "bce" and len(dataset.classes) != 2:
         yield (
             f"{got} for {len(dataset.classes)} classes; allowed here: ce, weighted_ce, focal "
             "(bce has one logit and needs two classes)"
@@ -191,7 +189,7 @@ def _case_weights_problems(params: Params, where: str, case: Case) -> Iterator[s
         model = params.weights[case.weights].model
     elif case.weights in params.cases:
         model = params.cases[case.weights].model
-        if not params.cases[case.weights].is_one_run:
+        if not _is_one_run(params, params.cases[case.weights]):
             yield (
                 f"{where}.weights: got {case.weights!r}, a case of several trainings; "
                 "allowed: a case with folds 1 and one seed"
@@ -200,7 +198,7 @@ def _case_weights_problems(params: Params, where: str, case: Case) -> Iterator[s
         known = [*params.weights, *params.cases]
         yield _unknown(f"{where}.weights", case.weights, "an entry of weights or a case", known)
         return
-    if case.folds > 1 and _starts_on_same_images(params, case):
+    if _has_folds(params, case) and _starts_on_same_images(params, case):
         yield (
             f"{where}.weights: got {case.weights!r}, trained on the images that the folds of this "
             "case test; allowed with folds: an entry of weights, or a case on another data set"
@@ -210,6 +208,17 @@ def _case_weights_problems(params: Params, where: str, case: Case) -> Iterator[s
             f"{where}.weights: got {case.weights!r}, which is for {model}; "
             f"allowed: weights for {case.model}"
         )
+
+
+def _is_one_run(params: Params, case: Case) -> bool:
+    """Whether the case is a single training; True where its protocol is unknown, said elsewhere."""
+    protocol = params.protocols.get(case.protocol)
+    return protocol is None or protocol.is_one_run
+
+
+def _has_folds(params: Params, case: Case) -> bool:
+    protocol = params.protocols.get(case.protocol)
+    return protocol is not None and protocol.folds > 1
 
 
 def _starts_on_same_images(params: Params, case: Case) -> bool:
@@ -276,11 +285,11 @@ def _external_view_problems(
             f"{where}.view: got {entry.view!r}, of the data set that {entry.case} is trained on; "
             "allowed: a view of another data set"
         )
-    for field in ("crop", "size", "fit"):
+    for field in ("crop", "size_px", "fit"):
         if getattr(view, field) != getattr(own, field):
             yield (
                 f"{where}.view: got {entry.view!r}, whose {field} is not that of {case.view}, the "
-                f"view of {entry.case}; allowed: a view of the same crop, size and fit"
+                f"view of {entry.case}; allowed: a view of the same crop, size_px and fit"
             )
 
 

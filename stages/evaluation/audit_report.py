@@ -1,39 +1,95 @@
 """What is said of the probes of one view: figures of each, the best shortcut, the leakage gap."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stages.evaluation.intervals import (
-    DECIMALS,
-    ENDS,
-    Scored,
-    fold_interval,
-    metrics_with_intervals,
-    paired_difference,
-)
-from stages.evaluation.metrics import compute_metrics
-from stages.evaluation.prediction_table import with_probabilities
+from stages.dataset.image_set import ImageSet
+from stages.dataset.predictions import with_probabilities
+from stages.dataset.task import Task
+from stages.evaluation.metrics import FloatArray, compute_metrics
+from stages.evaluation.scored import Scored, draw_metrics
 from stages.evaluation.shortcuts import MEMORISER, PROBES
-from stages.imaging.image_set import DatasetInfo, ImageSet
+from stages.evaluation.statistics.bootstrap import compare
+from stages.evaluation.statistics.intervals import estimate_over_folds
+from stages.evaluation.statistics.records import Bootstrap, Estimates, Paired, flatten
 
-Json = dict[str, Any]
-FloatArray = NDArray[np.float64]
 REPORTED = ("auroc", "balanced_accuracy")
+AGAINST_REST = Task(("rest", "class"), 1)
 
 
-def build_audit_report(
+class ProbeFigures(NamedTuple):
+    """Means over the folds, with intervals that allow for the images that trainings share.
+
+    Attributes:
+        kind: shortcut or reference.
+        metrics: REPORTED.
+        by_class: AUROC of each class against the rest.
+    """
+
+    kind: str
+    metrics: Estimates
+    by_class: Mapping[str, Estimates]
+
+
+class Audit(NamedTuple):
+    """What shortcuts alone give away of the labels of a view.
+
+    Attributes:
+        n: images.
+        n_groups: patients.
+        probes: by name.
+        leakage_gap: REPORTED, of the model that memorises: split by image, and split by group.
+    """
+
+    n: int
+    n_groups: int
+    probes: Mapping[str, ProbeFigures]
+    leakage_gap: Mapping[str, Paired]
+
+    @property
+    def best_shortcut(self) -> str:
+        """The one of the highest AUROC."""
+        aurocs = {
+            name: auroc
+            for name, found in self.probes.items()
+            if found.kind == "shortcut" and (auroc := found.metrics["auroc"].value) is not None
+        }
+        return max(aurocs, key=aurocs.__getitem__)
+
+    def to_json(self) -> dict[str, Any]:
+        """As metrics/audit has it, but for the number of folds."""
+        return {
+            "n": self.n,
+            "n_groups": self.n_groups,
+            "probes": {
+                name: {"kind": found.kind, **flatten(found.metrics).values}
+                | {"by_class": {of: flatten(v).values for of, v in found.by_class.items()}}
+                for name, found in self.probes.items()
+            },
+            "best_shortcut": self.best_shortcut,
+            "leakage_gap": {
+                "model": MEMORISER,
+                "random": flatten({m: gap.first for m, gap in self.leakage_gap.items()}).values,
+                "grouped": flatten({m: gap.second for m, gap in self.leakage_gap.items()}).values,
+                "difference": {
+                    metric: gap.difference.as_difference()
+                    for metric, gap in self.leakage_gap.items()
+                },
+            },
+        }
+
+
+def build_audit(
     view: ImageSet,
     said: Mapping[str, FloatArray],
     fold_of: NDArray[np.int64],
     leaking: Sequence[FloatArray],
-    *,
-    draws: int,
-    seed: int,
-) -> Json:
+    bootstrap: Bootstrap,
+) -> Audit:
     """Figures with intervals.
 
     Args:
@@ -41,28 +97,26 @@ def build_audit_report(
         said: probe to its (N, K) out-of-fold probabilities.
         fold_of: (N,) fold of each image, whole groups.
         leaking: those of the model that memorises, split by image and split by group.
-        draws: bootstrap draws behind the intervals of the leakage gap.
-        seed: of these draws.
-
-    Returns:
-        `n`, `n_groups`; `probes`: kind, AUROC and balanced accuracy of each with their ends, and
-        AUROC of each class against the rest; `best_shortcut`: that of the highest AUROC;
-        `leakage_gap`: split by image minus split by group.
+        bootstrap: behind the intervals of the leakage gap, both sides on the same draws.
     """
     weights = np.equal.outer(np.unique(fold_of), fold_of).astype(np.int32)  # a row per fold
-    probes = {
-        probe: {"kind": PROBES[probe].kind, **_by_fold(_scored(view, shares), weights, view.info)}
-        | {"by_class": _by_class(view, shares, weights)}
-        for probe, shares in said.items()
-    }
-    shortcuts = [probe for probe in probes if PROBES[probe].kind == "shortcut"]
-    return {
-        "n": len(view.manifest),
-        "n_groups": int(view.manifest["group_id"].nunique()),
-        "probes": probes,
-        "best_shortcut": max(shortcuts, key=lambda probe: probes[probe]["auroc"]),
-        "leakage_gap": _leakage_gap(view, leaking, {"draws": draws, "seed": seed}),
-    }
+    random, grouped = (
+        draw_metrics(_score(view, shares), view.info.task, bootstrap).only(REPORTED)
+        for shares in leaking
+    )
+    return Audit(
+        n=len(view.manifest),
+        n_groups=int(view.manifest["group_id"].nunique()),
+        probes={
+            probe: ProbeFigures(
+                PROBES[probe].kind,
+                _over_folds(_score(view, shares), view.info.task, weights, REPORTED),
+                _by_class(view, shares, weights),
+            )
+            for probe, shares in said.items()
+        },
+        leakage_gap=compare(random, grouped, paired=True),
+    )
 
 
 def tabulate_probe(view: ImageSet, probe: str, probabilities: FloatArray) -> pd.DataFrame:
@@ -73,76 +127,25 @@ def tabulate_probe(view: ImageSet, probe: str, probabilities: FloatArray) -> pd.
     return with_probabilities(table, probabilities, view.info.class_names)
 
 
-def _scored(view: ImageSet, probabilities: FloatArray) -> Scored:
+def _score(view: ImageSet, probabilities: FloatArray) -> Scored:
     groups = view.manifest["group_id"].to_numpy(str)
     return Scored(view.targets, probabilities, probabilities.argmax(axis=1), groups)
 
 
-def _by_fold(scored: Scored, weights: NDArray[np.int32], info: DatasetInfo) -> Json:
-    """Means over the folds, with intervals that allow for the images that trainings share."""
-    return _fold_figures(scored, weights, info.class_names, info.positive_index, REPORTED)
-
-
-def _by_class(view: ImageSet, probabilities: FloatArray, weights: NDArray[np.int32]) -> Json:
-    """AUROC of each class against the rest."""
+def _by_class(
+    view: ImageSet, probabilities: FloatArray, weights: NDArray[np.int32]
+) -> dict[str, Estimates]:
     figures = {}
     for number, name in enumerate(view.info.class_names):
         share = probabilities[:, number].clip(0, 1)
-        binary = _scored(view, np.column_stack((1 - share, share)))
+        binary = _score(view, np.column_stack((1 - share, share)))
         binary = binary._replace(y_true=(view.targets == number).astype(np.int64))
-        figures[name] = _fold_figures(binary, weights, ("rest", "class"), 1, ("auroc",))
+        figures[name] = _over_folds(binary, AGAINST_REST, weights, ("auroc",))
     return figures
 
 
-def _fold_figures(
-    scored: Scored,
-    weights: NDArray[np.int32],
-    class_names: Sequence[str],
-    positive: int,
-    metrics: Sequence[str],
-) -> Json:
-    per_fold = compute_metrics(
-        scored.y_true,
-        scored.probabilities,
-        scored.predictions,
-        class_names=class_names,
-        positive=positive,
-        weights=weights,
-    )
-    figures: Json = {}
-    for metric in metrics:
-        estimate, (low, high, _) = per_fold[metric].mean(), fold_interval(per_fold[metric])
-        ends = (None if np.isnan(estimate) else float(estimate), low, high)
-        for suffix, value in zip(ENDS, ends, strict=True):
-            figures[metric + suffix] = None if value is None else round(value, DECIMALS)
-    return figures
-
-
-def _leakage_gap(view: ImageSet, leaking: Sequence[FloatArray], options: Mapping[str, int]) -> Json:
-    """The model that memorises, split by image and by group, on the same draws of groups."""
-    settings: Json = {
-        "class_names": view.info.class_names,
-        "positive": view.info.positive_index,
-        **options,
-    }
-    random, grouped = (_scored(view, shares) for shares in leaking)
-    table = paired_difference(random, grouped, **settings).values
-    sides = {
-        name: metrics_with_intervals(side, **settings).values
-        for name, side in (("random", random), ("grouped", grouped))
-    }
-    return {
-        "model": MEMORISER,
-        **{
-            name: {metric + end: values[metric + end] for metric in REPORTED for end in ENDS}
-            for name, values in sides.items()
-        },
-        "difference": {
-            metric: {
-                "difference": table[metric],
-                "low": table[f"{metric}_low"],
-                "high": table[f"{metric}_high"],
-            }
-            for metric in REPORTED
-        },
-    }
+def _over_folds(
+    scored: Scored, task: Task, weights: NDArray[np.int32], metrics: Sequence[str]
+) -> Estimates:
+    per_fold = compute_metrics(*scored[:3], task, weights)
+    return {metric: estimate_over_folds(per_fold[metric]) for metric in metrics}

@@ -5,7 +5,7 @@ how sure a model is and never what it decides (Guo et al. 2017, "On Calibration 
 Networks", section 4.2).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,16 +13,21 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
-from stages.evaluation.intervals import Scored, figures_with_intervals
+from stages.dataset.predictions import DECIMALS as PREDICTION_DECIMALS
+from stages.dataset.task import Task
 from stages.evaluation.metrics import log_losses, squared_errors
-from stages.evaluation.prediction_table import DECIMALS, ScoredRun, pool
+from stages.evaluation.scored import Scored, ScoredRun, pool
+from stages.evaluation.statistics.bootstrap import draw_figures, estimate
+from stages.evaluation.statistics.records import Bootstrap, Estimates, flatten
+from stages.evaluation.statistics.rounding import DECIMALS
 
 FloatArray = NDArray[np.float64]
 
 # Of the 6 decimals of a predictions table: what is written as 0 lies below half of the last one.
-PROBABILITY_FLOOR = 10**-DECIMALS / 2
+PROBABILITY_FLOOR = 10**-PREDICTION_DECIMALS / 2
 # Without an error in val the log loss falls for ever as T goes to 0: an end is needed.
 TEMPERATURE_BOUNDS = (0.1, 10.0)
+UNCHANGED = 1.0
 N_BINS = 15  # Guo et al. 2017, table 1
 
 
@@ -39,17 +44,69 @@ class Temperature(NamedTuple):
 
 
 class Reliability(NamedTuple):
-    """Bins of the confidence in (0, 1] that hold an image; all (bins,), in rising order.
+    """Bins of a probability in (0, 1] that hold an image; all (bins,), in rising order.
 
     Attributes:
-        confidence: mean probability of the predicted class.
-        accuracy: share of right predictions.
+        confidence: mean probability.
+        accuracy: share of the images that are as the probability is of.
         n: number of rows.
     """
 
     confidence: FloatArray
     accuracy: FloatArray
     n: NDArray[np.int64]
+
+
+class Calibration(NamedTuple):
+    """How far probabilities can be taken at their word.
+
+    Attributes:
+        ece: expected calibration error in [0, 1]. It has no interval: resampling itself makes it
+            larger, so that the ends of the draws would not hold the estimate.
+        losses: `log_loss` and `brier`.
+        reliability: of the predicted class.
+    """
+
+    ece: float
+    losses: Estimates
+    reliability: Reliability
+
+    def to_json(self) -> dict[str, Any]:
+        """As reports have it."""
+        losses, (confidence, accuracy, count) = flatten(self.losses), self.reliability
+        return {
+            "ece": self.ece,
+            **losses.values,
+            "undefined": losses.undefined,
+            "reliability": {
+                "confidence": np.round(confidence, DECIMALS).tolist(),
+                "accuracy": np.round(accuracy, DECIMALS).tolist(),
+                "count": count.tolist(),
+            },
+        }
+
+
+class RunsCalibration(NamedTuple):
+    """The temperature of each run by its name, and all test rows without and with them.
+
+    Both sides have the floor under their probabilities, so that the temperatures alone are what
+    changes.
+    """
+
+    temperatures: Mapping[str, Temperature]
+    before: Calibration
+    after: Calibration
+
+    def to_json(self) -> dict[str, Any]:
+        """As reports have it."""
+        return {
+            "temperatures": [
+                {"name": name, "temperature": fitted.value, "reason": fitted.reason}
+                for name, fitted in self.temperatures.items()
+            ],
+            "before": self.before.to_json(),
+            "after": self.after.to_json(),
+        }
 
 
 def fit_temperature(probabilities: ArrayLike, y_true: ArrayLike) -> Temperature:
@@ -86,17 +143,17 @@ def apply_temperature(probabilities: ArrayLike, temperature: float) -> FloatArra
     return scaled
 
 
-def compute_reliability(scored: Scored) -> Reliability:
-    """Set confidence against accuracy in N_BINS bins of equal width, open on the left."""
-    confidence = np.asarray(scored.probabilities, np.float64).max(axis=1)
-    is_right = np.asarray(scored.predictions) == np.asarray(scored.y_true)
-    inner_edges = np.linspace(0, 1, N_BINS + 1)[1:-1]
-    bins = np.digitize(confidence, inner_edges, right=True)
-    counts = np.bincount(bins, minlength=N_BINS)
+def compute_reliability(
+    probabilities: FloatArray, is_so: NDArray[np.bool_], bins: int
+) -> Reliability:
+    """Set (n,) probabilities against (n,) truths in bins of equal width, open on the left."""
+    inner_edges = np.linspace(0, 1, bins + 1)[1:-1]
+    bin_of = np.digitize(probabilities, inner_edges, right=True)
+    counts = np.bincount(bin_of, minlength=bins)
     filled = counts > 0
     means = [
-        np.bincount(bins, weights=values, minlength=N_BINS)[filled] / counts[filled]
-        for values in (confidence, is_right)
+        np.bincount(bin_of, weights=values, minlength=bins)[filled] / counts[filled]
+        for values in (probabilities, is_so)
     ]
     return Reliability(means[0], means[1], counts[filled])
 
@@ -107,26 +164,12 @@ def compute_calibration_error(reliability: Reliability) -> float:
     return float(np.average(gaps, weights=reliability.n))
 
 
-def describe_calibration(scored: Scored, *, positive: int, draws: int, seed: int) -> dict[str, Any]:
-    """Everything said of how far probabilities can be taken at their word, ready for JSON.
-
-    The calibration error has no interval: resampling itself makes it larger, so that the ends of
-    the draws would not hold the estimate.
-
-    Args:
-        scored: n rows whose predictions are their likeliest classes.
-        positive: index of the positive class.
-        draws: bootstrap draws behind the intervals.
-        seed: of these draws.
-
-    Returns:
-        `ece`; `log_loss` and `brier` with `_low` and `_high`; `undefined`, name to reason;
-        `reliability`: `confidence`, `accuracy` and `count` of Reliability.
-    """
+def describe_calibration(scored: Scored, task: Task, bootstrap: Bootstrap) -> Calibration:
+    """Of n rows whose predictions are their likeliest classes."""
     truth = np.asarray(scored.y_true, np.int64)
     probabilities = np.asarray(scored.probabilities, np.float64)
     terms = np.column_stack(
-        (log_losses(truth, probabilities), squared_errors(truth, probabilities, positive))
+        (log_losses(truth, probabilities), squared_errors(truth, probabilities, task.positive))
     )
 
     def means(weights: NDArray[np.int32]) -> dict[str, FloatArray]:
@@ -134,53 +177,39 @@ def describe_calibration(scored: Scored, *, positive: int, draws: int, seed: int
         return {"log_loss": log_loss, "brier": brier}
 
     needs = dict.fromkeys(("log_loss", "brier"), "an image")
-    table = figures_with_intervals(means, scored.group_ids, needs=needs, draws=draws, seed=seed)
-    reliability = compute_reliability(scored)
-    return {
-        "ece": round(compute_calibration_error(reliability), DECIMALS),
-        **table.values,
-        "undefined": table.undefined,
-        "reliability": {
-            "confidence": np.round(reliability.confidence, DECIMALS).tolist(),
-            "accuracy": np.round(reliability.accuracy, DECIMALS).tolist(),
-            "count": reliability.n.tolist(),
-        },
-    }
+    is_right = np.asarray(scored.predictions) == truth
+    reliability = compute_reliability(probabilities.max(axis=1), is_right, N_BINS)
+    return Calibration(
+        round(compute_calibration_error(reliability), DECIMALS),
+        estimate(draw_figures(means, scored.group_ids, needs, bootstrap)),
+        reliability,
+    )
 
 
-def calibrate_runs(
-    runs: Sequence[ScoredRun], *, positive: int, draws: int, seed: int
-) -> dict[str, Any]:
-    """Fit each run's temperature on its own val rows and describe all test rows together.
+def calibrate(
+    said: Mapping[str, Scored],
+    temperatures: Mapping[str, float],
+    task: Task,
+    bootstrap: Bootstrap,
+) -> Calibration:
+    """What runs said, each divided by its own temperature, and all of it described together."""
+    scaled = pool(
+        rows._replace(probabilities=apply_temperature(rows.probabilities, temperatures[name]))
+        for name, rows in said.items()
+    )
+    return describe_calibration(scaled, task, bootstrap)
 
-    Args:
-        runs: what each model said of its val and of its test images.
-        positive: index of the positive class.
-        draws: bootstrap draws behind the intervals.
-        seed: of these draws.
 
-    Returns:
-        `temperatures`: `name`, `temperature` and `reason` of each run; `before` and `after`: see
-        `describe_calibration`. Both have the floor under their probabilities, so that the
-        temperature alone is what changes.
-    """
-    fitted = [fit_temperature(run.val.probabilities, run.val.y_true) for run in runs]
-
-    def describe(temperatures: Sequence[float]) -> dict[str, Any]:
-        scaled = pool(
-            run.test._replace(probabilities=apply_temperature(run.test.probabilities, temperature))
-            for run, temperature in zip(runs, temperatures, strict=True)
-        )
-        return describe_calibration(scaled, positive=positive, draws=draws, seed=seed)
-
-    return {
-        "temperatures": [
-            {"name": run.name, "temperature": value, "reason": reason}
-            for run, (value, reason) in zip(runs, fitted, strict=True)
-        ],
-        "before": describe([1.0] * len(runs)),
-        "after": describe([value for value, _ in fitted]),
-    }
+def calibrate_runs(runs: Sequence[ScoredRun], task: Task, bootstrap: Bootstrap) -> RunsCalibration:
+    """Fit each run's temperature on its own val rows and describe all test rows together."""
+    tests = {run.name: run.test for run in runs}
+    fitted = {run.name: fit_temperature(run.val.probabilities, run.val.y_true) for run in runs}
+    values = {name: temperature.value for name, temperature in fitted.items()}
+    return RunsCalibration(
+        fitted,
+        before=calibrate(tests, dict.fromkeys(tests, UNCHANGED), task, bootstrap),
+        after=calibrate(tests, values, task, bootstrap),
+    )
 
 
 def _logits(probabilities: ArrayLike) -> FloatArray:

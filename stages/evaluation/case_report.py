@@ -1,231 +1,255 @@
-"""Every figure that is made of the predictions table of a case."""
+"""Every figure that is made of the predictions of a case."""
 
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from stages.evaluation.calibration import calibrate_runs
-from stages.evaluation.intervals import ENDS, MetricTable, Scored, metrics_with_intervals
+from stages.dataset.image_set import SPLITS, DatasetInfo
+from stages.dataset.predictions import CaseTables
+from stages.dataset.task import Task
+from stages.evaluation.calibration import RunsCalibration, calibrate_runs
+from stages.evaluation.labels import LabelFigures, score_labels
 from stages.evaluation.metrics import HEADLINE_METRICS, metric_requirements
-from stages.evaluation.operating_points import describe_operating_points
-from stages.evaluation.prediction_table import DECIMALS, ScoredRun, score_rows, score_runs
-from stages.evaluation.split_report import (
-    build_curves,
-    build_split_report,
-    draw_class_balanced,
-    label_figures,
+from stages.evaluation.operating_points import RATES, OperatingPoint, judge_runs
+from stages.evaluation.scored import draw_metrics, score_rows, score_runs
+from stages.evaluation.split_report import build_curves, build_split_report, draw_class_balanced
+from stages.evaluation.statistics.bootstrap import estimate
+from stages.evaluation.statistics.records import (
+    Bootstrap,
+    Estimate,
+    Estimates,
+    Flat,
+    flatten,
+    select,
 )
-from stages.imaging.image_set import SPLITS, DatasetInfo
+from stages.evaluation.statistics.rounding import rounded
 
 # Of each known stratum (phantoms: with and without the planted marker) the headline gives these.
 SUBGROUP_METRICS = ("balanced_accuracy", "auroc", "sensitivity", "specificity")
 OCCLUSION_METRICS = ("auroc", "balanced_accuracy")
+NO_LUNGS = "lungs were found in no test image"
 
 
+class RunFigures(NamedTuple):
+    """Of one run's own test rows."""
+
+    name: str
+    fold: int
+    seed: int
+    n_test: int
+    metrics: Estimates
+
+
+class OccludedFigures(NamedTuple):
+    """With a part of every image hidden; images without lungs are left out."""
+
+    n_without_lungs: int
+    metrics: Estimates
+
+
+@dataclass(frozen=True)
 class CaseReport:
     """The figures of one case.
 
     Those of the runs, the calibration and the operating points are always of the single models:
     a temperature and a threshold belong to one model and are chosen on its own val images, which
     models that are averaged do not share.
+
+    Attributes:
+        task: what is told apart.
+        test: every metric of all test rows.
+        subgroups: the same of each known stratum of them.
+        occlusions: by what is hidden.
+        calibration: without and with the temperature of each run.
+        operating_points: by name.
+        runs: where there are several; the figures of a single run are those of the case.
+        accuracies: of train and val.
+        splits: confusion matrix and figures by class of each split, and of a draw of test images
+            with as many of each class.
+        curves: class to the points of its curves, of the test rows.
+        labels: where classes imply others; else None.
+        n_test: test images.
+        n_leaking_groups: groups that the splits cut.
     """
 
-    def __init__(
-        self,
-        table: pd.DataFrame,
-        run_table: pd.DataFrame,
-        occluded: Mapping[str, pd.DataFrame],
-        info: DatasetInfo,
-        *,
-        prevalences: Sequence[float],
-        draws: int,
-        seed: int,
-    ) -> None:
-        """Compute what both JSON files share.
-
-        Args:
-            table: what the case says: the runs' rows, or with their test rows averaged.
-            run_table: the runs' rows, one per image and run.
-            occluded: occlusion to what the case says of the test images in which lungs were
-                found, with that part of them hidden.
-            info: classes of the data set.
-            prevalences: at which predictive values are stated.
-            draws: bootstrap draws behind every interval.
-            seed: of these draws, and of the class-balanced draw.
-        """
-        self._table = table
-        self._info = info
-        self._draws = draws
-        self._seed = seed
-        self._occluded = occluded
-        self._test = self._metrics(score_rows(self._rows("test"), info))
-        self._subgroups = self._subgroup_metrics()
-        self._occlusions = {name: self._occlusion_metrics(rows) for name, rows in occluded.items()}
-        runs = score_runs(run_table, info)
-        positive = info.positive_index
-        self._calibration = calibrate_runs(runs, positive=positive, draws=draws, seed=seed)
-        self._operating_points = describe_operating_points(
-            runs,
-            info.class_names,
-            positive=positive,
-            prevalences=prevalences,
-            draws=draws,
-            seed=seed,
-        )
-        # The figures of a single run are those of the case.
-        self._runs = [(run, self._metrics(run.test)) for run in runs] if len(runs) > 1 else []
-        self._over_runs = _over_runs([metrics for _, metrics in self._runs])
+    task: Task
+    test: Estimates
+    subgroups: Mapping[str, Estimates]
+    occlusions: Mapping[str, OccludedFigures]
+    calibration: RunsCalibration
+    operating_points: Mapping[str, OperatingPoint]
+    runs: Sequence[RunFigures]
+    accuracies: Mapping[str, float | None]
+    splits: Mapping[str, dict[str, Any]]
+    curves: Mapping[str, Any]
+    labels: Mapping[str, LabelFigures] | None
+    n_test: int
+    n_leaking_groups: int
 
     def headline(self) -> dict[str, float | int | None]:
-        """The flat figures: of all test rows together, over the runs, by subgroup and so on."""
-        flat: dict[str, float | int | None] = {}
-        for table in self._headline_tables():
-            flat |= table.values
-        for split in ("train", "val"):
-            rows = self._rows(split)
-            hits = rows["prediction"] == rows["label"]
-            flat[f"{split}_accuracy"] = round(float(hits.mean()), DECIMALS)
-        flat["ece"] = self._calibration["before"]["ece"]
-        flat["ece_calibrated"] = self._calibration["after"]["ece"]
-        flat["n_test"] = self._n_test()
-        flat["n_runs"] = max(1, len(self._runs))
-        flat["n_leaking_groups"] = len(self._info.leakage)
-        return flat
-
-    def reports(self) -> dict[str, Any]:
-        """Confusion matrices and classification reports by split, and all that is not flat."""
-        test = self._rows("test")
-        scored = score_rows(test, self._info)
-        balanced = draw_class_balanced(np.asarray(scored.y_true), seed=self._seed)
-        reports: dict[str, Any] = {split: self._split_report(self._rows(split)) for split in SPLITS}
-        reports["test_balanced"] = self._split_report(test.iloc[balanced])
-        reports["test"]["undefined"] = {
-            name: reason
-            for table in self._headline_tables()
-            for name, reason in table.undefined.items()
-        }
-        reports["test"]["curves"] = build_curves(
-            np.asarray(scored.y_true), np.asarray(scored.probabilities), self._info.class_names
-        )
-        reports["test_subgroups"] = {
-            stratum: {"metrics": table.values, "undefined": table.undefined}
-            for stratum, table in self._subgroups.items()
-        }
-        reports["calibration"] = self._calibration
-        reports["operating_points"] = self._operating_points
-        reports["occlusion"] = self._occlusion_report()
-        if self._runs:
-            reports["runs"] = [_run_report(run, metrics) for run, metrics in self._runs]
-        if self._info.implies:
-            reports["labels"] = label_figures(test, self._info)
-        return reports
-
-    def _rows(self, split: str) -> pd.DataFrame:
-        return self._table[self._table["split"] == split]
-
-    def _n_test(self) -> int:
-        return int(self._rows("test")["image_id"].nunique())
-
-    def _metrics(self, scored: Scored) -> MetricTable:
-        """Every metric of some rows, with its interval."""
-        return metrics_with_intervals(
-            scored,
-            class_names=self._info.class_names,
-            positive=self._info.positive_index,
-            draws=self._draws,
-            seed=self._seed,
-        )
-
-    def _subgroup_metrics(self) -> dict[str, MetricTable]:
-        """The metrics of each known stratum of the test rows."""
-        test = self._rows("test")
-        strata = [str(name) for name in np.unique(test["subgroup"].to_numpy(str)) if name]
+        """The flat figures, as metrics/cases has them."""
         return {
-            stratum: self._metrics(score_rows(test[test["subgroup"] == stratum], self._info))
-            for stratum in strata
+            **self._flat().values,
+            **{f"{split}_accuracy": value for split, value in self.accuracies.items()},
+            "ece": self.calibration.before.ece,
+            "ece_calibrated": self.calibration.after.ece,
+            "n_test": self.n_test,
+            "n_runs": max(1, len(self.runs)),
+            "n_leaking_groups": self.n_leaking_groups,
         }
 
-    def _occlusion_metrics(self, rows: pd.DataFrame) -> MetricTable:
-        if len(rows):
-            return self._metrics(score_rows(rows, self._info))
-        metrics = metric_requirements(self._info.class_names, self._info.positive_index)
-        names = [metric + end for metric in metrics for end in ENDS]
-        reason = "lungs were found in no test image"
-        return MetricTable(dict.fromkeys(names), dict.fromkeys(names, reason))
+    def to_json(self) -> dict[str, Any]:
+        """All that is not flat, and why flat figures have no value, as metrics/reports has it."""
+        content: dict[str, Any] = {"positive": self.task.positive_name}
+        content |= {split: dict(report) for split, report in self.splits.items()}
+        content["test"] |= {"undefined": self._flat().undefined, "curves": self.curves}
+        content["test_subgroups"] = {
+            stratum: _metrics_json(metrics) for stratum, metrics in self.subgroups.items()
+        }
+        content["calibration"] = self.calibration.to_json()
+        content["operating_points"] = {
+            name: point.to_json() for name, point in self.operating_points.items()
+        }
+        content["occlusion"] = {
+            name: {"n_without_lungs": found.n_without_lungs, **_metrics_json(found.metrics)}
+            for name, found in self.occlusions.items()
+        }
+        if self.runs:
+            content["runs"] = [
+                run._asdict() | _metrics_json(select(run.metrics, HEADLINE_METRICS))
+                for run in self.runs
+            ]
+        if self.labels is not None:
+            content["labels"] = {name: found.to_json() for name, found in self.labels.items()}
+        return content
 
-    def _headline_tables(self) -> list[MetricTable]:
-        """What the flat figures have an interval, a mean or a reason of."""
-        calibrated = self._calibration["after"]
-        return [
-            self._test,
-            self._over_runs,
-            _rename(calibrated, calibrated["undefined"], ("log_loss", "brier"), "calibrated"),
-            *(
-                _rename(figures["test"], figures["undefined"], ("sensitivity", "specificity"), name)
-                for name, figures in self._operating_points.items()
+    def _flat(self) -> Flat:
+        parts = {
+            **select(self.calibration.after.losses, ("log_loss", "brier"), "_calibrated"),
+            **_of_each(
+                {name: point.test.figures for name, point in self.operating_points.items()}, RATES
             ),
-            *(_rename(*table, OCCLUSION_METRICS, name) for name, table in self._occlusions.items()),
-            *(_rename(*table, SUBGROUP_METRICS, name) for name, table in self._subgroups.items()),
-        ]
-
-    def _occlusion_report(self) -> dict[str, dict[str, Any]]:
-        return {
-            name: {
-                "n_without_lungs": self._n_test() - int(self._occluded[name]["image_id"].nunique()),
-                "metrics": table.values,
-                "undefined": table.undefined,
-            }
-            for name, table in self._occlusions.items()
+            **_of_each(
+                {name: found.metrics for name, found in self.occlusions.items()}, OCCLUSION_METRICS
+            ),
+            **_of_each(self.subgroups, SUBGROUP_METRICS),
         }
-
-    def _split_report(self, rows: pd.DataFrame) -> dict[str, Any]:
-        scored = score_rows(rows, self._info)
-        return build_split_report(
-            np.asarray(scored.y_true), np.asarray(scored.predictions), self._info.class_names
-        )
+        return Flat.merge(flatten(self.test), _over_runs(self.runs), flatten(parts))
 
 
-def _rename(
-    values: Mapping[str, Any], undefined: Mapping[str, str], metrics: Sequence[str], name: str
-) -> MetricTable:
-    """Some metrics and the ends of their intervals as `<metric>_<name>`."""
-    keys = {metric + end: f"{metric}_{name}{end}" for metric in metrics for end in ENDS}
-    return MetricTable(
-        {key: values[old] for old, key in keys.items()},
-        {key: undefined[old] for old, key in keys.items() if old in undefined},
+def build_case_report(
+    tables: CaseTables, info: DatasetInfo, prevalences: Sequence[float], bootstrap: Bootstrap
+) -> CaseReport:
+    """Compute every figure.
+
+    Args:
+        tables: what the case says.
+        info: classes of the data set, what they imply, and what leaks.
+        prevalences: at which predictive values are stated.
+        bootstrap: behind every interval; its seed makes the class-balanced draw as well.
+    """
+    task = info.task
+    by_split = {split: tables.whole[tables.whole["split"] == split] for split in SPLITS}
+    test, runs = by_split["test"], score_runs(tables.runs, task)
+    scored = score_rows(test, task)
+    truth = np.asarray(scored.y_true)
+    balanced = test.iloc[draw_class_balanced(truth, seed=bootstrap.seed)]
+    n_test = int(test["image_id"].nunique())
+    return CaseReport(
+        task=task,
+        test=estimate(draw_metrics(scored, task, bootstrap)),
+        subgroups=_score_strata(test, task, bootstrap),
+        occlusions={
+            name: _score_occluded(rows, n_test, task, bootstrap)
+            for name, rows in tables.occluded.items()
+        },
+        calibration=calibrate_runs(runs, task, bootstrap),
+        operating_points=judge_runs(runs, task, prevalences, bootstrap),
+        runs=[
+            RunFigures(
+                *run[:3],
+                len(np.asarray(run.test.y_true)),
+                estimate(draw_metrics(run.test, task, bootstrap)),
+            )
+            for run in (runs if len(runs) > 1 else ())
+        ],
+        accuracies={split: _accuracy(by_split[split]) for split in ("train", "val")},
+        splits={
+            name: _describe_split(rows, task)
+            for name, rows in {**by_split, "test_balanced": balanced}.items()
+        },
+        curves=build_curves(truth, np.asarray(scored.probabilities), task.class_names),
+        labels=score_labels(test, info) if info.implies else None,
+        n_test=n_test,
+        n_leaking_groups=len(info.leakage),
     )
 
 
-def _over_runs(tables: Sequence[MetricTable]) -> MetricTable:
+def _score_strata(test: pd.DataFrame, task: Task, bootstrap: Bootstrap) -> dict[str, Estimates]:
+    """The metrics of each known stratum of the test rows."""
+    strata = [str(name) for name in np.unique(test["subgroup"].to_numpy(str)) if name]
+    return {
+        stratum: estimate(
+            draw_metrics(score_rows(test[test["subgroup"] == stratum], task), task, bootstrap)
+        )
+        for stratum in strata
+    }
+
+
+def _score_occluded(
+    rows: pd.DataFrame, n_test: int, task: Task, bootstrap: Bootstrap
+) -> OccludedFigures:
+    if len(rows):
+        metrics = estimate(draw_metrics(score_rows(rows, task), task, bootstrap))
+    else:
+        metrics = dict.fromkeys(metric_requirements(task), Estimate(None, why_undefined=NO_LUNGS))
+    return OccludedFigures(n_test - int(rows["image_id"].nunique()), metrics)
+
+
+def _accuracy(rows: pd.DataFrame) -> float | None:
+    return rounded(float((rows["prediction"] == rows["label"]).mean()))
+
+
+def _describe_split(rows: pd.DataFrame, task: Task) -> dict[str, Any]:
+    scored = score_rows(rows, task)
+    return build_split_report(
+        np.asarray(scored.y_true), np.asarray(scored.predictions), task.class_names
+    )
+
+
+def _metrics_json(metrics: Estimates) -> dict[str, Any]:
+    flat = flatten(metrics)
+    return {"metrics": flat.values, "undefined": flat.undefined}
+
+
+def _of_each(parts: Mapping[str, Estimates], metrics: Sequence[str]) -> dict[str, Estimate]:
+    """Some metrics of each part as `<metric>_<part>`."""
+    return {
+        name: found
+        for part, estimates in parts.items()
+        for name, found in select(estimates, metrics, f"_{part}").items()
+    }
+
+
+def _over_runs(runs: Sequence[RunFigures]) -> Flat:
     """Mean and sample standard deviation over the runs; nothing where there are none."""
-    summary = MetricTable({}, {})
-    if not tables:
+    summary = Flat({}, {})
+    if not runs:
         return summary
     for metric in HEADLINE_METRICS:
-        values = [table.values[metric] for table in tables]
+        values = [run.metrics[metric].value for run in runs]
         known = [value for value in values if value is not None]
         for name, compute in (("run_mean", statistics.mean), ("run_sd", statistics.stdev)):
             key = f"{metric}_{name}"
             if len(known) == len(values):
-                summary.values[key] = round(compute(known), DECIMALS)
+                summary.values[key] = rounded(compute(known))
             else:
                 summary.values[key] = None
                 summary.undefined[key] = (
                     f"{metric} is undefined in {len(values) - len(known)} of {len(values)} runs"
                 )
     return summary
-
-
-def _run_report(run: ScoredRun, metrics: MetricTable) -> dict[str, Any]:
-    names = [f"{metric}{end}" for metric in HEADLINE_METRICS for end in ENDS]
-    return {
-        "name": run.name,
-        "fold": run.fold,
-        "seed": run.seed,
-        "n_test": len(np.asarray(run.test.y_true)),
-        "metrics": {name: metrics.values[name] for name in names},
-        "undefined": {name: reason for name, reason in metrics.undefined.items() if name in names},
-    }

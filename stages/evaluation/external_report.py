@@ -5,130 +5,129 @@ val images decided.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
 
-from stages.evaluation.calibration import apply_temperature, describe_calibration
-from stages.evaluation.intervals import Scored, metrics_with_intervals, unpaired_difference
+from stages.dataset.task import Task
+from stages.evaluation.calibration import UNCHANGED, Calibration, calibrate
 from stages.evaluation.metrics import HEADLINE_METRICS
-from stages.evaluation.operating_points import (
-    OPERATING_POINTS,
-    apply_threshold,
-    describe_calls,
-    pool_calls,
-)
-from stages.evaluation.prediction_table import pool, score_rows, score_runs
+from stages.evaluation.operating_points import OPERATING_POINTS, Judged, call_all, judge
+from stages.evaluation.scored import draw_metrics, score_rows, score_runs
 from stages.evaluation.split_report import build_curves, build_split_report
-from stages.imaging.image_set import DatasetInfo
+from stages.evaluation.statistics.bootstrap import compare, estimate
+from stages.evaluation.statistics.records import Bootstrap, Estimates, Paired, flatten
 
-Json = dict[str, Any]
 MATRICES = ("class_names", "confusion_matrix", "classification_report")
 
 
-class Bootstrap(NamedTuple):
-    """Draws behind every interval, and their seed."""
+class Chosen(NamedTuple):
+    """What the val images of each model of a case decided.
 
-    draws: int
-    seed: int
+    Attributes:
+        temperatures: by run.
+        thresholds: by operating point, then by run.
+    """
+
+    temperatures: Mapping[str, float]
+    thresholds: Mapping[str, Mapping[str, float]]
+
+    @classmethod
+    def from_report(cls, content: Mapping[str, Any]) -> Self:
+        """Read them from a case's metrics/reports/<case>.json."""
+        return cls(
+            {
+                entry["name"]: entry["temperature"]
+                for entry in content["calibration"]["temperatures"]
+            },
+            {
+                point: {
+                    entry["name"]: entry["threshold"]
+                    for entry in content["operating_points"][point]["thresholds"]
+                }
+                for point in OPERATING_POINTS
+            },
+        )
+
+
+class ExternalReport(NamedTuple):
+    """Figures of a case on images of another data set.
+
+    Attributes:
+        metrics: every one.
+        matrices: MATRICES of `build_split_report`.
+        curves: class to the points of its curves.
+        before: calibration as it comes.
+        after: with the temperature of each model.
+        operating_points: by name.
+        drop: main metrics there, on the case's own test images, and there minus own.
+    """
+
+    metrics: Estimates
+    matrices: Mapping[str, Any]
+    curves: Mapping[str, Any]
+    before: Calibration
+    after: Calibration
+    operating_points: Mapping[str, Judged]
+    drop: Mapping[str, Paired]
+
+    def to_json(self) -> dict[str, Any]:
+        """As metrics/external has it, but for what was tested."""
+        metrics = flatten(self.metrics)
+        return {
+            "metrics": metrics.values,
+            "undefined": metrics.undefined,
+            **self.matrices,
+            "curves": self.curves,
+            "calibration": {"before": self.before.to_json(), "after": self.after.to_json()},
+            "operating_points": {
+                name: point.to_json() for name, point in self.operating_points.items()
+            },
+            "drop": {
+                metric: {"own": pair.second.value, "external": pair.first.value}
+                | pair.difference.as_difference()
+                for metric, pair in self.drop.items()
+            },
+        }
 
 
 def build_external_report(
     table: pd.DataFrame,
     run_table: pd.DataFrame,
     own_test: pd.DataFrame,
-    own_report: Json,
-    info: DatasetInfo,
-    *,
+    chosen: Chosen,
+    task: Task,
     prevalences: Sequence[float],
     bootstrap: Bootstrap,
-) -> Json:
+) -> ExternalReport:
     """Figures, calibration, operating points and drop of one external test.
 
     Args:
         table: what the case says of the other images: its models' rows, or their averages.
         run_table: one row per image and model.
         own_test: the case's own test rows, averaged or not as `table` is.
-        own_report: the case's metrics/reports/<case>.json, for temperatures and thresholds.
-        info: classes of the case.
+        chosen: on the case's own val images.
+        task: of the case.
         prevalences: at which predictive values are stated.
-        bootstrap: draws and seed.
+        bootstrap: of the other images; the case's own are drawn apart.
     """
-    scored = score_rows(table, info)
+    scored, own = score_rows(table, task), score_rows(own_test, task)
     truth, decided = (np.asarray(part) for part in (scored.y_true, scored.predictions))
-    options: Json = {
-        "class_names": info.class_names,
-        "positive": info.positive_index,
-        **bootstrap._asdict(),
-    }
-    figures = metrics_with_intervals(scored, **options)
-    matrices = build_split_report(truth, decided, info.class_names)
-    runs = {run.name: run.test for run in score_runs(run_table, info)}
-    return {
-        "metrics": figures.values,
-        "undefined": figures.undefined,
-        **{key: matrices[key] for key in MATRICES},
-        "curves": build_curves(truth, np.asarray(scored.probabilities), info.class_names),
-        "calibration": _calibration(runs, own_report, info.positive_index, bootstrap),
-        "operating_points": _operating_points(runs, own_report, info, prevalences, bootstrap),
-        "drop": _drop(score_rows(own_test, info), scored, options),
-    }
-
-
-def _calibration(
-    runs: Mapping[str, Scored], own_report: Json, positive: int, bootstrap: Bootstrap
-) -> Json:
-    """As it comes, and with the temperature that each model's own val images gave."""
-    fitted = {
-        entry["name"]: entry["temperature"] for entry in own_report["calibration"]["temperatures"]
-    }
-
-    def describe(temperatures: Mapping[str, float]) -> Json:
-        scaled = pool(
-            said._replace(probabilities=apply_temperature(said.probabilities, temperatures[name]))
-            for name, said in runs.items()
-        )
-        return describe_calibration(scaled, positive=positive, **bootstrap._asdict())
-
-    return {"before": describe(dict.fromkeys(runs, 1.0)), "after": describe(fitted)}
-
-
-def _operating_points(
-    runs: Mapping[str, Scored],
-    own_report: Json,
-    info: DatasetInfo,
-    prevalences: Sequence[float],
-    bootstrap: Bootstrap,
-) -> Json:
-    """With the thresholds that each model's own val images gave."""
-    points = {}
-    for point in OPERATING_POINTS:
-        chosen = own_report["operating_points"][point]["thresholds"]
-        thresholds = {entry["name"]: entry["threshold"] for entry in chosen}
-        calls = pool_calls(
-            apply_threshold(said, thresholds[name], positive=info.positive_index)
-            for name, said in runs.items()
-        )
-        points[point] = describe_calls(
-            calls, positive=info.positive, prevalences=prevalences, **bootstrap._asdict()
-        )
-    return points
-
-
-def _drop(own: Scored, external: Scored, options: Json) -> Json:
-    """External minus own for the main metrics; the patients differ, so both are drawn apart."""
-    tables = {
-        "own": metrics_with_intervals(own, **options).values,
-        "external": metrics_with_intervals(external, **options).values,
-    }
-    difference = unpaired_difference(external, own, **options).values
-    return {
-        metric: {side: values[metric] for side, values in tables.items()}
-        | {
-            "difference": difference[metric],
-            "low": difference[f"{metric}_low"],
-            "high": difference[f"{metric}_high"],
-        }
-        for metric in HEADLINE_METRICS
-    }
+    there = draw_metrics(scored, task, bootstrap)
+    at_home = draw_metrics(own, task, bootstrap.independent())
+    matrices = build_split_report(truth, decided, task.class_names)
+    said = {run.name: run.test for run in score_runs(run_table, task)}
+    as_it_comes = dict.fromkeys(said, UNCHANGED)
+    return ExternalReport(
+        metrics=estimate(there),
+        matrices={key: matrices[key] for key in MATRICES},
+        curves=build_curves(truth, np.asarray(scored.probabilities), task.class_names),
+        before=calibrate(said, as_it_comes, task, bootstrap),
+        after=calibrate(said, chosen.temperatures, task, bootstrap),
+        operating_points={
+            point: judge(call_all(said, thresholds, task), task, prevalences, bootstrap)
+            for point, thresholds in chosen.thresholds.items()
+        },
+        drop=compare(there.only(HEADLINE_METRICS), at_home.only(HEADLINE_METRICS), paired=False),
+    )

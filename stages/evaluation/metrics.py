@@ -5,13 +5,15 @@ interval always belongs to exactly the number it stands beside. A metric that ha
 weighting is NaN there; `metric_requirements` says what each metric needs to have one.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from stages.config.errors import UserError
+from stages.dataset.task import Task
+from stages.evaluation.statistics.records import of_class
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -31,7 +33,7 @@ HEADLINE_METRICS = (
 ROW_SUM_TOLERANCE = 1e-3
 
 
-class _Ranking(NamedTuple):
+class Ranking(NamedTuple):
     """Images by falling score of one class.
 
     Attributes:
@@ -57,7 +59,7 @@ class _Prepared(NamedTuple):
     """
 
     sums: FloatArray
-    rankings: dict[int, _Ranking]
+    rankings: dict[int, Ranking]
     in_truth: NDArray[np.bool_]
     in_either: NDArray[np.bool_]
 
@@ -66,9 +68,7 @@ def compute_metrics(
     y_true: ArrayLike,
     probabilities: ArrayLike,
     predictions: ArrayLike,
-    *,
-    class_names: Sequence[str],
-    positive: int,
+    task: Task,
     weights: ArrayLike | None = None,
 ) -> dict[str, FloatArray]:
     """Compute every metric under every weighting of the same images.
@@ -87,14 +87,13 @@ def compute_metrics(
       a class has no weight. Equal scores count one half (Mann and Whitney 1947);
     - brier: two classes, mean of (p_C - y_C)^2 in [0, 1]; more, mean over images of the sum over
       classes (Brier 1950) in [0, 2];
-    - f1_<class> and recall_<class>: the class against the rest.
+    - f1_<class> and recall_<class>, by names of `of_class`: the class against the rest.
 
     Args:
-        y_true: (n,) integers, index into `class_names`.
-        probabilities: (n, K) in [0, 1], rows sum to 1, columns in the order of `class_names`.
+        y_true: (n,) integers, index of the true class.
+        probabilities: (n, K) in [0, 1], rows sum to 1, columns in the order of the classes.
         predictions: (n,) integers, the decision, which need not be the most probable class.
-        class_names: K distinct names, K at least 2.
-        positive: index of the positive class.
+        task: K classes.
         weights: (B, n) non-negative and finite, one row per weighting; None is one row of ones.
 
     Returns:
@@ -104,34 +103,26 @@ def compute_metrics(
     Raises:
         UserError: an argument has another shape or range.
     """
-    names = list(metric_requirements(class_names, positive))
-    truth = _checked_labels("y_true", y_true, len(class_names))
-    decided = _checked_labels("predictions", predictions, len(class_names), len(truth))
-    scores = _checked_probabilities(probabilities, len(truth), len(class_names))
+    names, class_count = list(metric_requirements(task)), len(task.class_names)
+    truth = _checked_labels("y_true", y_true, class_count)
+    decided = _checked_labels("predictions", predictions, class_count, len(truth))
+    scores = _checked_probabilities(probabilities, len(truth), class_count)
     rows = _checked_weights(weights, len(truth))
-    prepared = _prepare(truth, scores, decided, positive)
-    blocks = [_block_metrics(block, prepared, positive) for block in _blocks(rows)]
+    prepared = _prepare(truth, scores, decided, task.positive)
+    blocks = [_block_metrics(block, prepared, task.positive) for block in _blocks(rows)]
     return {
         name: np.concatenate(parts)
         for name, parts in zip(names, zip(*blocks, strict=True), strict=True)
     }
 
 
-def metric_requirements(class_names: Sequence[str], positive: int) -> dict[str, str]:
+def metric_requirements(task: Task) -> dict[str, str]:
     """Name every metric, in the order of the tables, with what it needs to have a value.
-
-    Args:
-        class_names: K distinct names, K at least 2.
-        positive: index of the positive class.
 
     Returns:
         Metric name to a phrase that reads on from "needs".
-
-    Raises:
-        UserError: fewer than two classes, no such positive class, or two metrics of one name.
     """
-    _check_classes(class_names, positive)
-    chosen = class_names[positive]
+    names, chosen = task.class_names, task.positive_name
     needs = {
         "accuracy": "an image",
         "balanced_accuracy": "an image of every class of the test set",
@@ -140,28 +131,13 @@ def metric_requirements(class_names: Sequence[str], positive: int) -> dict[str, 
         "sensitivity": f"an image of class {chosen!r}",
         "specificity": f"an image of another class than {chosen!r}",
         "precision": f"a prediction of class {chosen!r}",
-        "auroc": "an image of every class (" + ", ".join(class_names) + ")",
+        "auroc": "an image of every class (" + ", ".join(names) + ")",
         "average_precision": f"an image of class {chosen!r}",
         "log_loss": "an image",
         "brier": "an image",
     }
-    needs |= {f"f1_{name}": f"an image or a prediction of class {name!r}" for name in class_names}
-    return needs | {f"recall_{name}": f"an image of class {name!r}" for name in class_names}
-
-
-def _check_classes(class_names: Sequence[str], positive: int) -> None:
-    if len(class_names) < 2:
-        raise UserError(f"class_names: got {list(class_names)}; name at least 2 classes")
-    if len(set(class_names)) < len(class_names) or "macro" in class_names:
-        raise UserError(
-            f"class_names: got {list(class_names)}; names must differ from each other and from "
-            "'macro', as f1_<class> names a metric: rename the class"
-        )
-    if not 0 <= positive < len(class_names):
-        raise UserError(
-            f"positive: got {positive}; choose the index of one of {list(class_names)}, "
-            f"0 to {len(class_names) - 1}"
-        )
+    needs |= {of_class("f1", n): f"an image or a prediction of class {n!r}" for n in names}
+    return needs | {of_class("recall", n): f"an image of class {n!r}" for n in names}
 
 
 def _checked_labels(
@@ -235,7 +211,7 @@ def _prepare(
     in_truth = np.bincount(truth, minlength=class_count) > 0
     return _Prepared(
         sums,
-        {index: _rank(probabilities[:, index], truth == index) for index in ranked},
+        {index: rank(probabilities[:, index], truth == index) for index in ranked},
         in_truth,
         in_truth | (np.bincount(decided, minlength=class_count) > 0),
     )
@@ -254,10 +230,11 @@ def squared_errors(truth: IntArray, probabilities: FloatArray, positive: int) ->
     return errors[:, positive] if errors.shape[1] == 2 else errors.sum(axis=1)
 
 
-def _rank(scores: FloatArray, is_member: NDArray[np.bool_]) -> _Ranking:
+def rank(scores: FloatArray, is_member: NDArray[np.bool_]) -> Ranking:
+    """Put (n,) images in the order of their scores; `is_member` says which are of the class."""
     order = np.argsort(-scores, kind="stable")
     starts = np.flatnonzero(np.diff(scores[order], prepend=np.inf))
-    return _Ranking(order, starts, is_member[order].astype(np.float64))
+    return Ranking(order, starts, is_member[order].astype(np.float64))
 
 
 def _block_metrics(weights: FloatArray, prepared: _Prepared, positive: int) -> list[FloatArray]:
@@ -268,27 +245,27 @@ def _block_metrics(weights: FloatArray, prepared: _Prepared, positive: int) -> l
     hits = np.diagonal(confusion, axis1=1, axis2=2)  # (b, K)
     true_totals, predicted_totals = confusion.sum(axis=2), confusion.sum(axis=1)  # (b, K)
     total = true_totals.sum(axis=1)
-    recall = _ratio(hits, true_totals)
-    f1 = _ratio(2 * hits, true_totals + predicted_totals)
+    recall = share(hits, true_totals)
+    f1 = share(2 * hits, true_totals + predicted_totals)
     aurocs, average_precisions = _ranking_metrics(weights, prepared.rankings)
     return [
-        _ratio(hits.sum(axis=1), total),
+        share(hits.sum(axis=1), total),
         recall[:, prepared.in_truth].mean(axis=1),
         f1[:, prepared.in_either].mean(axis=1),
         _mcc(hits, true_totals, predicted_totals),
         recall[:, positive],
         _specificity(hits, true_totals, predicted_totals, positive),
-        _ratio(hits[:, positive], predicted_totals[:, positive]),
+        share(hits[:, positive], predicted_totals[:, positive]),
         np.mean(list(aurocs.values()), axis=0),
         average_precisions[positive],
-        _ratio(sums[:, -2], total),
-        _ratio(sums[:, -1], total),
+        share(sums[:, -2], total),
+        share(sums[:, -1], total),
         *f1.T,
         *recall.T,
     ]
 
 
-def _ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
+def share(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
     """Divide, with NaN where the denominator is 0."""
     undefined = np.full(np.shape(numerator), np.nan)
     return np.divide(numerator, denominator, out=undefined, where=denominator > 0)
@@ -300,7 +277,7 @@ def _specificity(
     """Return (b,) the share of the other classes' weight that is not called positive."""
     negatives = np.delete(true_totals, positive, axis=1).sum(axis=1)
     false_positives = predicted_totals[:, positive] - hits[:, positive]
-    return _ratio(negatives - false_positives, negatives)
+    return share(negatives - false_positives, negatives)
 
 
 def _mcc(hits: FloatArray, true_totals: FloatArray, predicted_totals: FloatArray) -> FloatArray:
@@ -311,23 +288,23 @@ def _mcc(hits: FloatArray, true_totals: FloatArray, predicted_totals: FloatArray
     true_spread = true_sum**2 - (true_totals**2).sum(axis=1)
     predicted_spread = predicted_sum**2 - (predicted_totals**2).sum(axis=1)
     scale = np.sqrt(true_spread * predicted_spread)
-    values = np.where(scale > 0, _ratio(covariance, scale), 0.0)
+    values = np.where(scale > 0, share(covariance, scale), 0.0)
     return np.where(true_sum > 0, values, np.nan)
 
 
 def _ranking_metrics(
-    weights: FloatArray, rankings: dict[int, _Ranking]
+    weights: FloatArray, rankings: dict[int, Ranking]
 ) -> tuple[dict[int, FloatArray], dict[int, FloatArray]]:
     """Return AUROC and average precision, (b,) each, by class index."""
     aurocs, average_precisions = {}, {}
     for index, ranking in rankings.items():
-        members, seen_members, seen_all = _curve(weights, ranking)
+        members, seen_members, seen_all = sweep(weights, ranking)
         aurocs[index] = _auroc(members, seen_members, seen_all)
         average_precisions[index] = _average_precision(members, seen_members, seen_all)
     return aurocs, average_precisions
 
 
-def _curve(weights: FloatArray, ranking: _Ranking) -> tuple[FloatArray, FloatArray, FloatArray]:
+def sweep(weights: FloatArray, ranking: Ranking) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Weigh the images at each distinct score, from the highest score down.
 
     Returns:
@@ -350,7 +327,7 @@ def _auroc(members: FloatArray, seen_members: FloatArray, seen_all: FloatArray) 
     seen_others = seen_all - seen_members
     disordered = np.einsum("bg,bg->b", members, seen_others)
     disordered += np.einsum("bg,bg->b", members[:, 1:], seen_others[:, :-1])
-    return _ratio(total * others - disordered / 2, total * others)
+    return share(total * others - disordered / 2, total * others)
 
 
 def _average_precision(
@@ -359,4 +336,4 @@ def _average_precision(
     """Return (b,) precision averaged over the steps of recall, without interpolation."""
     # Before the first weighted image nothing is seen; members are 0 there, so 0 / 1 adds nothing.
     precision = seen_members / np.where(seen_all > 0, seen_all, 1.0)
-    return _ratio(np.einsum("bg,bg->b", members, precision), seen_members[:, -1])
+    return share(np.einsum("bg,bg->b", members, precision), seen_members[:, -1])

@@ -4,18 +4,24 @@ A threshold is chosen on the val images of a model and applied to its test image
 on test, sensitivity and specificity would be too high.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.evaluation.intervals import ENDS, Scored, figures_with_intervals
-from stages.evaluation.prediction_table import DECIMALS, ScoredRun
+from stages.dataset.predictions import DECIMALS
+from stages.dataset.task import Task
+from stages.evaluation.metrics import share
+from stages.evaluation.scored import Scored, ScoredRun
+from stages.evaluation.statistics.bootstrap import draw_figures, estimate
+from stages.evaluation.statistics.records import Bootstrap, Estimates, flatten, select
+from stages.evaluation.statistics.rounding import rounded
 
 FloatArray = NDArray[np.float64]
 
 OPERATING_POINTS = ("youden", "specificity_95")
+RATES = ("sensitivity", "specificity")
 MIN_SPECIFICITY = 0.95  # of specificity_95, on val
 # Above every probability: calling no image positive is a threshold too, and JSON has no infinity.
 NEVER = 1 + 10**-DECIMALS
@@ -35,7 +41,59 @@ class Calls(NamedTuple):
     group_ids: NDArray[np.generic]
 
 
-def choose_thresholds(scored: Scored, *, positive: int) -> dict[str, float]:
+class Judged(NamedTuple):
+    """What calls are worth.
+
+    Attributes:
+        figures: `sensitivity` and `specificity`; `ppv_at_<prevalence>` and `npv_at_<prevalence>`.
+        prevalences: at which predictive values are stated.
+    """
+
+    figures: Estimates
+    prevalences: Sequence[float]
+
+    def to_json(self) -> dict[str, Any]:
+        """As reports have it."""
+        return {
+            "test": flatten(select(self.figures, RATES)).values,
+            "prevalences": [
+                {
+                    "prevalence": prevalence,
+                    **self.figures[f"ppv_at_{prevalence}"].named("ppv"),
+                    **self.figures[f"npv_at_{prevalence}"].named("npv"),
+                }
+                for prevalence in self.prevalences
+            ],
+            "undefined": flatten(self.figures).undefined,
+        }
+
+
+class OperatingPoint(NamedTuple):
+    """Thresholds of a case's runs and what they give.
+
+    Attributes:
+        thresholds: run to threshold.
+        val: sensitivity and specificity where the thresholds were chosen.
+        test: of all test rows together.
+    """
+
+    thresholds: Mapping[str, float]
+    val: Mapping[str, float | None]
+    test: Judged
+
+    def to_json(self) -> dict[str, Any]:
+        """As reports have it."""
+        return {
+            "thresholds": [
+                {"name": name, "threshold": threshold}
+                for name, threshold in self.thresholds.items()
+            ],
+            "val": dict(self.val),
+            **self.test.to_json(),
+        }
+
+
+def choose_thresholds(scored: Scored, task: Task) -> dict[str, float]:
     """Choose the threshold of each operating point; give it val images and never test images.
 
     youden: the highest sensitivity + specificity (Youden 1950). specificity_95: the highest
@@ -44,12 +102,12 @@ def choose_thresholds(scored: Scored, *, positive: int) -> dict[str, float]:
 
     Args:
         scored: rows with at least one image of the positive class and one of another.
-        positive: index of the positive class.
+        task: says which class is positive.
 
     Returns:
         Operating point to a threshold: a probability that occurs, or NEVER.
     """
-    is_positive, scores = _positives(scored, positive)
+    is_positive, scores = _positives(scored, task)
     thresholds = np.append(NEVER, np.unique(scores)[::-1])  # (t,), falling
     # Images at or above each threshold; counts, so that equal sums are equal to the last bit.
     hits, false_alarms = (
@@ -65,15 +123,16 @@ def choose_thresholds(scored: Scored, *, positive: int) -> dict[str, float]:
     }
 
 
-def apply_threshold(scored: Scored, threshold: float, *, positive: int) -> Calls:
+def call_all(said: Mapping[str, Scored], thresholds: Mapping[str, float], task: Task) -> Calls:
+    """The rows of several runs as one, each called positive from the threshold of its run on."""
+    calls = [apply_threshold(rows, thresholds[name], task) for name, rows in said.items()]
+    return Calls(*(np.concatenate(columns) for columns in zip(*calls, strict=True)))
+
+
+def apply_threshold(scored: Scored, threshold: float, task: Task) -> Calls:
     """Call positive every row whose probability of the positive class is at least a threshold."""
-    is_positive, scores = _positives(scored, positive)
+    is_positive, scores = _positives(scored, task)
     return Calls(is_positive, scores >= threshold, np.asarray(scored.group_ids))
-
-
-def pool_calls(parts: Iterable[Calls]) -> Calls:
-    """The rows of several models, each called with a threshold of its own, as one."""
-    return Calls(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
 def compute_predictive_values(
@@ -89,28 +148,13 @@ def compute_predictive_values(
     ill, well = prevalence, 1 - prevalence
     called, cleared = sensitivity * ill, specificity * well
     return (
-        _ratio(called, called + (1 - specificity) * well),
-        _ratio(cleared, cleared + (1 - sensitivity) * ill),
+        share(called, called + (1 - specificity) * well),
+        share(cleared, cleared + (1 - sensitivity) * ill),
     )
 
 
-def describe_calls(
-    calls: Calls, *, positive: str, prevalences: Sequence[float], draws: int, seed: int
-) -> dict[str, Any]:
-    """Sensitivity, specificity and predictive values with intervals, ready for JSON.
-
-    Args:
-        calls: of n rows.
-        positive: name of the positive class, for reasons.
-        prevalences: at which predictive values are stated.
-        draws: bootstrap draws behind the intervals, the same ones for every figure.
-        seed: of these draws.
-
-    Returns:
-        `test`: `sensitivity` and `specificity`, each with `_low` and `_high`; `prevalences`: one
-        entry each with `prevalence`, and `ppv` and `npv` with their ends; `undefined`: name to
-        reason, predictive values as `ppv_at_<prevalence>`.
-    """
+def judge(calls: Calls, task: Task, prevalences: Sequence[float], bootstrap: Bootstrap) -> Judged:
+    """Sensitivity, specificity and predictive values of n rows, all under the same draws."""
 
     def figures(weights: NDArray[np.int32]) -> dict[str, FloatArray]:
         sensitivity, specificity = _rates(calls, weights)
@@ -120,87 +164,35 @@ def describe_calls(
             values |= {f"ppv_at_{prevalence}": ppv, f"npv_at_{prevalence}": npv}
         return values
 
-    table = figures_with_intervals(
-        figures, calls.group_ids, needs=_needs(positive, prevalences), draws=draws, seed=seed
-    )
-    return {
-        "test": {
-            name + end: table.values[name + end]
-            for name in ("sensitivity", "specificity")
-            for end in ENDS
-        },
-        "prevalences": [
-            {"prevalence": prevalence}
-            | {
-                name + end: table.values[f"{name}_at_{prevalence}{end}"]
-                for name in ("ppv", "npv")
-                for end in ENDS
-            }
-            for prevalence in prevalences
-        ],
-        "undefined": table.undefined,
-    }
+    needs = _needs(task.positive_name, prevalences)
+    return Judged(estimate(draw_figures(figures, calls.group_ids, needs, bootstrap)), prevalences)
 
 
-def describe_operating_points(
-    runs: Sequence[ScoredRun],
-    class_names: Sequence[str],
-    *,
-    positive: int,
-    prevalences: Sequence[float],
-    draws: int,
-    seed: int,
-) -> dict[str, dict[str, Any]]:
-    """Choose each run's thresholds on its own val rows and describe all test rows together.
-
-    Args:
-        runs: what each model said of its val and of its test images.
-        class_names: K names.
-        positive: index of the positive class.
-        prevalences: at which predictive values are stated.
-        draws: bootstrap draws behind the intervals.
-        seed: of these draws.
-
-    Returns:
-        Operating point to `thresholds`, `name` and `threshold` of each run; `val`, what these
-        thresholds gave where they were chosen; and the figures of `describe_calls`.
-    """
-    chosen = [choose_thresholds(run.val, positive=positive) for run in runs]
-
-    def describe(thresholds: Mapping[str, float]) -> dict[str, Any]:
+def judge_runs(
+    runs: Sequence[ScoredRun], task: Task, prevalences: Sequence[float], bootstrap: Bootstrap
+) -> dict[str, OperatingPoint]:
+    """Choose each run's thresholds on its own val rows and judge all test rows together."""
+    chosen = {run.name: choose_thresholds(run.val, task) for run in runs}
+    points = {}
+    for point in OPERATING_POINTS:
+        thresholds = {name: own[point] for name, own in chosen.items()}
         val, test = (
-            pool_calls(
-                apply_threshold(getattr(run, split), thresholds[run.name], positive=positive)
-                for run in runs
-            )
+            call_all({run.name: getattr(run, split) for run in runs}, thresholds, task)
             for split in ("val", "test")
         )
         rates = _rates(val, np.ones((1, len(val.is_called)), np.int32))
-        return {
-            "thresholds": [{"name": name, "threshold": t} for name, t in thresholds.items()],
-            "val": {
-                name: round(float(rate[0]), DECIMALS)
-                for name, rate in zip(("sensitivity", "specificity"), rates, strict=True)
-            },
-            **describe_calls(
-                test,
-                positive=class_names[positive],
-                prevalences=prevalences,
-                draws=draws,
-                seed=seed,
-            ),
-        }
-
-    return {
-        point: describe({run.name: own[point] for run, own in zip(runs, chosen, strict=True)})
-        for point in OPERATING_POINTS
-    }
+        points[point] = OperatingPoint(
+            thresholds,
+            {name: rounded(float(rate[0])) for name, rate in zip(RATES, rates, strict=True)},
+            judge(test, task, prevalences, bootstrap),
+        )
+    return points
 
 
-def _positives(scored: Scored, positive: int) -> tuple[NDArray[np.bool_], FloatArray]:
+def _positives(scored: Scored, task: Task) -> tuple[NDArray[np.bool_], FloatArray]:
     """(n,) whether a row is of the positive class, and the probability that it is."""
     probabilities = np.asarray(scored.probabilities, np.float64)
-    return np.asarray(scored.y_true) == positive, probabilities[:, positive]
+    return np.asarray(scored.y_true) == task.positive, probabilities[:, task.positive]
 
 
 def _rates(calls: Calls, weights: NDArray[np.int32]) -> tuple[FloatArray, FloatArray]:
@@ -208,13 +200,7 @@ def _rates(calls: Calls, weights: NDArray[np.int32]) -> tuple[FloatArray, FloatA
     positive, called = calls.is_positive, calls.is_called
     cells = np.column_stack((positive, positive & called, ~positive, ~positive & ~called))
     positives, hits, negatives, cleared = (weights @ cells.astype(np.float64)).T
-    return _ratio(hits, positives), _ratio(cleared, negatives)
-
-
-def _ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
-    """Divide a share by its whole; NaN where both are 0."""
-    with np.errstate(invalid="ignore"):
-        return numerator / denominator
+    return share(hits, positives), share(cleared, negatives)
 
 
 def _needs(positive: str, prevalences: Sequence[float]) -> dict[str, str]:

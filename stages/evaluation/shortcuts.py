@@ -17,7 +17,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from stages.imaging.image_set import ImageSet
+from stages.dataset.image_set import ImageSet
 
 FloatArray = NDArray[np.float64]
 THUMBNAIL_PX = 16

@@ -1,51 +1,72 @@
-"""What is said of one split: confusion matrix, classification report, curves, labels."""
+"""What is said of some images beside the metrics: confusion matrix, figures by class, curves."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-from sklearn.calibration import calibration_curve
-from sklearn.metrics import (
-    classification_report,
-    confusion_matrix,
-    precision_recall_curve,
-    roc_curve,
-)
 
-from stages.evaluation.metrics import compute_metrics, metric_requirements
-from stages.evaluation.prediction_table import DECIMALS, score_rows
-from stages.imaging.image_set import DatasetInfo
+from stages.evaluation.calibration import compute_reliability
+from stages.evaluation.metrics import FloatArray, IntArray, rank, sweep
+from stages.evaluation.statistics.rounding import DECIMALS
 
 CURVE_POINTS = 200  # more cannot be told apart on a screen
 CALIBRATION_BINS = 10
-# Of each label, present or absent, where classes imply others.
-LABEL_METRICS = ("sensitivity", "specificity", "auroc")
 
 
 def build_split_report(
-    y_true: NDArray[np.int64], predictions: NDArray[np.int64], class_names: Sequence[str]
+    y_true: IntArray, predictions: IntArray, class_names: Sequence[str]
 ) -> dict[str, Any]:
-    """Confusion matrix (rows actual, columns predicted) and scikit-learn's report."""
-    labels = list(range(len(class_names)))
+    """Confusion matrix (rows actual, columns predicted) and the figures of each class."""
+    confusion = count_confusions(y_true, predictions, len(class_names))
     return {
         "class_names": list(class_names),
         "n": len(y_true),
-        "confusion_matrix": confusion_matrix(y_true, predictions, labels=labels).tolist(),
-        "classification_report": classification_report(
-            y_true,
-            predictions,
-            labels=labels,
-            target_names=list(class_names),
-            output_dict=True,
-            zero_division=0,
-        ),
+        "confusion_matrix": confusion.tolist(),
+        "classification_report": build_classification_report(confusion, class_names),
     }
 
 
+def count_confusions(y_true: IntArray, predictions: IntArray, class_count: int) -> IntArray:
+    """(K, K) images by true class (rows) and predicted class (columns)."""
+    cells = np.bincount(y_true * class_count + predictions, minlength=class_count**2)
+    return cells.reshape(class_count, class_count)
+
+
+def build_classification_report(confusion: IntArray, class_names: Sequence[str]) -> dict[str, Any]:
+    """What scikit-learn's `classification_report` gives with `output_dict` and `zero_division=0`.
+
+    Not taken from there: its import takes longer than all that `evaluate` does.
+    """
+    hits, actual, predicted = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
+    figures = {
+        "precision": _share_or_0(hits, predicted),
+        "recall": _share_or_0(hits, actual),
+        "f1-score": _share_or_0(2 * hits, actual + predicted),
+    }
+    support = {"support": float(actual.sum())}
+    return {
+        **{
+            name: {figure: float(values[number]) for figure, values in figures.items()}
+            | {"support": float(actual[number])}
+            for number, name in enumerate(class_names)
+        },
+        "accuracy": float(hits.sum() / actual.sum()),
+        "macro avg": {figure: float(np.average(v)) for figure, v in figures.items()} | support,
+        "weighted avg": {
+            figure: float(np.average(values, weights=actual)) for figure, values in figures.items()
+        }
+        | support,
+    }
+
+
+def _share_or_0(numerator: IntArray, denominator: IntArray) -> FloatArray:
+    """Divide, with 0 where the denominator is 0."""
+    return numerator / np.where(denominator > 0, denominator, 1)
+
+
 def build_curves(
-    y_true: NDArray[np.int64], probabilities: NDArray[np.float64], class_names: Sequence[str]
+    y_true: IntArray, probabilities: FloatArray, class_names: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
     """Points of the ROC, precision-recall and reliability curves of each class against the rest.
 
@@ -58,32 +79,43 @@ def build_curves(
     }
 
 
-def _class_curves(is_class: NDArray[np.bool_], scores: NDArray[np.float64]) -> dict[str, Any]:
+def _class_curves(is_class: NDArray[np.bool_], scores: FloatArray) -> dict[str, Any]:
     if is_class.all() or not is_class.any():
-        nothing: NDArray[np.float64] = np.array([])
+        nothing: FloatArray = np.array([])
         return {
             "roc": _points(fpr=nothing, tpr=nothing),
             "precision_recall": _points(recall=nothing, precision=nothing),
             "calibration": _points(predicted=nothing, observed=nothing),
         }
-    fpr, tpr, _ = roc_curve(is_class, scores)
-    precision, recall, _ = precision_recall_curve(is_class, scores)
-    observed, predicted = calibration_curve(is_class, scores, n_bins=CALIBRATION_BINS)
+    # Images of the class, and all images, from the highest score down to each distinct score.
+    _, hits, called = (row[0] for row in sweep(np.ones((1, len(scores))), rank(scores, is_class)))
+    corners = _find_corners(called - hits, hits)
+    fpr, tpr = (np.append(0.0, n[corners] / n[-1]) for n in (called - hits, hits))
+    # From all images called to none, where no call is wrong.
+    recall, precision = np.append(hits[::-1] / hits[-1], 0.0), np.append((hits / called)[::-1], 1.0)
+    reliability = compute_reliability(scores, is_class, CALIBRATION_BINS)
     return {
         "roc": _points(fpr=fpr, tpr=tpr),
         "precision_recall": _points(recall=recall, precision=precision),
-        "calibration": _points(predicted=predicted, observed=observed),
+        "calibration": _points(predicted=reliability.confidence, observed=reliability.accuracy),
     }
 
 
-def _points(**columns: NDArray[np.float64]) -> dict[str, list[float]]:
+def _find_corners(x: FloatArray, y: FloatArray) -> NDArray[np.bool_]:
+    """(g,) False for points of a curve that lie halfway between their two neighbours."""
+    corners = np.ones(len(x), dtype=bool)
+    corners[1:-1] = (np.diff(x, 2) != 0) | (np.diff(y, 2) != 0)
+    return corners
+
+
+def _points(**columns: FloatArray) -> dict[str, list[float]]:
     """Columns thinned evenly to CURVE_POINTS, both ends kept."""
     length = len(next(iter(columns.values())))
     keep = np.unique(np.linspace(0, length - 1, min(length, CURVE_POINTS)).round().astype(int))
-    return {name: np.round(values[keep], 6).tolist() for name, values in columns.items()}
+    return {name: np.round(values[keep], DECIMALS).tolist() for name, values in columns.items()}
 
 
-def draw_class_balanced(y_true: NDArray[np.int64], *, seed: int) -> NDArray[np.int64]:
+def draw_class_balanced(y_true: IntArray, *, seed: int) -> IntArray:
     """Row numbers of a draw without replacement with as many images of each class."""
     rng = np.random.default_rng(seed)
     classes, counts = np.unique(y_true, return_counts=True)
@@ -91,51 +123,3 @@ def draw_class_balanced(y_true: NDArray[np.int64], *, seed: int) -> NDArray[np.i
         rng.choice(np.flatnonzero(y_true == c), size=counts.min(), replace=False) for c in classes
     ]
     return np.sort(np.concatenate(drawn))
-
-
-def label_figures(rows: pd.DataFrame, info: DatasetInfo) -> dict[str, dict[str, Any]]:
-    """What is said of each label where classes imply others: present against absent.
-
-    A label is present where the true class or one that it implies is that label. Its probability
-    is the sum of those of the classes that carry it, its decision that of the predicted class.
-
-    Args:
-        rows: of a predictions table; one true class each.
-        info: class names and what they imply.
-
-    Returns:
-        Label to `n_positive` and LABEL_METRICS; None where undefined, with the reason.
-    """
-    scored = score_rows(rows, info)
-    truth, decided = (
-        info.label_patterns[np.asarray(classes)] for classes in (scored.y_true, scored.predictions)
-    )
-    # Six decimals each: a sum of them can leave 1 behind by a few millionths.
-    shares = np.clip(np.asarray(scored.probabilities) @ info.label_patterns, 0, 1)  # (n, K)
-    return {
-        label: _binary_figures(truth[:, k], shares[:, k], decided[:, k])
-        for k, label in enumerate(info.class_names)
-    }
-
-
-def _binary_figures(
-    truth: NDArray[np.bool_], share: NDArray[np.float64], decided: NDArray[np.bool_]
-) -> dict[str, Any]:
-    names = ("absent", "present")
-    values = compute_metrics(
-        truth.astype(np.int64),
-        np.column_stack((1 - share, share)),
-        decided.astype(np.int64),
-        class_names=names,
-        positive=1,
-    )
-    needs = metric_requirements(names, 1)
-    missing = [name for name in LABEL_METRICS if np.isnan(values[name][0])]
-    return {
-        "n_positive": int(truth.sum()),
-        **{
-            name: None if name in missing else round(float(values[name][0]), DECIMALS)
-            for name in LABEL_METRICS
-        },
-        "undefined": {name: f"needs {needs[name]}" for name in missing},
-    }

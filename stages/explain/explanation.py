@@ -7,19 +7,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from stages.explain.checks import compute_road, randomise
+from stages.config.params import Cam
+from stages.config.references import architecture
+from stages.dataset.image_set import ImageSet
+from stages.dataset.runs import load_runs
 from stages.explain.layers import default_target_layer
-from stages.explain.methods import FloatArray, compute_cams
+from stages.explain.methods import Asked, Explainer, FloatArray, compute_cams
+from stages.explain.sanity import compute_road, randomise
 from stages.explain.scores import GAUSSIAN, PerImage, gaussian_map, rank_correlations
-from stages.explain.selection import tested_by
-from stages.imaging.image_set import ImageSet
-from stages.imaging.runs import load_runs
+from stages.explain.selection import DRAWN, Selection, spread_over, tested_by
 from stages.modeling.checkpoint import load_classifier, outputs_of, run_folder
-from stages.modeling.classifier import Classifier
 from stages.modeling.data import to_unit_range
-from stages.modeling.outputs import Outputs
 
 Checks = dict[tuple[str, str], PerImage]  # (method, check) -> (N,), NaN where it was not made
 
@@ -41,139 +40,100 @@ class Explanation(NamedTuple):
     road: Checks
 
 
-class _Images(NamedTuple):
-    """Images (n, 1, S, S) in [0, 1], the class (n,) to explain of each, and which to check."""
-
-    images: Tensor
-    classes: Tensor
-    is_randomised: NDArray[np.bool_]
-    is_removed: NDArray[np.bool_]
-
-
 class _Model(NamedTuple):
-    """One run's network and what its maps are made by."""
+    """One run's network and the meta of its training."""
 
-    classifier: Classifier
+    explainer: Explainer
     meta: dict[str, Any]
-    outputs: Outputs
-    methods: Sequence[str]
-    target_layer: str
-
-    def explain(
-        self, network: Classifier, images: Tensor, classes: Tensor
-    ) -> dict[str, FloatArray]:
-        """Maps of this network, or of the same one with other weights."""
-        return compute_cams(
-            network,
-            self.outputs,
-            images,
-            classes,
-            methods=self.methods,
-            target_layer=self.target_layer,
-        )
 
 
-def explain_rows(
-    view: ImageSet,
-    rows: NDArray[np.int64],
-    classes: NDArray[np.int64],
-    case_folder: Path,
-    *,
-    methods: Sequence[str],
-    target_layer: str | None,
-    randomised: NDArray[np.int64],
-    removed: NDArray[np.int64],
-    seed: int,
+class _Checked(NamedTuple):
+    """(N,) which images are explained with random weights too, and of which pixels are removed."""
+
+    randomised: NDArray[np.bool_]
+    removed: NDArray[np.bool_]
+
+
+def explain_images(
+    view: ImageSet, selected: Selection, case_folder: Path, cam: Cam, seed: int
 ) -> Explanation:
     """Explain each image by the first run that tests it, so by none that was trained on it.
 
+    The maps are of the classes predicted. The checks are made of images that were drawn: random
+    weights of all of them, ROAD, which is dear, of some.
+
     Args:
         view: the images.
-        rows: (N,) row numbers of test images.
-        classes: (N,) index of the class whose evidence each map shows.
+        selected: N test images, and the predictions.
         case_folder: of the case's models.
-        methods: names from `METHODS`.
-        target_layer: name of a module; None takes the last feature stage.
-        randomised: positions in `rows` of the images for the check with random weights.
-        removed: positions in `rows` of the images for ROAD.
+        cam: methods, target layers by architecture (others: the last feature stage), and how many
+            images ROAD is made of.
         seed: of the random weights, and of the noise of ROAD.
     """
+    drawn = selected.positions(DRAWN)
+    removed = spread_over(drawn, cam.road_images)
     parts: list[Explanation] = []
     order: list[NDArray[np.int64]] = []
-    for run, at in tested_by(load_runs(case_folder, view.manifest["image_id"]), rows):
-        model = _load_model(run_folder(case_folder, run.name), methods, target_layer)
-        asked = _Images(
-            to_unit_range(torch.from_numpy(view.images[rows[at]])),
-            torch.from_numpy(classes[at]),
-            np.isin(at, randomised),
-            np.isin(at, removed),
+    for run, at in tested_by(load_runs(case_folder).on(view.manifest), selected.rows):
+        model = _load_model(run_folder(case_folder, run.name), cam)
+        asked = Asked(
+            to_unit_range(torch.from_numpy(view.images[selected.rows[at]])),
+            torch.from_numpy(selected.predicted[at]),
         )
-        parts.append(_explain(model, asked, seed))
+        checked = _Checked(np.isin(at, drawn), np.isin(at, removed))
+        parts.append(_explain(model, asked, checked, seed))
         order.append(at)
-    back = np.argsort(np.concatenate(order))
-    maps = {name: np.concatenate([part.maps[name] for part in parts])[back] for name in methods}
-    return Explanation(
-        parts[0].target_layer,
-        maps,
-        _join([part.randomisation for part in parts], order),
-        _join([part.road for part in parts], order),
-    )
+    return _join(parts, order)
 
 
-def _join(parts: Sequence[Checks], order: Sequence[NDArray[np.int64]]) -> Checks:
-    """The checks of several runs in the order of the rows; NaN where a run made none."""
-    keys = dict.fromkeys(key for part in parts for key in part)
-    joined = {key: np.full(sum(map(len, order)), np.nan) for key in keys}
-    for part, at in zip(parts, order, strict=True):
-        for key, values in part.items():
-            joined[key][at] = values
-    return joined
-
-
-def _load_model(folder: Path, methods: Sequence[str], target_layer: str | None) -> _Model:
+def _load_model(folder: Path, cam: Cam) -> _Model:
     classifier, meta = load_classifier(folder)
     classifier.to(memory_format=torch.channels_last)  # a quarter faster; the values stay
-    layer = target_layer or default_target_layer(classifier)
-    return _Model(classifier, meta, outputs_of(meta), methods, layer)
+    named = cam.target_layers.get(architecture(meta["model"]))
+    layer = named or default_target_layer(classifier)
+    return _Model(Explainer(classifier, outputs_of(meta), cam.methods, layer), meta)
 
 
-def _explain(model: _Model, asked: _Images, seed: int) -> Explanation:
-    maps = model.explain(model.classifier, asked.images, asked.classes)
+def _explain(model: _Model, asked: Asked, checked: _Checked, seed: int) -> Explanation:
+    maps = compute_cams(model.explainer, asked)
     return Explanation(
-        model.target_layer,
+        model.explainer.target_layer,
         maps,
-        _check_weights(model, asked, maps, seed),
-        _check_removal(model, asked, maps, seed),
+        _check_weights(model, asked, maps, checked.randomised, seed),
+        _check_removal(model.explainer, asked, maps, checked.removed, seed),
     )
 
 
-def _check_weights(model: _Model, asked: _Images, maps: dict[str, FloatArray], seed: int) -> Checks:
-    """Rank correlation of each map with that of the network with random weights."""
-    at, checks = asked.is_randomised, {}
+def _check_weights(
+    model: _Model, asked: Asked, maps: dict[str, FloatArray], at: NDArray[np.bool_], seed: int
+) -> Checks:
+    """Rank correlation of each map `at` with that of the network with random weights."""
+    checks: Checks = {}
     if not at.any():
-        return {}
-    for what, network in randomise(model.classifier, model.meta, model.outputs, seed=seed).items():
-        random = model.explain(network, asked.images[at], asked.classes[at])
-        for method in model.methods:
-            correlations = rank_correlations(maps[method][at], random[method])
-            checks[method, what] = _spread(correlations, at)
+        return checks
+    networks = randomise(model.explainer.classifier, model.meta, seed=seed)
+    for what, network in networks.items():
+        random = compute_cams(model.explainer._replace(classifier=network), asked.at(at))
+        for method, cams in random.items():
+            checks[method, what] = _spread(rank_correlations(maps[method][at], cams), at)
     return checks
 
 
-def _check_removal(model: _Model, asked: _Images, maps: dict[str, FloatArray], seed: int) -> Checks:
-    """Change of the probability as pixels go, in the order of each map and of a Gaussian."""
-    at, checks = asked.is_removed, {}
+def _check_removal(
+    explainer: Explainer,
+    asked: Asked,
+    maps: dict[str, FloatArray],
+    at: NDArray[np.bool_],
+    seed: int,
+) -> Checks:
+    """Change of the probability as pixels go, in the order of each map `at` and of a Gaussian."""
+    checks: Checks = {}
     if not at.any():
-        return {}
+        return checks
     gaussian = np.repeat(gaussian_map(asked.images.shape[-1])[None], len(at), axis=0)
     for name, cams in {**maps, GAUSSIAN: gaussian}.items():
         changes = compute_road(
-            model.classifier,
-            model.outputs,
-            asked.images[at],
-            asked.classes[at],
-            cams[at],
-            seed=seed,
+            explainer.classifier, explainer.outputs, asked.at(at), cams[at], seed=seed
         )
         checks.update({(name, which): _spread(values, at) for which, values in changes.items()})
     return checks
@@ -184,3 +144,27 @@ def _spread(values: PerImage, at: NDArray[np.bool_]) -> PerImage:
     spread = np.full(len(at), np.nan)
     spread[at] = values
     return spread
+
+
+def _join(parts: Sequence[Explanation], order: Sequence[NDArray[np.int64]]) -> Explanation:
+    """What several runs gave, in the order of the images that each explained."""
+    back = np.argsort(np.concatenate(order))
+    maps = {
+        name: np.concatenate([part.maps[name] for part in parts])[back] for name in parts[0].maps
+    }
+    return Explanation(
+        parts[0].target_layer,
+        maps,
+        _join_checks([part.randomisation for part in parts], order),
+        _join_checks([part.road for part in parts], order),
+    )
+
+
+def _join_checks(parts: Sequence[Checks], order: Sequence[NDArray[np.int64]]) -> Checks:
+    """The checks of several runs in the order of the images; NaN where a run made none."""
+    keys = dict.fromkeys(key for part in parts for key in part)
+    joined = {key: np.full(sum(map(len, order)), np.nan) for key in keys}
+    for part, at in zip(parts, order, strict=True):
+        for key, values in part.items():
+            joined[key][at] = values
+    return joined

@@ -6,7 +6,7 @@ the activations of a layer, and a graph that starts there gives their gradients,
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -132,24 +132,45 @@ METHODS: dict[str, type[BaseCAM]] = {
 }
 
 
-def compute_cams(
-    classifier: Classifier,
-    outputs: Outputs,
-    images: Tensor,
-    classes: Tensor,
-    *,
-    methods: Sequence[str],
-    target_layer: str,
-) -> dict[str, FloatArray]:
-    """Maps of the evidence for one class per image.
+class Asked(NamedTuple):
+    """What is to be explained.
 
-    Args:
-        classifier: left as it was found: mode, `requires_grad`, gradients, hooks.
-        outputs: what its logits mean.
+    Attributes:
         images: (N, 1, S, S) in [0, 1].
         classes: (N,) class index whose score is explained.
+    """
+
+    images: Tensor
+    classes: Tensor
+
+    def at(self, chosen: NDArray[np.bool_]) -> Self:
+        """Some of the images, chosen by (N,)."""
+        return type(self)(self.images[chosen], self.classes[chosen])
+
+    def batches(self) -> list["Asked"]:
+        """The same in parts that are explained at once."""
+        parts = (part.split(BATCH_SIZE) for part in self)
+        return [Asked(*batch) for batch in zip(*parts, strict=True)]
+
+
+class Explainer(NamedTuple):
+    """A network and how its maps are made.
+
+    Attributes:
+        classifier: left as it was found: mode, `requires_grad`, gradients, hooks.
+        outputs: what its logits mean.
         methods: keys of METHODS.
         target_layer: name of a module of the backbone.
+    """
+
+    classifier: Classifier
+    outputs: Outputs
+    methods: Sequence[str]
+    target_layer: str
+
+
+def compute_cams(explainer: Explainer, asked: Asked) -> dict[str, FloatArray]:
+    """Maps of the evidence for one class per image.
 
     Returns:
         Per method (N, S, S) in [0, 1], each map from its own minimum (where that is positive, else
@@ -158,12 +179,9 @@ def compute_cams(
     Raises:
         UserError: the backbone has no such layer, or the layer gives no maps.
     """
-    batches = list(zip(images.split(BATCH_SIZE), classes.split(BATCH_SIZE), strict=True))
-    with _ready_to_explain(classifier):
-        maps = [
-            _explain_batch(classifier, outputs, *batch, methods, target_layer) for batch in batches
-        ]
-    return {name: np.concatenate([batch[name] for batch in maps]) for name in methods}
+    with _ready_to_explain(explainer.classifier):
+        maps = [_explain_batch(explainer, batch) for batch in asked.batches()]
+    return {name: np.concatenate([batch[name] for batch in maps]) for name in explainer.methods}
 
 
 class _Evidence(NamedTuple):
@@ -173,31 +191,23 @@ class _Evidence(NamedTuple):
     gradients: FloatArray
 
 
-def _explain_batch(
-    classifier: Classifier,
-    outputs: Outputs,
-    images: Tensor,
-    classes: Tensor,
-    methods: Sequence[str],
-    target_layer: str,
-) -> dict[str, FloatArray]:
-    layer = find_layer(classifier, target_layer)
-    evidence = _collect_evidence(classifier, outputs, images, classes, target_layer)
-    scores = [_class_score(outputs, wanted) for wanted in classes]
+def _explain_batch(explainer: Explainer, batch: Asked) -> dict[str, FloatArray]:
+    layer = find_layer(explainer.classifier, explainer.target_layer)
+    evidence = _collect_evidence(explainer, batch)
+    scores = [_class_score(explainer.outputs, wanted) for wanted in batch.classes]
     maps = {}
-    for name in methods:
-        method = METHODS[name](classifier, [layer])
+    for name in explainer.methods:
+        method = METHODS[name](explainer.classifier, [layer])
         method.activations_and_grads.release()  # its own hooks: the passes were made above
-        cams = method.get_cam_image(images, layer, scores, *evidence, eigen_smooth=False)
-        maps[name] = scale_maps(cams, images.shape[-1])
+        cams = method.get_cam_image(batch.images, layer, scores, *evidence, eigen_smooth=False)
+        maps[name] = scale_maps(cams, batch.images.shape[-1])
     return maps
 
 
-def _collect_evidence(
-    classifier: Classifier, outputs: Outputs, images: Tensor, classes: Tensor, target_layer: str
-) -> _Evidence:
+def _collect_evidence(explainer: Explainer, batch: Asked) -> _Evidence:
+    classifier, outputs, _, target_layer = explainer
     with graph_from(find_layer(classifier, target_layer)) as starts:
-        scores = outputs.class_score(classifier(images), classes)
+        scores = outputs.class_score(classifier(batch.images), batch.classes)
     if len(starts) != 1:
         raise UserError(
             f"{KEY}: the layer {target_layer!r} runs {len(starts)} times per image; "

@@ -8,12 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from stages.explain.scores import NOT_CLASS_SPECIFIC
+from stages.dataset.image_set import ImageSet, without_padding
 from stages.explain.selection import Selection
-from stages.imaging.image_set import ImageSet
 
 Picture = NDArray[np.uint8]
-FloatArray = NDArray[np.float32]
+Map = NDArray[np.float32]
+
+# Methods whose maps are of the activations alone; the class decides at most their sign.
+NOT_CLASS_SPECIFIC = ("eigencam",)
 
 COLORMAP = "viridis"  # readable with any colour vision, and in grey
 TILE_PX = 160
@@ -38,23 +40,23 @@ class Caption(NamedTuple):
 
 
 def draw_tiles(
-    view: ImageSet, prepared: ImageSet, selected: Selection, maps: Mapping[str, FloatArray]
+    view: ImageSet, selected: Selection, maps: Mapping[str, Map]
 ) -> dict[str, list[Image.Image]]:
     """Tiles of N images: of the pictures alone, by "image", and of each method's overlays.
 
     Args:
-        view: what the maps are of.
-        prepared: the same images before any crop.
+        view: what the maps are of, and the pictures before the crop.
         selected: N images and the case's predictions.
         maps: per method (N, S, S) in [0, 1], in the geometry of the view.
     """
-    assert view.boxes is not None  # a view has them
+    assert view.boxes is not None  # a view has boxes and pictures
+    assert view.pictures is not None
     tiles: dict[str, list[Image.Image]] = {name: [] for name in ("image", *maps)}
     for number, row in enumerate(selected.rows):
         facts, box = view.manifest.iloc[row], view.boxes.iloc[row]
         predicted = view.info.class_names[selected.predicted[number]]
         caption = Caption(facts["label"], predicted, float(selected.probabilities[number]))
-        picture = load_picture(prepared, row)
+        picture = without_padding(view.pictures[row], facts)
         tiles["image"].append(draw_tile(picture, caption))
         for method, cams in maps.items():
             overlay = draw_overlay(picture, place_map(cams[number], facts, box, picture))
@@ -62,15 +64,7 @@ def draw_tiles(
     return tiles
 
 
-def load_picture(prepared: ImageSet, row: int) -> Picture:
-    """(H, W) of one prepared image: the whole picture as it was before any crop, no padding."""
-    box = prepared.manifest.iloc[row]
-    return np.array(prepared.images[row, box["y0"] : box["y1"], box["x0"] : box["x1"]])
-
-
-def place_map(
-    cam: FloatArray, facts: Mapping[str, Any], box: Mapping[str, Any], picture: Picture
-) -> FloatArray:
+def place_map(cam: Map, facts: Mapping[str, Any], box: Mapping[str, Any], picture: Picture) -> Map:
     """Bring a map (S, S) of a view back to the picture (H, W); NaN outside the crop.
 
     Args:
@@ -93,7 +87,7 @@ def _to_pixels(edge: float, source_side: int, side: int) -> int:
     return round(edge * side / source_side)
 
 
-def draw_overlay(picture: Picture, cam: FloatArray) -> Picture:
+def draw_overlay(picture: Picture, cam: Map) -> Picture:
     """(H, W, 3): the grey picture, blended by half to the colour of the map where there is one."""
     grey = np.repeat(picture[..., None] / 255, 3, axis=2)
     colours = matplotlib.colormaps[COLORMAP](np.nan_to_num(cam))[..., :3]

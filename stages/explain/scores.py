@@ -1,6 +1,6 @@
 """Where maps lie, in numbers, beside two maps that know nothing of the image."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -8,18 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from stages.evaluation.intervals import bootstrap_weights, percentile_interval
-from stages.imaging.image_set import ImageSet
-from stages.sources.item import LESION_BIT, LUNG_BIT
+from stages.dataset.image_set import ImageSet
+from stages.dataset.truth import LESION_BIT, LUNG_BIT
+from stages.evaluation.statistics.bootstrap import estimate_mean
+from stages.evaluation.statistics.records import Bootstrap, Estimate
+from stages.evaluation.statistics.rounding import DECIMALS
 
 FloatArray = NDArray[np.float32]
 PerImage = NDArray[np.float64]
-Summary = dict[str, float | int | None]
 
-# Methods whose maps are of the activations alone; the class decides at most their sign.
-NOT_CLASS_SPECIFIC = ("eigencam",)
 CONSTANT, GAUSSIAN = "constant", "gaussian"
-DECIMALS = 6
 
 
 class Regions(NamedTuple):
@@ -38,31 +36,74 @@ def load_regions(view: ImageSet, row: int) -> Regions:
     return Regions(np.asarray(view.lung_masks[row]) > 0, None)
 
 
-def score_map(cam: FloatArray, regions: Regions) -> dict[str, float | None]:
-    """Shares of one map (S, S) in [0, 1] inside the lungs and, where known, inside the lesions.
+class Inside(NamedTuple):
+    """How much of a map lies inside a region.
 
-    `lungs_area` is what a constant map would reach: crops differ in it, so a share means little
-    without it. `peak_in_lesions` is the pointing game (Zhang et al. 2018): 1 where the map's
-    highest pixel is in a lesion; of several that are equally high, the share that is. An all-zero
-    map has no share (None) and points nowhere (0).
+    Attributes:
+        share: of the map, weighed by its values; None of a map of zeros, which has no share.
+        area: of the image, which is what a constant map would reach: crops differ in it, so a
+            share means little without it.
     """
+
+    share: float | None
+    area: float
+
+
+class MapScores(NamedTuple):
+    """Where one map lies.
+
+    Attributes:
+        lungs: how much inside the lungs.
+        lesions: how much inside the lesions; None where there are none, or none are known.
+        peak_in_lesions: the pointing game (Zhang et al. 2018): 1 where the map's highest pixel is
+            in a lesion; of several that are equally high, the share that is; 0 of a map of zeros,
+            which points nowhere. None like `lesions`.
+    """
+
+    lungs: Inside
+    lesions: Inside | None = None
+    peak_in_lesions: float | None = None
+
+    def named(self) -> dict[str, float | None]:
+        """The figures by the names that files have them by; those of lesions where there are."""
+        figures = {"in_lungs": self.lungs.share, "lungs_area": self.lungs.area}
+        if self.lesions is not None:
+            figures["in_lesions"] = self.lesions.share
+            figures["lesions_area"] = self.lesions.area
+            figures["peak_in_lesions"] = self.peak_in_lesions
+        return figures
+
+
+class Mean(NamedTuple):
+    """A mean over n images, with its interval."""
+
+    estimate: Estimate
+    n: int
+
+    def to_json(self) -> dict[str, float | None]:
+        """By the names that files have them by."""
+        mean, low, high, *_ = self.estimate
+        return {"mean": mean, "low": low, "high": high, "n": self.n}
+
+
+def score_map(cam: FloatArray, regions: Regions) -> MapScores:
+    """Where one map (S, S) in [0, 1] lies."""
     lungs, lesions = regions
-    scores = {"in_lungs": _share(cam, lungs), "lungs_area": _rounded(lungs.mean())}
-    if lesions is not None and lesions.any():
-        peaks = (cam == cam.max()) & (cam > 0)
-        scores["in_lesions"] = _share(cam, lesions)
-        scores["lesions_area"] = _rounded(lesions.mean())
-        scores["peak_in_lesions"] = _rounded(lesions[peaks].mean()) if peaks.any() else 0.0
-    return scores
+    if lesions is None or not lesions.any():
+        return MapScores(_inside(cam, lungs))
+    peaks = (cam == cam.max()) & (cam > 0)
+    peak = _rounded(lesions[peaks].mean()) if peaks.any() else 0.0
+    return MapScores(_inside(cam, lungs), _inside(cam, lesions), peak)
 
 
-def _share(cam: FloatArray, region: NDArray[np.bool_]) -> float | None:
+def _inside(cam: FloatArray, region: NDArray[np.bool_]) -> Inside:
     total = float(cam.sum(dtype=np.float64))
-    return _rounded(cam[region].sum(dtype=np.float64) / total) if total > 0 else None
+    share = _rounded(cam[region].sum(dtype=np.float64) / total) if total > 0 else None
+    return Inside(share, _rounded(region.mean()))
 
 
 def _rounded(value: float | np.floating[Any]) -> float:
-    return round(float(value), DECIMALS) + 0.0  # + 0.0 turns -0.0 into 0.0
+    return round(float(value), DECIMALS)
 
 
 def baseline_maps(size: int) -> dict[str, FloatArray]:
@@ -89,30 +130,17 @@ def rank_correlations(first: FloatArray, second: FloatArray) -> PerImage:
     return values
 
 
-def summarise(
-    values: Sequence[float | None] | PerImage, group_ids: NDArray[np.str_], *, draws: int, seed: int
-) -> Summary:
-    """Mean over images with its 95 % interval, groups drawn whole.
+def average(values: PerImage, group_ids: NDArray[np.str_], bootstrap: Bootstrap) -> Mean:
+    """Mean over images, groups drawn whole.
 
     Args:
-        values: (N,) with None or NaN where there is none; `n` counts the others.
+        values: (N,) with NaN where there is none; these do not count.
         group_ids: (N,) whose image it is; fewer than two groups give no interval.
-        draws: number of bootstrap draws.
-        seed: of the draws.
+        bootstrap: draws behind the interval.
     """
-    given = np.asarray(values, dtype=np.float64)
-    is_given = ~np.isnan(given)
-    given, groups = given[is_given], group_ids[is_given]
-    summary: Summary = dict.fromkeys(("mean", "low", "high")) | {"n": len(given)}
-    if len(given):
-        summary["mean"] = _rounded(given.mean())
-    if len(np.unique(groups)) > 1:
-        weights = bootstrap_weights(groups, draws=draws, seed=seed)
-        interval = percentile_interval(weights @ given / weights.sum(axis=1))
-        assert interval.low is not None  # every draw has images, so none is undefined
-        assert interval.high is not None
-        summary |= {"low": _rounded(interval.low), "high": _rounded(interval.high)}
-    return summary
+    is_given = ~np.isnan(values)
+    estimate = estimate_mean(values[is_given], group_ids[is_given], bootstrap)
+    return Mean(estimate, int(is_given.sum()))
 
 
 def compare_methods(maps: Mapping[str, FloatArray]) -> dict[str, PerImage]:

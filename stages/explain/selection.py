@@ -9,8 +9,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from stages.config.params import Cam
-from stages.imaging.image_set import ImageSet
-from stages.imaging.runs import Run
+from stages.dataset.image_set import ImageSet
+from stages.dataset.predictions import load_predictions, probability_columns
+from stages.dataset.runs import Run
 
 DRAWN, ERROR, UNCERTAIN = "drawn", "error", "uncertain"
 
@@ -40,8 +41,7 @@ def load_test_predictions(path: Path) -> pd.DataFrame:
 
     Of several runs that test an image the first counts, whose model explains it (`tested_by`).
     """
-    text = dict.fromkeys(("image_id", "split", "prediction"), str)
-    table = pd.read_csv(path, dtype=text, keep_default_na=False)
+    table = load_predictions(path)
     tested = table[table["split"] == "test"].drop_duplicates("image_id")
     return tested.set_index("image_id")
 
@@ -61,7 +61,7 @@ def select_images(view: ImageSet, predictions: pd.DataFrame, cam: Cam, seed: int
     tested = np.flatnonzero(view.manifest["image_id"].isin(predictions.index))
     facts = predictions.loc[view.manifest["image_id"].iloc[tested]]
     predicted = facts["prediction"].map({name: i for i, name in enumerate(names)}).to_numpy()
-    given = facts[[f"prob_{name}" for name in names]].to_numpy()[np.arange(len(facts)), predicted]
+    given = facts[probability_columns(names)].to_numpy()[np.arange(len(facts)), predicted]
     is_wrong = predicted != view.targets[tested]
     # Stable sorts: images of equal probability are taken in the order of the view.
     by_certainty = np.argsort(given, kind="stable")

@@ -7,9 +7,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from stages.config.errors import UserError
+from stages.dataset.image_set import ImageSet
 from stages.explain.overlay import CAPTION_PX, INK, TILE_PX, font
 from stages.explain.selection import DRAWN, ERROR, UNCERTAIN, Selection
-from stages.imaging.image_set import ImageSet
 
 GAP_PX = 6
 HEADING_PX = 20

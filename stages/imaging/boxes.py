@@ -26,9 +26,9 @@ def lung_box(lung_mask: NDArray[np.bool_], margin: float) -> Box:
 
 
 def lay_into_square(
-    array: NDArray[np.uint8], box: Box, size: int, fit: str, resample: Resample
+    array: NDArray[np.uint8], box: Box, size_px: int, fit: str, resample: Resample
 ) -> tuple[NDArray[np.uint8], Box]:
-    """Cut `box` out of (H, W) and resize it into (size, size).
+    """Cut `box` out of (H, W) and resize it into (size_px, size_px).
 
     `fit` letterbox keeps the aspect ratio and centres on zeros; stretch fills the square.
     Returns the square and the box that the crop takes in it.
@@ -36,6 +36,6 @@ def lay_into_square(
     x0, y0, x1, y1 = box
     cut = np.ascontiguousarray(array[y0:y1, x0:x1])
     if fit == "letterbox":
-        return fit_square(cut, size, resample)
-    stretched = Image.fromarray(cut).resize((size, size), FILTERS[resample])
-    return np.asarray(stretched), (0, 0, size, size)
+        return fit_square(cut, size_px, resample)
+    stretched = Image.fromarray(cut).resize((size_px, size_px), FILTERS[resample])
+    return np.asarray(stretched), (0, 0, size_px, size_px)

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile
+from PIL import Image
 
 # Raster formats that Pillow decodes in process. Its EPS reader would start Ghostscript.
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
@@ -35,11 +35,6 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-SIDEWAYS = (UPRIGHT[5], UPRIGHT[6], UPRIGHT[7], UPRIGHT[8])  # width and height change places
-# A JPEG is read at this many times the target or more: the rest of the reduction is then a proper
-# filter (Pillow's `thumbnail` has the same gap). Measured after `fit_square`, against a full read:
-# 2500 x 2048 X-rays to 256, mean 0.2 and at most 4 grey levels; with a gap of 1, 1.3 and 53.
-DRAFT_GAP = 2
 # What Pillow's readers raise on damaged files. AttributeError, IndexError, KeyError, TypeError and
 # ZeroDivisionError come from its TIFF, JPEG and GIF parsers when a tag is missing or out of range.
 DAMAGE = (
@@ -73,17 +68,13 @@ class DecodedImage(NamedTuple):
     """One picture, upright and grey.
 
     Attributes:
-        pixels: (H, W) uint8, 0 is black, 255 white. H and W are `height` and `width`, or an
-            eighth, a quarter or half of them (rounded up) when a JPEG was read with `target_px`.
-        width: pixels of the upright picture at full resolution.
-        height: as `width`. Upright, because boxes and overlays are drawn on what viewers show.
+        pixels: (H, W) uint8, 0 is black, 255 white; upright, because boxes and overlays are drawn
+            on what viewers show.
         mode: Pillow's name of the stored colour mode, such as L, RGB, P, I;16.
         format: Pillow's name of the file format, such as PNG, JPEG.
     """
 
     pixels: NDArray[np.uint8]
-    width: int
-    height: int
     mode: str
     format: str
 
@@ -100,7 +91,7 @@ class Square(NamedTuple):
     box: tuple[int, int, int, int]
 
 
-def decode(content: bytes, target_px: int | None = None) -> DecodedImage:
+def decode(content: bytes) -> DecodedImage:
     """Read one image file as upright grey pixels.
 
     Colours become luma (ITU-R BT.601). Transparent pixels are laid on black, the grey of air in CT
@@ -112,9 +103,6 @@ def decode(content: bytes, target_px: int | None = None) -> DecodedImage:
 
     Args:
         content: the bytes of the file.
-        target_px: longest side, in pixels, that the picture will be reduced to. A JPEG of at least
-            four times that side is then read faster, at a lower resolution that is still at least
-            twice the target; after `fit_square` that changes a few grey levels.
 
     Raises:
         UnreadableImage: with the reason.
@@ -123,26 +111,21 @@ def decode(content: bytes, target_px: int | None = None) -> DecodedImage:
         raise UnreadableImage("empty file")
     with _refusing(_unknown_format(content)):
         image = Image.open(io.BytesIO(content), formats=FORMATS)
-    mode, file_format, (width, height) = image.mode, image.format or "", image.size
+    mode, file_format = image.mode, image.format or ""
     with _refusing(f"damaged {file_format}: data cut short or corrupt"):
         _check_shape(image)
-        _draft_jpeg(image, target_px)
+        # Spares the colours of a JPEG, whose luma the file holds as its own channel; other
+        # formats stay as they are.
+        image.draft("L", image.size)
         image.load()
         grey = _grey(image)
     turn = UPRIGHT.get(_orientation(image))
     if turn is not None:
         grey = grey.transpose(turn)
-    if turn in SIDEWAYS:
-        width, height = height, width
-    return DecodedImage(np.array(grey, dtype=np.uint8), width, height, mode, file_format)
+    return DecodedImage(np.array(grey, dtype=np.uint8), mode, file_format)
 
 
-def fit_square(
-    pixels: NDArray[np.uint8],
-    size_px: int,
-    resample: Resample,
-    full_size: tuple[int, int] | None = None,
-) -> Square:
+def fit_square(pixels: NDArray[np.uint8], size_px: int, resample: Resample) -> Square:
     """Scale a picture to a longest side of `size_px` and centre it on a black square.
 
     The aspect ratio is kept, to whole pixels, and the short side is at least 1 px. Both kinds of
@@ -152,23 +135,16 @@ def fit_square(
         pixels: (H, W) uint8.
         size_px: side S of the square, in pixels.
         resample: "smooth" for pictures, "nearest" for bit masks.
-        full_size: (width, height) of the picture where `pixels` is a reduced JPEG, whose rounded
-            sides would give a slightly different aspect ratio; None: that of `pixels`.
     """
-    width, height = full_size or (pixels.shape[1], pixels.shape[0])
-    new_width, new_height = _fitted_size(width, height, size_px)
+    height, width = pixels.shape
+    longest = max(width, height)
+    new_width, new_height = (max(1, round(side * size_px / longest)) for side in (width, height))
     x0, y0 = (size_px - new_width) // 2, (size_px - new_height) // 2
     box = (x0, y0, x0 + new_width, y0 + new_height)
     scaled = Image.fromarray(pixels).resize((new_width, new_height), FILTERS[resample])
     square = np.zeros((size_px, size_px), dtype=np.uint8)
     square[box[1] : box[3], box[0] : box[2]] = np.asarray(scaled)
     return Square(square, box)
-
-
-def _fitted_size(width: int, height: int, size_px: int) -> tuple[int, int]:
-    """(width, height) scaled to a longest side of `size_px`, each at least 1 px."""
-    longest = max(width, height)
-    return max(1, round(width * size_px / longest)), max(1, round(height * size_px / longest))
 
 
 @contextmanager
@@ -204,18 +180,6 @@ def _check_shape(image: Image.Image) -> None:
         raise UnreadableImage(f"{frames} frames in one file: save each as its own image")
     if min(image.size) < MIN_SIDE_PX:
         raise UnreadableImage(f"{image.width}x{image.height} px: sides under {MIN_SIDE_PX} px")
-
-
-def _draft_jpeg(image: ImageFile.ImageFile, target_px: int | None) -> None:
-    """Let the JPEG reader leave out what would be dropped anyway; other formats stay as they are.
-
-    That is colour, whose luma the file holds as its own channel, and, with a target, the
-    frequencies that the reduction to it removes.
-    """
-    size = image.size
-    if target_px is not None:
-        size = _fitted_size(image.width, image.height, DRAFT_GAP * target_px)
-    image.draft("L", size)
 
 
 def _orientation(image: Image.Image) -> int:

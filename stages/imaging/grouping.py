@@ -4,22 +4,26 @@ duplicates.csv  pairs of images that show the same picture, columns DUPLICATE_CO
 grouping.json   what was found, counted, and the groups that stand in two splits
 """
 
-import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from stages.config.writing import write_csv, write_json
 from stages.imaging.duplicates import DuplicatePair, Fingerprint, Kind, find_duplicates
-from stages.imaging.split import find_leaks, join_groups
+
+DUPLICATES, GROUPING, LEAKS = "duplicates.csv", "grouping.json", "leaks.csv"
 
 KINDS: tuple[Kind, ...] = get_args(Kind)  # in the order in which they are looked for
 DUPLICATE_COLUMNS = ("image_id", "other_id", "kind", "change", "distance")
+
+Link = tuple[int, int]  # of two images, by their numbers
 
 
 class Grouping(NamedTuple):
@@ -28,13 +32,14 @@ class Grouping(NamedTuple):
     Attributes:
         group_ids: (N,) images of one patient or of one cluster share theirs.
         pairs: images that show the same picture.
-        clusters: (N,) name of the cluster of such images, None for an image on its own.
+        clusters: (N,) number of the first image of the cluster that the pairs chain an image into;
+            of an image on its own, its own number.
         leaks: group in more than one of the splits that came with the data, to these splits.
     """
 
     group_ids: list[str]
     pairs: list[DuplicatePair]
-    clusters: list[str | None]
+    clusters: NDArray[np.int64]
     leaks: dict[str, list[str]]
 
 
@@ -54,9 +59,10 @@ def group_images(
     )
     if not near_duplicates:
         pairs = [pair for pair in pairs if pair.kind != "near"]
-    clusters = _clusters(pairs, len(manifest))
-    groups = join_groups(known(manifest["patient_id"]), clusters)
-    return Grouping(groups, pairs, clusters, find_leaks(groups, known(manifest["given_split"])))
+    links = [(pair.first, pair.second) for pair in pairs]
+    groups = join_groups(known(manifest["patient_id"]), links)
+    leaks = find_leaks(groups, known(manifest["given_split"]))
+    return Grouping(groups, pairs, join_images(len(manifest), links), leaks)
 
 
 def known(column: pd.Series) -> list[str | None]:
@@ -64,13 +70,40 @@ def known(column: pd.Series) -> list[str | None]:
     return [None if pd.isna(value) else str(value) for value in column]
 
 
-def _clusters(pairs: Sequence[DuplicatePair], n: int) -> list[str | None]:
-    """(n,) name of the cluster that the pairs chain each image into."""
-    firsts, seconds = ([pair[end] for pair in pairs] for end in (0, 1))
-    links = coo_array((np.ones(len(pairs), bool), (firsts, seconds)), shape=(n, n))
-    _, numbers = connected_components(links, directed=False)
-    alone = np.bincount(numbers)[numbers] == 1
-    return [None if lone else f"c{number}" for lone, number in zip(alone, numbers, strict=True)]
+def join_groups(patients: Sequence[str | None], links: Sequence[Link]) -> list[str]:
+    """Group ids such that images of one patient, and images that are linked, share a group.
+
+    Args:
+        patients: (N,) who is shown; None is nobody's.
+        links: pairs of images that belong together for another reason.
+
+    Returns:
+        (N,) the number of the first image of each image's group, so that ids do not depend on the
+        spelling of the patients.
+    """
+    first: dict[str, int] = {}
+    of_patient = [
+        (first.setdefault(patient, image), image)
+        for image, patient in enumerate(patients)
+        if patient is not None
+    ]
+    return [f"g{number:06d}" for number in join_images(len(patients), [*links, *of_patient])]
+
+
+def join_images(count: int, links: Iterable[Link]) -> NDArray[np.int64]:
+    """(count,) number of the first of all images that links lead to from each, itself included."""
+    ends = np.array([*links], dtype=np.int64).reshape(-1, 2)
+    graph = coo_array((np.ones(len(ends), bool), tuple(ends.T)), shape=(count, count))
+    _, components = connected_components(graph, directed=False)
+    _, first = np.unique(components, return_index=True)
+    return first.astype(np.int64)[components]
+
+
+def find_leaks(group_ids: Sequence[str], splits: Sequence[str | None]) -> dict[str, list[str]]:
+    """Groups that stand in more than one of the given splits: group id -> its splits."""
+    table = pd.DataFrame({"group": group_ids, "split": splits}).dropna()
+    per_group = table.groupby("group")["split"].unique()
+    return {str(g): sorted(found) for g, found in per_group.items() if len(found) > 1}
 
 
 def save_grouping(folder: Path, manifest: pd.DataFrame, grouping: Grouping) -> None:
@@ -80,16 +113,14 @@ def save_grouping(folder: Path, manifest: pd.DataFrame, grouping: Grouping) -> N
         (ids[pair.first], ids[pair.second], pair.kind, pair.change, round(pair.distance, 4))
         for pair in grouping.pairs
     ]
-    table = pd.DataFrame(rows, columns=list(DUPLICATE_COLUMNS))
-    table.to_csv(folder / "duplicates.csv", index=False)
-    text = json.dumps(_describe(manifest, grouping), indent=2) + "\n"
-    (folder / "grouping.json").write_text(text, encoding="utf-8")
+    write_csv(folder / DUPLICATES, pd.DataFrame(rows, columns=list(DUPLICATE_COLUMNS)))
+    write_json(folder / GROUPING, _describe(manifest, grouping))
 
 
 def _describe(manifest: pd.DataFrame, grouping: Grouping) -> dict[str, Any]:
     patients = manifest["patient_id"].dropna()
-    clusters = pd.Series(grouping.clusters, index=manifest.index, dtype=object).dropna()
-    labels = manifest["label"].loc[clusters.index].groupby(clusters).nunique()
+    clusters = manifest["label"].groupby(grouping.clusters).agg(["size", "nunique"])
+    clusters = clusters[clusters["size"] > 1]
     kinds = Counter(pair.kind for pair in grouping.pairs)
     return {
         "n_images": len(manifest),
@@ -98,9 +129,9 @@ def _describe(manifest: pd.DataFrame, grouping: Grouping) -> dict[str, Any]:
         "n_groups": len(set(grouping.group_ids)),
         "largest_group": int(pd.Series(grouping.group_ids).value_counts().max()),
         "pairs": {kind: kinds[kind] for kind in KINDS},
-        "n_clusters": int(clusters.nunique()),
-        "n_images_in_clusters": len(clusters),
-        "clusters_with_two_labels": int((labels > 1).sum()),
+        "n_clusters": len(clusters),
+        "n_images_in_clusters": int(clusters["size"].sum()),
+        "clusters_with_two_labels": int((clusters["nunique"] > 1).sum()),
         "leaks": {
             group: {"splits": splits, "files": files_of(group, manifest, grouping)}
             for group, splits in grouping.leaks.items()
@@ -118,4 +149,4 @@ def save_leaks(folder: Path, manifest: pd.DataFrame, leaks: Mapping[str, Any]) -
     """Write leaks.csv, a row per file of a group that stands in two of the given splits."""
     rows = manifest[manifest["group_id"].isin(list(leaks))]
     columns = ["group_id", "given_split", "label", "patient_id", "source_path"]
-    rows.sort_values(["group_id", "given_split"])[columns].to_csv(folder / "leaks.csv", index=False)
+    write_csv(folder / LEAKS, rows.sort_values(["group_id", "given_split"])[columns])

@@ -10,10 +10,11 @@ import safetensors.torch
 from torch import Tensor, nn
 
 from stages.config.errors import UserError
+from stages.config.writing import replacing, write_json
 from stages.modeling.classifier import Classifier, build_classifier
 from stages.modeling.outputs import Outputs
 
-VERSIONS_OF = ("torch", "torchvision", "timm", "lightning", "numpy")
+VERSIONS_OF = ("torch", "torchvision", "timm", "lightning-fabric", "numpy")
 
 
 def describe_parameters(model: nn.Module) -> dict[str, dict[str, Any]]:
@@ -41,11 +42,10 @@ def run_folder(case_folder: Path, run_name: str) -> Path:
 
 def save_model(folder: Path, state: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
     """Write both files; `meta` is completed by the versions of the libraries."""
-    folder.mkdir(parents=True, exist_ok=True)
     contiguous = {name: tensor.detach().contiguous() for name, tensor in state.items()}
-    safetensors.torch.save_file(contiguous, folder / "model.safetensors")
-    full = {**meta, "versions": library_versions()}
-    (folder / "meta.json").write_text(json.dumps(full, indent=2) + "\n", encoding="utf-8")
+    with replacing(folder / "model.safetensors") as partial:
+        safetensors.torch.save_file(contiguous, partial)
+    write_json(folder / "meta.json", {**meta, "versions": library_versions()})
 
 
 def library_versions() -> dict[str, str]:
@@ -83,10 +83,9 @@ def outputs_of(meta: Mapping[str, Any]) -> Outputs:
     return Outputs(tuple(meta["class_names"]), meta["positive"], meta["one_logit"], meta["implies"])
 
 
-def load_classifier(folder: Path) -> tuple[Classifier, dict[str, Any]]:
-    """The trained model of one run in eval mode, and its meta."""
-    meta = load_meta(folder)
-    classifier = build_classifier(
+def build_described(meta: Mapping[str, Any]) -> Classifier:
+    """The network of a trained model with new random weights, drawn from torch's generator."""
+    return build_classifier(
         meta["model"],
         size=meta["size"],
         head=meta["head"],
@@ -95,5 +94,11 @@ def load_classifier(folder: Path) -> tuple[Classifier, dict[str, Any]]:
         mean=meta["mean"],
         std=meta["std"],
     )
+
+
+def load_classifier(folder: Path) -> tuple[Classifier, dict[str, Any]]:
+    """The trained model of one run in eval mode, and its meta."""
+    meta = load_meta(folder)
+    classifier = build_described(meta)
     classifier.load_state_dict(load_state(folder / "model.safetensors"))
     return classifier.eval(), meta

@@ -34,8 +34,8 @@ class Classifier(nn.Module):
     def train(self, mode: bool = True) -> Self:
         """Set the mode, but leave frozen modules in evaluation.
 
-        A frozen batch normalisation would otherwise go on counting, and frozen dropout dropping;
-        Lightning calls this, so no training loop can forget it.
+        A frozen batch normalisation would otherwise go on counting, and frozen dropout dropping.
+        Whoever sets a mode comes through here, so no training loop can forget it.
         """
         super().train(mode)
         for part in self.children():

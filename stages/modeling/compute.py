@@ -21,6 +21,10 @@ class Hardware(NamedTuple):
     device: str
     precision: str
 
+    def autocast(self) -> torch.autocast:
+        """A context in which networks compute in the precision; their weights stay fp32."""
+        return torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16")
+
 
 def choose_hardware(compute: Compute) -> Hardware:
     """Resolve `auto`: a GPU if there is one; bf16 where the processor computes in it.

@@ -54,7 +54,7 @@ def timm_weights(model: str) -> InitialWeights:
         raise UserError(
             f"model: timm's weights of {model!r} cannot be had: {reason}; allowed: a name from "
             "timm.list_pretrained() and a network (HF_HUB_OFFLINE=1: the hub's cache at once, no "
-            "retries), or `source: pretext`, or a .safetensors file"
+            "retries), or `kind: pretext`, or `kind: file` and a .safetensors file"
         ) from None
     mean, std = grey_scaling(backbone)
     facts = {"scaling": "timm", "tag": pretrained_config(backbone)["tag"]}

@@ -8,20 +8,28 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from stages.config.params import Augmentation, CrossEntropy, Pretext
+from stages.config.params import Augmentation, CrossEntropy, Pretext, Recipe
+from stages.dataset.truth import LUNG_BIT
 from stages.imaging.boxes import lay_into_square, lung_box
 from stages.modeling.augment import Augmenter
 from stages.modeling.classifier import build_classifier
 from stages.modeling.compute import Hardware
 from stages.modeling.data import ImageRows, ordered_loader, train_loader
-from stages.modeling.fit import FitResult, FitSettings, TrainingModule, fit
+from stages.modeling.fit import FitResult, Lesson, fit
 from stages.modeling.initial import DEFAULT_SCALING, GREY_MEAN, GREY_STD, InitialWeights
 from stages.modeling.losses import build_loss
 from stages.modeling.outputs import Outputs
-from stages.sources.item import LUNG_BIT
-from stages.sources.phantoms import PATTERNS, draw_ct, draw_xray
+from stages.phantoms.ct import draw_ct
+from stages.phantoms.lesions import PATTERNS
+from stages.phantoms.xray import draw_xray
 
 CLASSES = tuple((modality, pattern) for modality in ("ct", "xray") for pattern in PATTERNS)
+OUTPUTS = Outputs(
+    tuple(f"{modality}-{pattern}" for modality, pattern in CLASSES),
+    positive=0,
+    one_logit=False,
+    implies={},
+)
 VAL_SHARE = 0.15
 LUNG_MARGIN = 0.05
 # The phantoms are drawn larger than the crop of their lungs.
@@ -30,69 +38,43 @@ DRAWN_SCALE = 1.5
 
 def learn_pretext_weights(
     model: str,
-    settings: Pretext,
+    pretext: Pretext,
+    recipe: Recipe,
     augmentation: Augmentation,
     *,
     seed: int,
     hardware: Hardware,
 ) -> InitialWeights:
     """Train a network on the task; its backbone is what transfers."""
-    images, targets = draw_pretext_images(settings.images, settings.size, seed=seed)
-    n_val = round(len(images) * VAL_SHARE)
-    module = _training_module(model, settings, augmentation, seed)
-    rows = np.arange(len(images))
-    result = fit(
-        module,
-        train_loader(
-            ImageRows(images, targets, rows[n_val:]),
-            batch_size=settings.batch_size,
-            sampler="none",
-            seed=seed,
-        ),
-        ordered_loader(ImageRows(images, targets, rows[:n_val]), batch_size=settings.batch_size),
-        hardware=hardware,
-    )
-    return InitialWeights(
-        module.classifier.backbone,
-        GREY_MEAN,
-        GREY_STD,
-        {"scaling": DEFAULT_SCALING, "pretext": _final_figures(result)},
-    )
-
-
-def _training_module(
-    model: str, settings: Pretext, augmentation: Augmentation, seed: int
-) -> TrainingModule:
-    torch.manual_seed(seed)
+    torch.manual_seed(seed)  # the network's first weights
     classifier = build_classifier(
         model,
-        size=settings.size,
+        size=pretext.size_px,
         head=[],
-        outputs=len(CLASSES),
+        outputs=OUTPUTS.count,
         dropout=0.0,
         mean=GREY_MEAN,
         std=GREY_STD,
     )
-    outputs = Outputs(
-        tuple(f"{m}-{p}" for m, p in CLASSES), positive=0, one_logit=False, implies={}
-    )
-    return TrainingModule(
+    train, val = _draw_rows(pretext, seed)
+    lesson = Lesson(
         classifier,
-        build_loss(CrossEntropy(name="ce", label_smoothing=0.0), outputs, []),
-        outputs,
+        OUTPUTS,
+        build_loss(CrossEntropy(kind="ce", label_smoothing=0.0), OUTPUTS, []),
         Augmenter(augmentation, torch.Generator().manual_seed(seed)),
-        FitSettings(
-            optimizer="adamw",
-            lr=settings.lr,
-            weight_decay=1e-2,
-            schedule="onecycle",
-            epochs=settings.epochs,
-            patience=settings.epochs,
-            keep="best",
-            ema=0.0,
-            seed=seed,
-        ),
+        train_loader(train, batch_size=recipe.batch_size, sampler="none", seed=seed),
+        ordered_loader(val, batch_size=recipe.batch_size),
     )
+    result = fit(lesson, recipe, seed=seed, hardware=hardware)
+    facts = {"scaling": DEFAULT_SCALING, "pretext": _final_figures(result)}
+    return InitialWeights(classifier.backbone, GREY_MEAN, GREY_STD, facts)
+
+
+def _draw_rows(pretext: Pretext, seed: int) -> tuple[ImageRows, ImageRows]:
+    """Images to learn from, and to choose the epoch by."""
+    images, targets = draw_pretext_images(pretext.images, pretext.size_px, seed=seed)
+    val, train = np.split(np.arange(len(images)), [round(len(images) * VAL_SHARE)])
+    return ImageRows(images, targets, train), ImageRows(images, targets, val)
 
 
 def draw_pretext_images(

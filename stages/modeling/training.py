@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch.utils.data import DataLoader
 
-from stages.config.params import Augmentation, Case
-from stages.imaging.image_set import ImageSet
-from stages.imaging.runs import Run
+from stages.config.params import Augmentation, Case, Protocol, Recipe
+from stages.dataset.image_set import ImageSet
+from stages.dataset.runs import Run
 from stages.modeling.augment import Augmenter
 from stages.modeling.checkpoint import (
     count_parameters,
@@ -20,35 +19,38 @@ from stages.modeling.checkpoint import (
 )
 from stages.modeling.classifier import Classifier, build_classifier, load_backbone
 from stages.modeling.compute import Hardware, describe_device
-from stages.modeling.data import Batch, ImageRows, class_counts, ordered_loader, train_loader
-from stages.modeling.fit import FitResult, FitSettings, TrainingModule, fit
+from stages.modeling.data import ImageRows, class_counts, ordered_loader, train_loader
+from stages.modeling.fit import FitResult, Lesson, fit
 from stages.modeling.freeze import FrozenSnapshot, freeze, trained_blocks
 from stages.modeling.losses import build_loss
 from stages.modeling.outputs import Outputs
 
 
+class Plan(NamedTuple):
+    """What params.yaml says of a case, with the entries that it names."""
+
+    case: Case
+    recipe: Recipe
+    augmentation: Augmentation
+    protocol: Protocol
+
+
 class TrainedRun(NamedTuple):
-    """A trained network, its meta.json and its learning curves."""
+    """A trained network, what its logits mean, its meta.json and its learning curves."""
 
     classifier: Classifier
+    outputs: Outputs
     meta: dict[str, Any]
     result: FitResult
 
 
 def train_run(
-    case: Case,
-    augmentation: Augmentation,
-    view: ImageSet,
-    run: Run,
-    *,
-    initial: Path,
-    hardware: Hardware,
+    plan: Plan, view: ImageSet, run: Run, *, initial: Path, hardware: Hardware
 ) -> TrainedRun:
     """Train on the rows of one run.
 
     Args:
-        case: what to train, and how.
-        augmentation: the random changes that the case names.
+        plan: what to train, and how.
         view: the images.
         run: which rows train and validate, and the seed.
         initial: folder of the initial weights.
@@ -58,14 +60,15 @@ def train_run(
         UserError: a tensor does not fit, a block does not exist, or the training diverged.
         RuntimeError: a frozen tensor moved, or a trained one did not.
     """
-    outputs = _outputs(case, view)
-    classifier, meta = _initial_classifier(case, view, outputs, run, initial)
-    freeze(classifier, case.train)
-    module = _training_module(case, augmentation, classifier, outputs, view, run)
+    outputs = _outputs(plan.case, view)
+    classifier, meta = _initial_classifier(plan.case, view, outputs, run, initial)
+    freeze(classifier, plan.case.train)
     before = FrozenSnapshot(classifier)
-    result = fit(module, *_loaders(case, view, run), hardware=hardware)
+    lesson = _lesson(plan, classifier, outputs, view, run)
+    result = fit(lesson, plan.recipe, seed=run.seed, hardware=hardware)
     meta["unchanged_though_trained"] = before.verify(classifier)
-    return TrainedRun(classifier, meta | _facts(case, classifier, result, hardware, run), result)
+    meta |= _facts(plan, classifier, result, hardware, run)
+    return TrainedRun(classifier, outputs, meta, result)
 
 
 def training_facts(trained: TrainedRun, view: ImageSet, run: Run) -> dict[str, Any]:
@@ -87,7 +90,7 @@ def training_facts(trained: TrainedRun, view: ImageSet, run: Run) -> dict[str, A
 
 def _outputs(case: Case, view: ImageSet) -> Outputs:
     info = view.info
-    one_logit = case.loss.name == "bce" and not info.implies
+    one_logit = case.loss.kind == "bce" and not info.implies
     return Outputs(tuple(info.class_names), info.positive_index, one_logit, info.implies)
 
 
@@ -120,52 +123,36 @@ def _initial_classifier(
     return classifier, facts
 
 
-def _training_module(
-    case: Case,
-    augmentation: Augmentation,
-    classifier: Classifier,
-    outputs: Outputs,
-    view: ImageSet,
-    run: Run,
-) -> TrainingModule:
-    settings = FitSettings(
-        optimizer=case.optimizer,
-        lr=case.lr,
-        weight_decay=case.weight_decay,
-        schedule=case.schedule,
-        epochs=case.epochs,
-        patience=case.patience,
-        keep=case.keep,
-        ema=case.ema,
-        seed=run.seed,
-    )
-    augmenter = Augmenter(augmentation, torch.Generator().manual_seed(run.seed))
-    loss_fn = build_loss(case.loss, outputs, _train_counts(view, run))
-    return TrainingModule(classifier, loss_fn, outputs, augmenter, settings)
-
-
-def _loaders(case: Case, view: ImageSet, run: Run) -> tuple[DataLoader[Batch], DataLoader[Batch]]:
+def _lesson(
+    plan: Plan, classifier: Classifier, outputs: Outputs, view: ImageSet, run: Run
+) -> Lesson:
     train, val = (
         ImageRows(view.images, view.targets, run.rows(split)) for split in ("train", "val")
     )
-    return (
-        train_loader(train, batch_size=case.batch_size, sampler=case.sampler, seed=run.seed),
-        ordered_loader(val, batch_size=case.batch_size),
+    size, sampler = plan.recipe.batch_size, plan.case.sampler
+    return Lesson(
+        classifier,
+        outputs,
+        build_loss(plan.case.loss, outputs, _train_counts(view, run)),
+        Augmenter(plan.augmentation, torch.Generator().manual_seed(run.seed)),
+        train_loader(train, batch_size=size, sampler=sampler, seed=run.seed),
+        ordered_loader(val, batch_size=size),
     )
 
 
 def _facts(
-    case: Case, classifier: Classifier, result: FitResult, hardware: Hardware, run: Run
+    plan: Plan, classifier: Classifier, result: FitResult, hardware: Hardware, run: Run
 ) -> dict[str, Any]:
     return {
         "fold": run.fold,
         "seed": run.seed,
-        "kept": case.keep,
+        "ensemble": plan.protocol.ensemble,
+        "kept": plan.recipe.keep,
         "kept_epoch": result.kept_epoch,
         "epochs_run": int(result.epochs["epoch"].max()) + 1,
         "device": describe_device(hardware.device),
         "precision": hardware.precision,
-        "train": case.train,
+        "train": plan.case.train,
         "blocks_trained": trained_blocks(classifier),
         "counts": count_parameters(classifier),
         "parameters": describe_parameters(classifier),

@@ -77,7 +77,7 @@ def folder_items(
     items, whether they are images or not: reading tells. Links to files and folders are followed.
 
     Args:
-        root: the folder.
+        root: the folder; it is there.
         classes: folder names, spelt as on disk, of each class name.
         ignore: names of folders that are left out, at class level and at any depth.
 
@@ -116,9 +116,6 @@ def _known_classes(classes: Mapping[str, Sequence[str]], ignore: Sequence[str]) 
 
 def _branches(root: Path, known: _Classes, left_out: list[Path]) -> list[_Branch]:
     """Find the class folders under the root, through wrapping folders and split folders."""
-    if not root.is_dir():
-        found = "is a file" if root.exists() else "does not exist"
-        raise UserError(f"{root}: {found}; a folder of class folders is needed ({known.allowed()})")
     level, above = root, [os.path.realpath(root)]
     while True:
         folders = _folders(level, known.ignore, left_out)

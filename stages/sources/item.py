@@ -7,19 +7,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-# Bits of a phantom's truth mask.
-LUNG_BIT = 1
-LESION_BIT = 2
-MARKER_BIT = 4
-
 
 class RawImage(NamedTuple):
     """One image as the source has it.
 
     Attributes:
         content: bytes of an encoded image file (PNG, JPEG, ...).
-        truth: (H, W) uint8 bit mask of LUNG_BIT, LESION_BIT and MARKER_BIT in the pixels of the
-            decoded image; None where the truth is not known (every real image).
+        truth: (H, W) uint8 bit mask of a phantom, in the pixels of the decoded image; None where
+            the truth is not known (every real image).
     """
 
     content: bytes

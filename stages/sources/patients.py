@@ -8,24 +8,22 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from stages.config.errors import UserError
-from stages.config.params import PatternGroup, TableGroup
+from stages.config.params import Group, NoGroup, PatternGroup, TableGroup
 from stages.sources.item import SourceItem
 
 
-def name_patients(
-    items: Sequence[SourceItem], group: PatternGroup | TableGroup | None, root: Path
-) -> list[SourceItem]:
+def name_patients(items: Sequence[SourceItem], group: Group, root: Path) -> list[SourceItem]:
     """The same items with the patient that `group` gives each; unknown ones keep None.
 
     Args:
         items: images of a folder source.
-        group: where the patient stands, or None for nowhere.
+        group: where the patient stands.
         root: folder of the source, in which a table is looked for.
 
     Raises:
         UserError: the pattern or the table cannot be used, or gives no image a patient.
     """
-    if group is None:
+    if isinstance(group, NoGroup):
         return list(items)
     if isinstance(group, PatternGroup):
         pattern = _compiled(group.pattern)
@@ -37,7 +35,7 @@ def name_patients(
     if not any(patients):
         raise UserError(
             f"{where} names the patient of none of {len(items)} images, such as "
-            f"{items[0].source_path!r}; mend it, or set group to null"
+            f"{items[0].source_path!r}; mend it, or set group to {{kind: none}}"
         )
     return [
         replace(item, patient_id=patient) for item, patient in zip(items, patients, strict=True)
@@ -50,7 +48,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     except re.error as error:
         raise UserError(
             f"group.pattern: {pattern!r} is not a regular expression ({error}); "
-            r"give one such as 'P(\d+)', or set group to null"
+            r"give one such as 'P(\d+)', or set group to {kind: none}"
         ) from None
 
 

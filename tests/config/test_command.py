@@ -148,7 +148,7 @@ def test_another_entry_of_a_running_stage_may_start(
     def note(params: Params, name: str, paths: Paths) -> None:
         names.append(name)
 
-    handle = hold_lock(workplace, "note-ct")
+    handle = hold_lock(workplace, "note@ct")
     monkeypatch.setattr(sys, "argv", ["note", "xray3"])
     run_stage(note, None, section="datasets")
     os.close(handle)
@@ -183,7 +183,7 @@ def test_what_was_written_is_complete_although_a_stage_with_torch_leaves_at_once
     assert done.returncode == 0, done.stderr
     assert done.stdout == "logged\n" + "printed " * 10_000 + "end"
     assert (workplace / "out.txt").stat().st_size == 1_000_000
-    os.close(hold_lock(workplace, "write_much"))  # it is free
+    os.close(hold_lock(workplace, "-c"))  # it is free
 
 
 @pytest.mark.usefixtures("workplace")
@@ -203,3 +203,4 @@ def test_the_seconds_of_a_stage_are_noted_once_it_is_done(monkeypatch: pytest.Mo
     monkeypatch.setattr(sys, "argv", ["write_nothing"])
     run_single_stage(write_nothing, None)
     assert json.loads(noted.read_text())["seconds"] >= 0
+    assert "write_nothing" in Paths().times.read_text(encoding="utf-8")

@@ -3,7 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from dvc.utils.serialize import modify_yaml
 
 from stages.config.errors import UserError
 from stages.config.load import load_params, parse_params
@@ -13,7 +13,7 @@ REMOVED = object()
 REPOSITORY = Path(__file__).parents[2]
 
 CASE = "cases/full-ce"
-GROUPS = "null, {pattern: …} or {table: …, file: …, group: …}"
+RECIPE, PROTOCOL = "recipes/short", "protocols/once"
 METHODS = (
     "'gradcam', 'eigencam', 'gradcam_plus_plus', 'layercam', 'scorecam', 'xgradcam' or 'hirescam'"
 )
@@ -52,53 +52,55 @@ def test_the_parameters_of_the_repository_are_in_order() -> None:
 UNKNOWN_KEYS = [
     ("sed", 1, "got 1 for an unknown key (did you mean 'seed'?); allowed keys: audit, "),
     (f"{CASE}/modle", "x", "got 'x' for an unknown key (did you mean 'model'?); allowed keys: a"),
-    (f"{CASE}/loss/gama", 2, "got 2 for an unknown key; allowed keys: label_smoothing, name"),
+    (f"{CASE}/loss/gama", 2, "got 2 for an unknown key; allowed keys: kind, label_smoothing"),
     (
         "views/lungs/crop/margn",
         0.1,
         "got 0.1 for an unknown key (did you mean 'margin'?); "
-        "allowed keys: fallback_fraction, margin, mode",
+        "allowed keys: fallback_fraction, kind, margin",
     ),
     ("views/full/size", 80, "got 80 for an unknown key (did you mean 'size_px'?); allowed keys: c"),
-    ("views/full/crop/fraction", 0.5, "got 0.5 for an unknown key; allowed keys: mode"),
+    ("views/full/crop/fraction", 0.5, "got 0.5 for an unknown key; allowed keys: kind"),
     # The value is the tag of another crop, which must not be taken for this one's.
     (
         "views/lungs/crop/note",
         "center",
-        "got 'center' for an unknown key; allowed keys: fallback_fraction, margin, mode",
+        "got 'center' for an unknown key; allowed keys: fallback_fraction, kind, margin",
     ),
 ]
 
-LEVELS = "allowed: text that matches ^(all|head|last:[1-9][0-9]*)$"
+LEVELS = "allowed: text that matches ^(all|head|last[-:][1-9][0-9]{0,3})$"
 WRONG_VALUES = [
     ("views/full/crop", "lungs", "got 'lungs'; allowed: a mapping of keys to values"),
-    (f"{CASE}/optimizer", "rmsprop", "got 'rmsprop'; allowed: 'sgd', 'adam' or 'adamw'"),
-    (f"{CASE}/epochs", "ten", "got 'ten'; allowed: a valid integer"),
-    (f"{CASE}/epochs", 2.5, "got 2.5; allowed: a valid integer"),
-    (f"{CASE}/epochs", True, "got True; allowed: a valid integer"),
-    (f"{CASE}/epochs", 0, "got 0; allowed: greater than or equal to 1"),
+    (f"{RECIPE}/optimizer", "rmsprop", "got 'rmsprop'; allowed: 'sgd', 'adam' or 'adamw'"),
+    (f"{RECIPE}/epochs", "ten", "got 'ten'; allowed: a valid integer"),
+    (f"{RECIPE}/epochs", 2.5, "got 2.5; allowed: a valid integer"),
+    (f"{RECIPE}/epochs", True, "got True; allowed: a valid integer"),
+    (f"{RECIPE}/epochs", 0, "got 0; allowed: greater than or equal to 1"),
     (f"{CASE}/dropout", 1.0, "got 1.0; allowed: less than 1"),
-    (f"{CASE}/lr", True, "got True; allowed: a valid number"),
-    (f"{CASE}/lr", "fast", "got 'fast'; allowed: a valid number"),
-    (f"{CASE}/lr", None, "got None; allowed: a valid number"),
-    (f"{CASE}/lr", float("nan"), "got nan; allowed: a finite number"),
-    (f"{CASE}/lr", "inf", "got 'inf'; allowed: a finite number"),
-    (f"{CASE}/lr", 10**400, f"got 1{'0' * 79}...; allowed: a valid number"),
+    (f"{RECIPE}/lr", True, "got True; allowed: a valid number"),
+    (f"{RECIPE}/lr", "fast", "got 'fast'; allowed: a valid number"),
+    (f"{RECIPE}/lr", None, "got None; allowed: a valid number"),
+    (f"{RECIPE}/lr", float("nan"), "got nan; allowed: a finite number"),
+    (f"{RECIPE}/lr", "inf", "got 'inf'; allowed: a finite number"),
+    (f"{RECIPE}/lr", 10**400, f"got 1{'0' * 79}...; allowed: a valid number"),
     (f"{CASE}/train", "last:0", f"got 'last:0'; {LEVELS}"),
     (f"{CASE}/train", "last:01", f"got 'last:01'; {LEVELS}"),
+    (f"{CASE}/train", "last-0", f"got 'last-0'; {LEVELS}"),
+    (f"{CASE}/train", "last2", f"got 'last2'; {LEVELS}"),
     (f"{CASE}/train", "some", f"got 'some'; {LEVELS}"),
     (f"{CASE}/train", "heads", f"got 'heads'; {LEVELS}"),
     (f"{CASE}/sampler", "balanced", "got 'balanced'; allowed: 'none' or 'weighted'"),
-    (f"{CASE}/keep", "first", "got 'first'; allowed: 'best' or 'last'"),
-    (f"{CASE}/ema", 1.0, "got 1.0; allowed: less than 1"),
-    (f"{CASE}/ema", -0.1, "got -0.1; allowed: greater than or equal to 0"),
-    (f"{CASE}/folds", 0, "got 0; allowed: greater than or equal to 1"),
-    (f"{CASE}/folds", 51, "got 51; allowed: less than or equal to 50"),
-    (f"{CASE}/held_out", "train", "got 'train'; allowed: 'test' or 'val'"),
-    (f"{CASE}/seeds", [], "got []; allowed: at least 1 entries"),
-    (f"{CASE}/seeds", 1, "got 1; allowed: a valid list"),
-    (f"{CASE}/seeds/0", -1, "got -1; allowed: greater than or equal to 0"),
-    (f"{CASE}/ensemble", "yes", "got 'yes'; allowed: a valid boolean"),
+    (f"{RECIPE}/keep", "first", "got 'first'; allowed: 'best' or 'last'"),
+    (f"{RECIPE}/ema", 1.0, "got 1.0; allowed: less than 1"),
+    (f"{RECIPE}/ema", -0.1, "got -0.1; allowed: greater than or equal to 0"),
+    (f"{PROTOCOL}/folds", 0, "got 0; allowed: greater than or equal to 1"),
+    (f"{PROTOCOL}/folds", 51, "got 51; allowed: less than or equal to 50"),
+    (f"{PROTOCOL}/held_out", "train", "got 'train'; allowed: 'test' or 'val'"),
+    (f"{PROTOCOL}/seeds", [], "got []; allowed: at least 1 entries"),
+    (f"{PROTOCOL}/seeds", 1, "got 1; allowed: a valid list"),
+    (f"{PROTOCOL}/seeds/0", -1, "got -1; allowed: greater than or equal to 0"),
+    (f"{PROTOCOL}/ensemble", "yes", "got 'yes'; allowed: a valid boolean"),
     (f"{CASE}/head", 512, "got 512; allowed: a valid list"),
     (f"{CASE}/head/0", 0, "got 0; allowed: greater than or equal to 1"),
     (CASE, "resnet18", "got 'resnet18'; allowed: a mapping of keys to values"),
@@ -106,8 +108,16 @@ WRONG_VALUES = [
     ("comparisons/crop", ["a", "b", "c"], "got ['a', 'b', 'c']; allowed: at most 2 entries"),
     ("cases", {}, "got {}; allowed: at least 1 entries"),
     ("datasets/ct/allow_leakage", "yes", "got 'yes'; allowed: a valid boolean"),
-    ("datasets/ct/group", 3, f"got 3; allowed: {GROUPS}"),
-    ("datasets/ct/group", {"by": "name"}, f"got {{'by': 'name'}}; allowed: {GROUPS}"),
+    (f"{RECIPE}/epochs", 10_001, "got 10001; allowed: less than or equal to 10000"),
+    (f"{RECIPE}/batch_size", 10**9, "got 1000000000; allowed: less than or equal to 4096"),
+    (f"{RECIPE}/patience", 10**9, "got 1000000000; allowed: less than or equal to 10000"),
+    (f"{CASE}/train", "last:99999", f"got 'last:99999'; {LEVELS}"),
+    (f"{CASE}/head/0", 10**6, "got 1000000; allowed: less than or equal to 100000"),
+    ("evaluate/bootstrap_draws", 10**9, "got 1000000000; allowed: less than or equal to 100000"),
+    ("cam/positive", 10**9, "got 1000000000; allowed: less than or equal to 10000"),
+    ("pretext/images", 10**9, "got 1000000000; allowed: less than or equal to 100000"),
+    ("datasets/ct/cohort/patients/covid", 0, "got 0; allowed: greater than or equal to 1"),
+    ("datasets/ct/group", 3, "got 3; allowed: a mapping of keys to values"),
     ("datasets/ct/size_px", 8, "got 8; allowed: greater than or equal to 32"),
     ("datasets/ct/near_duplicates", "no", "got 'no'; allowed: a valid boolean"),
     ("evaluate/prevalences/1", 1.0, "got 1.0; allowed: less than 1"),
@@ -127,11 +137,11 @@ def test_an_unknown_key_is_named_with_the_keys_that_are_allowed(
 def test_an_unknown_key_of_a_loss_is_compared_with_the_keys_of_that_loss(
     tiny_params: RawParams,
 ) -> None:
-    loss = {"name": "focal", "gamma": 2, "alpha": None, "gama": 2}
+    loss = {"kind": "focal", "gamma": 2, "alpha": None, "gama": 2}
     raw = changed(tiny_params, f"{CASE}/loss", loss)
     assert message_of(raw) == (
         "params.yaml: cases.full-ce.loss.gama: got 2 for an unknown key (did you mean 'gamma'?); "
-        "allowed keys: alpha, gamma, name"
+        "allowed keys: alpha, gamma, kind"
     )
 
 
@@ -147,11 +157,18 @@ def test_a_wrong_value_is_named_with_what_is_allowed(
     ("path", "value", "said"),
     [
         (
-            f"{CASE}/loss/name",
+            f"{CASE}/loss/kind",
             "bse",
             "got 'bse'; allowed: 'ce', 'weighted_ce', 'bce', 'focal'",
         ),
-        ("views/full/crop/mode", "lung", "got 'lung'; allowed: 'none', 'center', 'lungs'"),
+        ("views/full/crop/kind", "lung", "got 'lung'; allowed: 'none', 'center', 'lungs'"),
+        ("datasets/ct/source/kind", "zip", "got 'zip'; allowed: 'phantom', 'folder', 'archive'"),
+        ("datasets/ct/group/kind", "id", "got 'id'; allowed: 'none', 'pattern', 'table'"),
+        (
+            "weights/cnn3-random/source/kind",
+            "hub",
+            "got 'hub'; allowed: 'random', 'pretext', 'timm', 'file'",
+        ),
     ],
 )
 def test_an_unknown_tag_of_a_union_is_named_with_the_tags_that_are_allowed(
@@ -177,22 +194,22 @@ def test_a_name_that_dvc_cannot_address_is_refused(
 
 
 def test_a_missing_key_is_named(tiny_params: RawParams) -> None:
-    message = message_of(changed(tiny_params, f"{CASE}/lr", REMOVED))
-    assert message == "params.yaml: cases.full-ce.lr: is missing; every value must be written out"
+    message = message_of(changed(tiny_params, f"{RECIPE}/lr", REMOVED))
+    assert message == "params.yaml: recipes.short.lr: is missing; every value must be written out"
 
 
 def test_a_missing_tag_of_a_union_is_named(tiny_params: RawParams) -> None:
-    message = message_of(changed(tiny_params, f"{CASE}/loss/name", REMOVED))
+    message = message_of(changed(tiny_params, f"{CASE}/loss/kind", REMOVED))
     assert message == (
-        "params.yaml: cases.full-ce.loss.name: is missing; got {'label_smoothing': 0.0}"
+        "params.yaml: cases.full-ce.loss.kind: is missing; got {'label_smoothing': 0.0}"
     )
 
 
 def test_every_wrong_key_has_its_own_line(tiny_params: RawParams) -> None:
-    raw = changed(changed(tiny_params, f"{CASE}/epochs", 0), "seed", -1)
+    raw = changed(changed(tiny_params, f"{RECIPE}/epochs", 0), "seed", -1)
     assert message_of(raw).split("\n") == [
         "params.yaml: seed: got -1; allowed: greater than or equal to 0",
-        "params.yaml: cases.full-ce.epochs: got 0; allowed: greater than or equal to 1",
+        "params.yaml: recipes.short.epochs: got 0; allowed: greater than or equal to 1",
     ]
 
 
@@ -202,11 +219,19 @@ def test_a_file_that_is_no_mapping_is_refused(content: object) -> None:
     assert message_of(content) == said
 
 
-def test_a_number_written_1e_3_is_text_for_yaml_and_a_number_here(tiny_params: RawParams) -> None:
-    read = yaml.safe_load("1e-3")
-    assert isinstance(read, str)
-    params = parse_params(changed(tiny_params, f"{CASE}/lr", read))
-    assert params.case("full-ce").lr == 0.001
+def test_a_number_in_quotes_is_a_number_where_one_is_asked_for(tiny_params: RawParams) -> None:
+    params = parse_params(changed(tiny_params, f"{RECIPE}/lr", "1e-3"))
+    assert params.recipe("short").lr == 0.001
+
+
+def test_an_unknown_key_hides_no_other_problem_of_its_section(tiny_params: RawParams) -> None:
+    raw = changed(changed(tiny_params, f"{RECIPE}/epoch", 3), f"{RECIPE}/lr", -1)
+    assert message_of(raw).split("\n") == [
+        "params.yaml: recipes.short.epoch: got 3 for an unknown key (did you mean 'epochs'?); "
+        "allowed keys: batch_size, ema, epochs, keep, lr, optimizer, patience, schedule, "
+        "weight_decay",
+        "params.yaml: recipes.short.lr: got -1; allowed: greater than 0",
+    ]
 
 
 def test_a_whole_number_is_taken_where_a_fraction_is_allowed(tiny_params: RawParams) -> None:
@@ -221,9 +246,32 @@ def test_a_whole_number_is_taken_where_a_fraction_is_allowed(tiny_params: RawPar
 def test_alpha_of_the_focal_loss_leaves_a_weight_to_both_sides(
     tiny_params: RawParams, alpha: int, said: str
 ) -> None:
-    loss = {"name": "focal", "gamma": 2, "alpha": alpha}
+    loss = {"kind": "focal", "gamma": 2, "alpha": alpha}
     message = message_of(changed(tiny_params, f"{CASE}/loss", loss))
     assert message == f"params.yaml: cases.full-ce.loss.alpha: {said}"
+
+
+def test_the_last_blocks_are_spelt_with_a_dash_or_a_colon(tiny_params: RawParams) -> None:
+    levels = [
+        parse_params(changed(tiny_params, f"{CASE}/train", level)).case("full-ce").train
+        for level in ("last-2", "last:2")
+    ]
+    assert levels == ["last:2", "last:2"]
+
+
+def test_what_dvc_writes_for_a_changed_parameter_is_read_again(tmp_path: Path) -> None:
+    # `-S` rewrites the whole file: quotes are dropped, lines of the matrix are broken.
+    path = tmp_path / "params.yaml"
+    path.write_bytes((REPOSITORY / "params.yaml").read_bytes())
+    before = load_params(path)
+    with modify_yaml(str(path)) as raw:
+        raw["recipes"]["cnn"]["lr"] = 0.25
+        raw["cases"]["ct-cnn-full"]["train"] = "last-1"
+    after = load_params(path)
+    assert after.recipe("cnn").lr == 0.25
+    assert after.case("ct-cnn-full").train == "last:1"
+    assert after.datasets == before.datasets
+    assert after.cases["xray-vgg16-last"] == before.cases["xray-vgg16-last"]
 
 
 @pytest.mark.parametrize("level", ["all", "head", "last:1", "last:12"])
@@ -238,11 +286,11 @@ def test_a_level_of_training_is_all_the_head_or_a_number_of_blocks(
     ("folds", "seeds", "is_one_run"),
     [(1, [1], True), (2, [1], False), (1, [1, 2], False), (2, [1, 2], False)],
 )
-def test_a_case_is_one_run_with_one_fold_and_one_seed(
+def test_a_protocol_is_one_run_with_one_fold_and_one_seed(
     tiny_params: RawParams, folds: int, seeds: list[int], is_one_run: bool
 ) -> None:
-    raw = changed(changed(tiny_params, f"{CASE}/folds", folds), f"{CASE}/seeds", seeds)
-    assert parse_params(raw).case("full-ce").is_one_run == is_one_run
+    raw = changed(changed(tiny_params, f"{PROTOCOL}/folds", folds), f"{PROTOCOL}/seeds", seeds)
+    assert parse_params(raw).protocol("once").is_one_run == is_one_run
 
 
 def test_an_unknown_entry_lists_the_known_ones(tiny_params: RawParams) -> None:
@@ -255,52 +303,13 @@ def test_an_unknown_entry_lists_the_known_ones(tiny_params: RawParams) -> None:
         params.dataset("x")
     with pytest.raises(UserError, match=r"weights: no entry named 'x'; there are: cnn3-random$"):
         params.initial_weights("x")
+    with pytest.raises(UserError, match=r"recipes: no entry named 'x'; there are: short$"):
+        params.recipe("x")
+    with pytest.raises(UserError, match=r"protocols: no entry named 'x'; there are: once$"):
+        params.protocol("x")
 
 
 def test_parameters_cannot_be_changed(tiny_params: RawParams) -> None:
     params = parse_params(tiny_params)
     with pytest.raises(ValueError, match="frozen"):
         params.seed = 3
-
-
-def file_with(folder: Path, text: str | bytes) -> Path:
-    path = folder / "params.yaml"
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return path
-
-
-UNREADABLE = [
-    ("a: 1\nb: 2\na: 3\n", r"params\.yaml: line 3: key 'a' is given twice; keep one$"),
-    ("a:\n  b: 1\n  b: 1\n", r"params\.yaml: line 3: key 'b' is given twice; keep one$"),
-    ("seed: 1\n? [a]\n: 2\n", r"params\.yaml: line 2: got the key \['a'\]; allowed: text$"),
-    ("a: [1\n", r"params\.yaml: is not valid YAML: while parsing a flow sequence .* line 1"),
-    ("a: 1\n---\nb: 1\n", r"params\.yaml: is not valid YAML: expected a single document"),
-    ("a: !!python/object:x.y z\n", r"params\.yaml: is not valid YAML: could not determine"),
-    (b"a: \xff\n", r"params\.yaml: is not UTF-8 text: .*; save it as UTF-8$"),
-]
-
-
-@pytest.mark.parametrize(("text", "said"), UNREADABLE)
-def test_a_file_that_cannot_be_parsed_is_explained_in_one_line(
-    tmp_path: Path, text: str | bytes, said: str
-) -> None:
-    with pytest.raises(UserError, match=said) as caught:
-        load_params(file_with(tmp_path, text))
-    assert "\n" not in str(caught.value)
-
-
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"params\.yaml: no such file; run from the root"):
-        load_params(tmp_path / "params.yaml")
-
-
-def test_a_merge_key_brings_in_the_keys_of_another_entry(
-    tmp_path: Path, tiny_params: RawParams
-) -> None:
-    tiny_params["cases"]["lungs-bce"] = "MERGED"
-    text = yaml.safe_dump(tiny_params).replace("full-ce:", "full-ce: &base")
-    text = text.replace("MERGED", "{<<: *base, view: lungs}")
-    params = load_params(file_with(tmp_path, text))
-    assert params.case("lungs-bce").view == "lungs"
-    assert params.case("full-ce").view == "full"
-    assert params.case("lungs-bce").loss == params.case("full-ce").loss

@@ -6,7 +6,7 @@ import pytest
 from stages.config import references
 from stages.config.load import parse_params
 from stages.config.references import find_reference_problems
-from stages.sources import phantoms
+from stages.phantoms.cohort import PHANTOM_CLASSES
 
 RawParams = dict[str, Any]
 Change = Callable[[RawParams], object]
@@ -27,10 +27,16 @@ def add_to(section: str, name: str, like: str, **values: object) -> Change:
     return lambda raw: raw[section].update({name: raw[section][like] | values})
 
 
+def set_in_cohort(**values: object) -> Change:
+    """Set keys of the cohort of the data set."""
+    return lambda raw: raw["datasets"]["ct"]["cohort"].update(values)
+
+
 def set_class_folders(name: str, folders: list[str]) -> Change:
     return lambda raw: raw["datasets"]["ct"]["classes"].update({name: folders})
 
 
+INITIAL = "stages/modeling/initial.py"
 ALL_CLASSES = {"covid": ["covid"], "normal": ["normal"], "pneumonia": ["pneumonia"]}
 SPLIT = {"train": 0.7, "val": 0.2, "test": 0.2}
 
@@ -76,25 +82,45 @@ CONTRADICTIONS: list[tuple[str, Change, str]] = [
         "cases.next.weights: got 'full-ce', which is for cnn3; allowed: weights for resnet18",
     ),
     (
-        "unknown source of weights",
-        add_to("weights", "own", "cnn3-random", source="model.pt"),
-        "weights.own.source: got 'model.pt', which is not a source of weights; allowed: random, "
-        "pretext, timm, a path that ends in .safetensors",
+        "recipe of a case",
+        set_in("cases", "full-ce", recipe="long"),
+        "cases.full-ce.recipe: got 'long', which is not a recipe; allowed: short",
     ),
     (
-        "made weights that track something else",
-        add_to("weights", "own", "cnn3-random", track="stages"),
-        "weights.own.track: got 'stages'; allowed here: 'stages/modeling'",
+        "protocol of a case",
+        set_in("cases", "full-ce", protocol="twice"),
+        "cases.full-ce.protocol: got 'twice', which is not a protocol; allowed: once",
     ),
     (
-        "weights of a file that track something else",
-        add_to("weights", "own", "cnn3-random", source="data/raw/own.safetensors"),
-        "weights.own.track: got 'stages/modeling'; allowed here: 'data/raw/own.safetensors'",
+        "recipe of the pretext task",
+        lambda raw: raw["pretext"].update(recipe="long"),
+        "pretext.recipe: got 'long', which is not a recipe; allowed: short",
+    ),
+    (
+        "augmentation of the pretext task",
+        lambda raw: raw["pretext"].update(augment="heavy"),
+        "pretext.augment: got 'heavy', which is not an augmentation; allowed: light",
+    ),
+    (
+        "made weights with another path than the code that makes them",
+        add_to("weights", "own", "cnn3-random", source={"kind": "random", "path": "stages"}),
+        f"weights.own.source.path: got 'stages'; allowed here: {INITIAL!r}, which makes it",
+    ),
+    (
+        "taught weights with another path than the code that draws the task",
+        add_to("weights", "own", "cnn3-random", source={"kind": "pretext", "path": INITIAL}),
+        f"weights.own.source.path: got {INITIAL!r}; allowed here: 'stages/phantoms', "
+        "which makes it",
+    ),
+    (
+        "weights of a file of another format",
+        add_to("weights", "own", "cnn3-random", source={"kind": "file", "path": "model.pt"}),
+        "weights.own.source.path: got 'model.pt'; allowed: a file named *.safetensors",
     ),
     (
         "cnn3 from timm",
-        add_to("weights", "own", "cnn3-random", source="timm"),
-        "weights.own.model: got 'cnn3'; allowed for source timm: a timm model name",
+        add_to("weights", "own", "cnn3-random", source={"kind": "timm", "path": INITIAL}),
+        "weights.own.model: got 'cnn3'; allowed for weights of timm: a timm model name",
     ),
     (
         "one name for weights and a case",
@@ -103,13 +129,14 @@ CONTRADICTIONS: list[tuple[str, Change, str]] = [
     ),
     (
         "a seed twice",
-        set_in("cases", "full-ce", seeds=[1, 2, 1]),
-        "cases.full-ce.seeds: got [1, 2, 1]; allowed: each seed once",
+        set_in("protocols", "once", seeds=[1, 2, 1]),
+        "protocols.once.seeds: got [1, 2, 1]; allowed: each seed once",
     ),
     (
         "a case of several seeds as weights",
         lambda raw: (
-            set_in("cases", "full-ce", seeds=[1, 2])(raw),
+            add_to("protocols", "twice", "once", seeds=[1, 2])(raw),
+            set_in("cases", "full-ce", protocol="twice")(raw),
             set_in("cases", "lungs-bce", weights="full-ce")(raw),
         ),
         SEVERAL_TRAININGS,
@@ -117,14 +144,18 @@ CONTRADICTIONS: list[tuple[str, Change, str]] = [
     (
         "a case of several folds as weights",
         lambda raw: (
-            set_in("cases", "full-ce", folds=2)(raw),
+            add_to("protocols", "folds", "once", folds=2)(raw),
+            set_in("cases", "full-ce", protocol="folds")(raw),
             set_in("cases", "lungs-bce", weights="full-ce")(raw),
         ),
         SEVERAL_TRAININGS,
     ),
     (
         "weights that have seen the images that folds test",
-        set_in("cases", "lungs-bce", weights="full-ce", folds=2),
+        lambda raw: (
+            add_to("protocols", "folds", "once", folds=2)(raw),
+            set_in("cases", "lungs-bce", weights="full-ce", protocol="folds")(raw),
+        ),
         "cases.lungs-bce.weights: got 'full-ce', trained on the images that the folds of this "
         "case test; allowed with folds: an entry of weights, or a case on another data set",
     ),
@@ -187,37 +218,32 @@ CONTRADICTIONS: list[tuple[str, Change, str]] = [
         "datasets.ct.classes.covid: folder 'covid' is already in ignore; allowed: each folder once",
     ),
     (
-        "unknown phantom",
-        set_in("datasets", "ct", source="phantom:mri"),
-        "datasets.ct.source: got 'phantom:mri', which is not a built-in phantom; "
-        "allowed: phantom:ct, phantom:ct_b, phantom:xray, phantom:xray3",
+        "phantoms without a cohort",
+        set_in("datasets", "ct", cohort=None),
+        "datasets.ct.cohort: got None; allowed for a source of phantoms: who is to be drawn",
     ),
     (
-        "classes that a phantom has not",
-        set_in("datasets", "ct", source="phantom:xray"),
-        "datasets.ct.classes: got normal, covid; allowed for phantom:xray: exactly "
-        "infected, normal",
+        "phantoms with another path than the code that draws them",
+        set_in("datasets", "ct", source={"kind": "phantom", "path": "data"}),
+        "datasets.ct.source.path: got 'data'; allowed here: 'stages/phantoms', which makes it",
     ),
     (
-        "phantoms that track something else",
-        set_in("datasets", "ct", track="data"),
-        "datasets.ct.track: got 'data'; allowed for phantoms: 'stages/sources/phantoms'",
-    ),
-    (
-        "a folder that is not tracked",
-        set_in("datasets", "ct", source="data/raw/ct"),
-        "datasets.ct.track: got 'stages/sources/phantoms'; allowed: 'data/raw/ct', the same as "
-        "source, so that DVC sees when the files change",
-    ),
-    (
-        "classes of a cohort",
-        lambda raw: raw["phantoms"]["xray"].update(patients={"infected": 3, "sick": 3}),
-        "phantoms.xray.patients: got the classes infected, sick; allowed: exactly infected, normal",
+        "patients of a cohort",
+        set_in_cohort(patients={"covid": 3, "sick": 3}),
+        "datasets.ct.cohort.patients: got the classes covid, sick; allowed for phantoms of kind "
+        "ct: exactly covid, normal",
     ),
     (
         "markers of a cohort",
-        lambda raw: raw["phantoms"]["xray"].update(marker_share={"infected": 0.5}),
-        "phantoms.xray.marker_share: got the classes infected; allowed: exactly infected, normal",
+        set_in_cohort(marker_share={"covid": 0.5}),
+        "datasets.ct.cohort.marker_share: got the classes covid; allowed for phantoms of kind ct: "
+        "exactly covid, normal",
+    ),
+    (
+        "classes that phantoms have not",
+        add_to("datasets", "spare", "ct", classes=ALL_CLASSES),
+        "datasets.spare.classes: got the classes covid, normal, pneumonia; allowed for phantoms "
+        "of kind ct: exactly covid, normal",
     ),
 ]
 
@@ -238,11 +264,8 @@ def test_parameters_without_a_contradiction_have_no_problem(tiny_params: RawPara
 
 
 def test_a_timm_tag_does_not_make_another_architecture(tiny_params: RawParams) -> None:
-    tiny_params["weights"]["r"] = {
-        "source": "timm",
-        "track": "stages/modeling",
-        "model": "resnet18.a1_in1k",
-    }
+    source = {"kind": "timm", "path": INITIAL}
+    tiny_params["weights"]["r"] = {"model": "resnet18.a1_in1k", "source": source}
     add = add_to("cases", "tagged", "full-ce", model="resnet18", weights="r")
     assert problems_after(tiny_params, add) == []
 
@@ -254,7 +277,10 @@ def test_a_case_may_start_from_the_model_of_another_case(tiny_params: RawParams)
 
 def with_three_classes(raw: RawParams) -> None:
     """A second data set, of three classes, with a view of its own."""
-    add_to("datasets", "xray3", "ct", source="phantom:xray3", classes=ALL_CLASSES)(raw)
+    few = dict.fromkeys(ALL_CLASSES, 3)
+    cohort = {"kind": "xray3", "patients": few, "images_per_patient": 1}
+    cohort["marker_share"] = dict.fromkeys(ALL_CLASSES, 0.5)
+    add_to("datasets", "xray3", "ct", cohort=cohort, classes=ALL_CLASSES)(raw)
     add_to("views", "three", "full", dataset="xray3")(raw)
 
 
@@ -262,7 +288,7 @@ def test_one_logit_is_refused_for_three_classes(tiny_params: RawParams) -> None:
     with_three_classes(tiny_params)
     add = add_to("cases", "third", "lungs-bce", view="three")
     assert problems_after(tiny_params, add) == [
-        "cases.third.loss.name: got 'bce' for 3 classes; allowed here: ce, weighted_ce, focal (bce "
+        "cases.third.loss.kind: got 'bce' for 3 classes; allowed here: ce, weighted_ce, focal (bce "
         "has one logit and needs two classes)"
     ]
 
@@ -272,16 +298,16 @@ def test_a_softmax_loss_is_refused_where_classes_imply_others(
     tiny_params: RawParams, loss: str
 ) -> None:
     set_in("datasets", "ct", implies={"covid": ["normal"]})(tiny_params)
-    change = set_in("cases", "full-ce", loss={"name": loss, "label_smoothing": 0.0})
+    change = set_in("cases", "full-ce", loss={"kind": loss, "label_smoothing": 0.0})
     assert problems_after(tiny_params, change) == [
-        f"cases.full-ce.loss.name: got '{loss}' for a data set in which classes imply others; "
+        f"cases.full-ce.loss.kind: got '{loss}' for a data set in which classes imply others; "
         "allowed here: bce, focal"
     ]
 
 
 @pytest.mark.parametrize(
     "loss",
-    [{"name": "bce", "label_smoothing": 0.0}, {"name": "focal", "gamma": 2.0, "alpha": 0.25}],
+    [{"kind": "bce", "label_smoothing": 0.0}, {"kind": "focal", "gamma": 2.0, "alpha": 0.25}],
 )
 def test_a_sigmoid_loss_is_taken_for_three_classes_that_imply_others(
     tiny_params: RawParams, loss: RawParams
@@ -301,15 +327,19 @@ def test_two_classes_with_the_same_labels_are_refused(tiny_params: RawParams) ->
     ]
 
 
-@pytest.mark.parametrize("end", ["_low", "_high", "_p_value"])
-def test_a_class_is_not_named_like_a_figure(tiny_params: RawParams, end: str) -> None:
-    settings = {"source": "folder", "track": "folder", "positive": f"covid{end}"}
-    classes = {"normal": ["normal"], f"covid{end}": ["covid"]}
+@pytest.mark.parametrize("name", ["covid_low", "covid_high", "covid_p_value", "macro"])
+def test_a_class_may_be_named_as_it_likes(tiny_params: RawParams, name: str) -> None:
+    settings = {"source": {"kind": "folder", "path": "/data/own"}, "positive": name}
+    classes = {"normal": ["normal"], name: ["covid"]}
     add = add_to("datasets", "own", "ct", classes=classes, **settings)
-    assert problems_after(tiny_params, add) == [
-        f"datasets.own.classes: got 'covid{end}'; allowed: a name that does not end in "
-        "_low, _high, _p_value, as names of figures do"
-    ]
+    assert problems_after(tiny_params, add) == []
+
+
+def test_a_folder_may_keep_the_cohort_of_the_phantoms_that_it_replaces(
+    tiny_params: RawParams,
+) -> None:
+    folder = {"kind": "folder", "path": "/data/ct"}
+    assert problems_after(tiny_params, set_in("datasets", "ct", source=folder)) == []
 
 
 def with_folds_on_a_chain(raw: RawParams, *, first_view: str) -> list[str]:
@@ -317,7 +347,9 @@ def with_folds_on_a_chain(raw: RawParams, *, first_view: str) -> list[str]:
     with_three_classes(raw)
     add_to("cases", "first", "full-ce", view=first_view)(raw)
     add_to("cases", "second", "full-ce", view="three", weights="first")(raw)
-    return problems_after(raw, add_to("cases", "last", "full-ce", weights="second", folds=2))
+    add_to("protocols", "folds", "once", folds=2)(raw)
+    add = add_to("cases", "last", "full-ce", weights="second", protocol="folds")
+    return problems_after(raw, add)
 
 
 def test_folds_refuse_a_chain_of_cases_that_has_seen_their_images(tiny_params: RawParams) -> None:
@@ -335,7 +367,8 @@ def test_cases_that_start_from_each_other_do_not_hang_the_check(tiny_params: Raw
     with_three_classes(tiny_params)
     add_to("cases", "one", "full-ce", view="three", weights="two")(tiny_params)
     add_to("cases", "two", "full-ce", view="three", weights="one")(tiny_params)
-    add = add_to("cases", "last", "full-ce", weights="one", folds=2)
+    add_to("protocols", "folds", "once", folds=2)(tiny_params)
+    add = add_to("cases", "last", "full-ce", weights="one", protocol="folds")
     assert problems_after(tiny_params, add) == []  # DVC refuses the cycle
 
 
@@ -358,7 +391,7 @@ def test_all_contradictions_are_listed_at_once(tiny_params: RawParams) -> None:
 
 
 def test_the_classes_of_phantoms_are_those_that_are_drawn() -> None:
-    assert references.PHANTOM_CLASSES == phantoms.PHANTOM_CLASSES
+    assert references.PHANTOM_CLASSES == PHANTOM_CLASSES
 
 
 def abroad(**changes: object) -> Change:
@@ -368,7 +401,8 @@ def abroad(**changes: object) -> Change:
 
     def change(raw: RawParams) -> None:
         fields = {"size_px", "crop", "fit", "dataset"} & set(changes)
-        raw["datasets"]["ct-b"] = raw["datasets"]["ct"] | {"source": "phantom:ct_b"}
+        cohort = raw["datasets"]["ct"]["cohort"] | {"kind": "ct_b"}
+        raw["datasets"]["ct-b"] = raw["datasets"]["ct"] | {"cohort": cohort}
         raw["views"]["there"] = raw["views"]["lungs"] | {"dataset": "ct-b"}
         raw["views"]["there"] |= {field: changes[field] for field in fields}
         rest = {field: value for field, value in changes.items() if field not in fields}
@@ -389,9 +423,9 @@ def test_a_view_of_another_data_set_is_an_external_test(tiny_params: RawParams) 
         ({"dataset": "ct"}, "view: got 'there', of the data set that lungs-bce is trained on; "),
         (
             {"size_px": 96},
-            "view: got 'there', whose size is not that of lungs, the view of lungs-bce",
+            "view: got 'there', whose size_px is not that of lungs, the view of lungs-bce",
         ),
-        ({"crop": {"mode": "none"}}, "view: got 'there', whose crop is not that of lungs"),
+        ({"crop": {"kind": "none"}}, "view: got 'there', whose crop is not that of lungs"),
         ({"fit": "stretch"}, "view: got 'there', whose fit is not that of lungs"),
         (
             {"classes": {"covid": "covid", "normal": "normal", "mild": "normal"}},

@@ -7,10 +7,14 @@ from scipy.special import softmax
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, log_loss
 
+from stages.dataset.task import Task
 from stages.evaluation.calibration import (
     N_BINS,
     PROBABILITY_FLOOR,
     TEMPERATURE_BOUNDS,
+    Calibration,
+    Reliability,
+    RunsCalibration,
     apply_temperature,
     calibrate_runs,
     compute_calibration_error,
@@ -18,8 +22,10 @@ from stages.evaluation.calibration import (
     describe_calibration,
     fit_temperature,
 )
-from stages.evaluation.intervals import Scored
-from stages.evaluation.prediction_table import ScoredRun
+from stages.evaluation.scored import Scored, ScoredRun
+from stages.evaluation.statistics.records import Bootstrap
+
+TASK = Task(("normal", "covid"), 1)
 
 
 def scored(probabilities: Any, y_true: Any) -> Scored:
@@ -39,6 +45,13 @@ def drawn(n: int, classes: int, temperature: float, seed: int = 0) -> Scored:
     logits = rng.normal(scale=1.5, size=(n, classes))
     labels = (softmax(logits, axis=1).cumsum(axis=1) < rng.random((n, 1))).sum(axis=1)
     return scored(softmax(temperature * logits, axis=1).round(6), np.minimum(labels, classes - 1))
+
+
+def reliability_of(rows: Scored) -> Reliability:
+    """Of the predicted class."""
+    confidence = np.asarray(rows.probabilities).max(axis=1)
+    is_right = np.asarray(rows.predictions) == np.asarray(rows.y_true)
+    return compute_reliability(confidence, is_right, N_BINS)
 
 
 # ---- temperature -------------------------------------------------------------------------------
@@ -113,7 +126,7 @@ def test_the_calibration_error_of_two_bins_by_hand() -> None:
     # Four rows at 0.9 of which 3 are right, one at 0.6 that is wrong:
     # (4 * |0.75 - 0.9| + 1 * |0 - 0.6|) / 5 = (0.6 + 0.6) / 5.
     rows = scored(of_second([0.9, 0.9, 0.9, 0.1, 0.6]), [1, 1, 0, 0, 0])
-    found = compute_reliability(rows)
+    found = reliability_of(rows)
     np.testing.assert_allclose(found.confidence, [0.6, 0.9])
     np.testing.assert_allclose(found.accuracy, [0.0, 0.75])
     assert found.n.tolist() == [1, 4]
@@ -122,12 +135,12 @@ def test_the_calibration_error_of_two_bins_by_hand() -> None:
 
 def test_a_confidence_on_an_edge_is_in_the_bin_below_it() -> None:
     # 0.6 is the upper edge of the ninth of 15 bins; 0.61 is in the tenth.
-    assert compute_reliability(scored(of_second([0.6, 0.59]), [1, 1])).n.tolist() == [2]
-    assert compute_reliability(scored(of_second([0.6, 0.61]), [1, 1])).n.tolist() == [1, 1]
-    assert compute_reliability(scored(of_second([1.0, 0.0]), [1, 1])).n.tolist() == [2]
+    assert reliability_of(scored(of_second([0.6, 0.59]), [1, 1])).n.tolist() == [2]
+    assert reliability_of(scored(of_second([0.6, 0.61]), [1, 1])).n.tolist() == [1, 1]
+    assert reliability_of(scored(of_second([1.0, 0.0]), [1, 1])).n.tolist() == [2]
     # Fifteen bins: an edge at 2/3, none between 0.69 and 0.71.
-    assert compute_reliability(scored(of_second([0.66, 0.67]), [1, 1])).n.tolist() == [1, 1]
-    assert compute_reliability(scored(of_second([0.69, 0.71]), [1, 1])).n.tolist() == [2]
+    assert reliability_of(scored(of_second([0.66, 0.67]), [1, 1])).n.tolist() == [1, 1]
+    assert reliability_of(scored(of_second([0.69, 0.71]), [1, 1])).n.tolist() == [2]
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -136,7 +149,7 @@ def test_reliability_is_that_of_scikit_learn_on_the_confidences(classes: int) ->
     is_right = np.asarray(rows.predictions) == rows.y_true
     confidence = np.asarray(rows.probabilities).max(axis=1)
     accuracy, mean = calibration_curve(is_right, confidence, n_bins=N_BINS)
-    found = compute_reliability(rows)
+    found = reliability_of(rows)
     np.testing.assert_allclose(found.accuracy, accuracy)
     np.testing.assert_allclose(found.confidence, mean)
     assert found.n.sum() == 2000
@@ -147,18 +160,20 @@ def test_reliability_is_that_of_scikit_learn_on_the_confidences(classes: int) ->
 
 def test_losses_are_those_of_scikit_learn_inside_their_intervals() -> None:
     rows = drawn(200, 2, 2.0)
-    figures = describe_calibration(rows, positive=1, draws=300, seed=0)
+    losses = describe_calibration(rows, TASK, Bootstrap(300, seed=0)).losses
     second = np.asarray(rows.probabilities)[:, 1]
-    assert figures["log_loss"] == pytest.approx(log_loss(rows.y_true, second), abs=1e-6)
-    assert figures["brier"] == pytest.approx(brier_score_loss(rows.y_true, second), abs=1e-6)
-    for name in ("log_loss", "brier"):
-        assert figures[f"{name}_low"] < figures[name] < figures[f"{name}_high"]
-    assert figures["undefined"] == {}
+    assert losses["log_loss"].value == pytest.approx(log_loss(rows.y_true, second), abs=1e-6)
+    assert losses["brier"].value == pytest.approx(brier_score_loss(rows.y_true, second), abs=1e-6)
+    for loss in losses.values():
+        assert loss.low is not None
+        assert loss.value is not None
+        assert loss.high is not None
+        assert loss.low < loss.value < loss.high
 
 
 def test_a_single_patient_leaves_figures_without_interval_and_says_why() -> None:
     rows = drawn(10, 2, 2.0)._replace(group_ids=["g"] * 10)
-    figures = describe_calibration(rows, positive=1, draws=300, seed=0)
+    figures = describe_calibration(rows, TASK, Bootstrap(300, seed=0)).to_json()
     assert figures["log_loss"] is not None
     assert figures["log_loss_low"] is None
     assert set(figures["undefined"]) == {
@@ -166,34 +181,53 @@ def test_a_single_patient_leaves_figures_without_interval_and_says_why() -> None
     }
 
 
-def calibrate(*runs: ScoredRun) -> dict[str, Any]:
-    return calibrate_runs(runs, positive=1, draws=100, seed=0)
+def calibrated(*runs: ScoredRun) -> RunsCalibration:
+    return calibrate_runs(runs, TASK, Bootstrap(100, seed=0))
+
+
+def error_and_losses(found: Calibration) -> list[float | None]:
+    return [found.ece, found.losses["log_loss"].value, found.losses["brier"].value]
 
 
 def test_the_temperature_of_val_brings_probabilities_of_test_closer_to_the_truth() -> None:
     run = ScoredRun("", 1, 0, drawn(2000, 2, 2.5, seed=1), drawn(2000, 2, 2.5, seed=2))
-    figures = calibrate(run)
-    for name in ("ece", "log_loss", "brier"):
-        assert figures["after"][name] < figures["before"][name]
-    assert figures["before"]["ece"] > 0.05
-    assert figures["after"]["ece"] < 0.03
+    found = calibrated(run)
+    sides = (error_and_losses(side) for side in (found.before, found.after))
+    for before, after in zip(*sides, strict=True):
+        assert before is not None
+        assert after is not None
+        assert after < before
+    assert found.before.ece > 0.05
+    assert found.after.ece < 0.03
 
 
 def test_a_temperature_never_depends_on_test() -> None:
     val, test = drawn(200, 2, 2.5, seed=1), drawn(200, 2, 2.5, seed=2)
-    found = calibrate(ScoredRun("", 1, 0, val, test))
+    found = calibrated(ScoredRun("", 1, 0, val, test))
     flipped = test._replace(y_true=1 - np.asarray(test.y_true))
-    again = calibrate(ScoredRun("", 1, 0, val, flipped))
-    assert again["temperatures"] == found["temperatures"]
-    assert again["before"] != found["before"]
+    again = calibrated(ScoredRun("", 1, 0, val, flipped))
+    assert again.temperatures == found.temperatures
+    assert again.before.losses != found.before.losses
 
 
 def test_each_run_is_scaled_with_the_temperature_of_its_own_val() -> None:
     sure = ScoredRun("a", 1, 0, drawn(2000, 2, 3.0, seed=1), drawn(2000, 2, 3.0, seed=2))
     timid = ScoredRun("b", 1, 1, drawn(2000, 2, 0.5, seed=3), drawn(2000, 2, 0.5, seed=4))
-    figures = calibrate(sure, timid)
-    assert [entry["name"] for entry in figures["temperatures"]] == ["a", "b"]
-    own = [calibrate(run)["temperatures"][0]["temperature"] for run in (sure, timid)]
-    assert [entry["temperature"] for entry in figures["temperatures"]] == own
-    assert figures["after"]["ece"] < 0.03
-    assert sum(figures["after"]["reliability"]["count"]) == 4000
+    found = calibrated(sure, timid)
+    assert list(found.temperatures) == ["a", "b"]
+    for run in (sure, timid):
+        assert found.temperatures[run.name] == calibrated(run).temperatures[run.name]
+    assert found.after.ece < 0.03
+    assert found.after.reliability.n.sum() == 4000
+
+
+def test_in_json_a_temperature_has_its_run_and_a_curve_its_counts() -> None:
+    run = ScoredRun("a", 1, 0, drawn(50, 2, 1.0, seed=1), drawn(50, 2, 1.0, seed=2))
+    content = calibrated(run).to_json()
+    assert list(content) == ["temperatures", "before", "after"]
+    assert [list(entry) for entry in content["temperatures"]] == [["name", "temperature", "reason"]]
+    ends = [name + end for name in ("log_loss", "brier") for end in ("", "_low", "_high")]
+    assert list(content["after"]) == ["ece", *ends, "undefined", "reliability"]
+    curve = content["after"]["reliability"]
+    assert list(curve) == ["confidence", "accuracy", "count"]
+    assert sum(curve["count"]) == 50

@@ -1,34 +1,23 @@
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stages.evaluation.case_report import CaseReport
+from stages.dataset.image_set import DatasetInfo
+from stages.dataset.occlusion import OCCLUSIONS
+from stages.dataset.predictions import CaseTables, average_test_rows, load_predictions, tabulate_run
+from stages.dataset.runs import Run
+from stages.evaluation.case_report import CaseReport, build_case_report
 from stages.evaluation.metrics import HEADLINE_METRICS
-from stages.evaluation.occlusion import OCCLUSIONS
-from stages.evaluation.prediction_table import average_test_rows, tabulate_run
-from stages.imaging.image_set import DatasetInfo
-from stages.imaging.runs import Run
+from stages.evaluation.statistics.records import Bootstrap
+from tests.dataset.sample import info_of
 
-INFO = DatasetInfo(
-    dataset="ct",
-    source="phantom:ct",
-    is_phantom=True,
-    modality="ct",
-    class_names=["normal", "covid"],
-    positive="covid",
-    n_files=8,
-    n_rejected=0,
-    n_left_out=0,
-    leakage=[],
-    implies={},
-)
+INFO = info_of()
 NAMES = INFO.class_names
-THREE = replace(
-    INFO, class_names=["normal", "pneumonia", "covid"], implies={"covid": ["pneumonia"]}
-)
+THREE = info_of(class_names=["normal", "pneumonia", "covid"], implies={"covid": ["pneumonia"]})
 
 # Four test images of four patients, then one image of each class in train and in val.
 MANIFEST = pd.DataFrame(
@@ -63,15 +52,12 @@ def report_of(
 ) -> CaseReport:
     """Of a case that says the same with anything hidden, unless told what it says then."""
     test = table[table["split"] == "test"]
-    return CaseReport(
+    tables = CaseTables(
         table,
         table if run_table is None else run_table,
         dict.fromkeys(OCCLUSIONS, test if occluded is None else occluded),
-        info,
-        prevalences=[0.1, 0.5],
-        draws=200,
-        seed=0,
     )
+    return build_case_report(tables, info, [0.1, 0.5], Bootstrap(draws=200, seed=0))
 
 
 # Right on 4, on 3 and on 2 of the four test images.
@@ -162,7 +148,8 @@ def test_one_run_has_its_figures_and_none_over_runs() -> None:
     assert (flat["n_test"], flat["n_runs"]) == (4, 1)
     assert flat["balanced_accuracy_marker"] == 0.5
     assert [name for name in flat if "_run_" in name] == []
-    assert set(report.reports()) == {
+    assert set(report.to_json()) == {
+        "positive",
         "train",
         "val",
         "test",
@@ -203,13 +190,13 @@ def test_averaged_rows_make_the_headline_and_single_models_the_figures_of_the_ru
     assert flat["accuracy"] == 1.0
     assert (flat["accuracy_run_mean"], flat["accuracy_run_sd"]) == (0.75, 0.25)
     assert (flat["n_test"], flat["n_runs"]) == (4, 3)
-    reports = report.reports()
+    reports = report.to_json()
     assert reports["test"]["n"] == 4
     assert [run["metrics"]["accuracy"] for run in reports["runs"]] == [1.0, 0.75, 0.5]
 
 
 def test_a_report_names_each_of_several_runs_with_its_figures() -> None:
-    runs = report_of(three_seeds()).reports()["runs"]
+    runs = report_of(three_seeds()).to_json()["runs"]
     assert [(run["name"], run["fold"], run["seed"]) for run in runs] == [
         ("fold1-seed0", 1, 0),
         ("fold1-seed1", 1, 1),
@@ -228,7 +215,7 @@ def test_a_metric_that_one_run_leaves_undefined_has_no_mean_but_a_reason() -> No
     run = Run("", 2, 0, only_normal)
     second = tabulate_run(MANIFEST, run, scores(ALL_RIGHT + TRAIN_VAL), NAMES)
     report = report_of(pd.concat([run_rows(ALL_RIGHT), second], ignore_index=True))
-    flat, reports = report.headline(), report.reports()
+    flat, reports = report.headline(), report.to_json()
     assert flat["sensitivity_run_mean"] is flat["sensitivity_run_sd"] is None
     reason = "sensitivity is undefined in 1 of 2 runs"
     assert reports["test"]["undefined"]["sensitivity_run_sd"] == reason
@@ -239,7 +226,7 @@ def test_a_metric_that_one_run_leaves_undefined_has_no_mean_but_a_reason() -> No
 
 
 def test_reports_have_a_matrix_per_split_curves_and_known_strata() -> None:
-    reports = report_of(run_rows(ONE_WRONG)).reports()
+    reports = report_of(run_rows(ONE_WRONG)).to_json()
     assert reports["test"]["confusion_matrix"] == [[1, 1], [0, 2]]
     assert reports["train"]["confusion_matrix"] == [[0, 1], [0, 1]]
     assert np.sum(reports["test_balanced"]["confusion_matrix"]) == 4
@@ -250,13 +237,13 @@ def test_reports_have_a_matrix_per_split_curves_and_known_strata() -> None:
 
 def test_figures_are_json_as_they_are() -> None:
     report = report_of(three_seeds())
-    for content in (report.headline(), report.reports()):
+    for content in (report.headline(), report.to_json()):
         assert json.loads(json.dumps(content, allow_nan=False)) == content
 
 
 def test_the_headline_has_the_figures_of_calibration_and_of_operating_points() -> None:
     report = report_of(run_rows(ONE_WRONG))
-    flat, reports = report.headline(), report.reports()
+    flat, reports = report.headline(), report.to_json()
     after = reports["calibration"]["after"]
     for end in ("", "_low", "_high"):
         assert flat[f"log_loss_calibrated{end}"] == after[f"log_loss{end}"]
@@ -271,7 +258,7 @@ def test_the_headline_has_the_figures_of_calibration_and_of_operating_points() -
 
 def test_calibration_as_it_comes_has_the_losses_of_the_headline() -> None:
     report = report_of(three_seeds())
-    flat, before = report.headline(), report.reports()["calibration"]["before"]
+    flat, before = report.headline(), report.to_json()["calibration"]["before"]
     for name in ("log_loss", "brier"):
         for end in ("", "_low", "_high"):
             assert abs(before[f"{name}{end}"] - flat[f"{name}{end}"]) < 2e-6  # the floor
@@ -279,8 +266,8 @@ def test_calibration_as_it_comes_has_the_losses_of_the_headline() -> None:
 
 def test_thresholds_and_temperatures_are_of_each_single_model_also_of_an_ensemble() -> None:
     run_table = three_seeds()
-    alone = report_of(run_table).reports()
-    averaged = report_of(average_test_rows(run_table, NAMES), run_table).reports()
+    alone = report_of(run_table).to_json()
+    averaged = report_of(average_test_rows(run_table, NAMES), run_table).to_json()
     names = [f"fold1-seed{seed}" for seed in range(3)]
     assert [entry["name"] for entry in averaged["calibration"]["temperatures"]] == names
     for section in ("calibration", "operating_points"):
@@ -291,7 +278,7 @@ def test_an_occluded_case_is_scored_on_what_it_says_then() -> None:
     flipped = run_rows([1 - score for score in ALL_RIGHT])
     hidden = flipped[flipped["split"] == "test"]
     report = report_of(run_rows(ALL_RIGHT), occluded=hidden)
-    flat, reports = report.headline(), report.reports()
+    flat, reports = report.headline(), report.to_json()
     assert (flat["auroc"], flat["auroc_lungs_hidden"]) == (1.0, 0.0)
     assert (flat["balanced_accuracy"], flat["balanced_accuracy_lungs_only"]) == (1.0, 0.0)
     found = reports["occlusion"]["lungs_hidden"]
@@ -303,7 +290,7 @@ def test_an_occluded_case_is_scored_on_what_it_says_then() -> None:
 def test_images_without_lungs_are_counted_once_and_left_out_of_both_figures() -> None:
     table = three_seeds()
     shown = table[(table["split"] == "test") & (table["image_id"] != "a")]
-    reports = report_of(table, occluded=shown).reports()
+    reports = report_of(table, occluded=shown).to_json()
     for found in reports["occlusion"].values():
         assert found["n_without_lungs"] == 1
         # Without a, wrong in two runs, only b of the third run is wrong: 8 of 9.
@@ -313,7 +300,7 @@ def test_images_without_lungs_are_counted_once_and_left_out_of_both_figures() ->
 def test_where_no_image_has_lungs_occlusion_is_undefined_with_a_reason() -> None:
     table = run_rows(ALL_RIGHT)
     report = report_of(table, occluded=table.iloc[:0])
-    flat, reports = report.headline(), report.reports()
+    flat, reports = report.headline(), report.to_json()
     found = reports["occlusion"]["lungs_hidden"]
     assert found["n_without_lungs"] == 4
     assert set(found["metrics"].values()) == {None}
@@ -329,7 +316,7 @@ def test_every_headline_figure_without_a_value_has_a_reason_and_no_other() -> No
     report = report_of(table, occluded=table.iloc[:0])
     missing = {name for name, value in report.headline().items() if value is None}
     assert "specificity_youden" in missing
-    assert set(report.reports()["test"]["undefined"]) == missing
+    assert set(report.to_json()["test"]["undefined"]) == missing
 
 
 def test_groups_that_leak_are_counted() -> None:
@@ -352,5 +339,50 @@ def test_labels_are_reported_where_classes_imply_others_and_nowhere_else() -> No
     run = Run("", 1, 0, np.array(["test"] * 6))
     test = tabulate_run(manifest, run, probabilities, THREE.class_names)
     table = pd.concat([test, test.assign(split="train"), test.assign(split="val")])
-    assert set(report_of(table, info=THREE).reports()["labels"]) == set(THREE.class_names)
-    assert "labels" not in report_of(table, info=replace(THREE, implies={})).reports()
+    assert set(report_of(table, info=THREE).to_json()["labels"]) == set(THREE.class_names)
+    assert "labels" not in report_of(table, info=replace(THREE, implies={})).to_json()
+
+
+def test_a_report_of_tables_read_from_files_is_that_of_the_tables(tmp_path: Path) -> None:
+    run_table = three_seeds()
+    averaged = average_test_rows(run_table, NAMES)
+    read = []
+    for name, table in (("averaged", averaged), ("runs", run_table)):
+        table.to_csv(tmp_path / f"{name}.csv", index=False)
+        read.append(load_predictions(tmp_path / f"{name}.csv"))
+    found, expected = report_of(*read), report_of(averaged, run_table)
+    assert found.headline() == expected.headline()
+    assert found.to_json() == expected.to_json()
+
+
+def test_classes_named_as_figures_are_share_no_key() -> None:
+    classes = ["covid", "covid_low", "a_p_value", "macro"]
+    info = replace(INFO, class_names=classes)
+    manifest = pd.DataFrame(
+        {
+            "image_id": [f"i{number}" for number in range(16)],
+            "group_id": [f"g{number}" for number in range(16)],
+            "label": classes * 4,
+            "subgroup": "",
+        }
+    )
+    said = np.random.default_rng(0).dirichlet(np.ones(4), 16)
+    test = [
+        tabulate_run(
+            manifest, Run("", 1, seed, np.full(16, "test")), np.roll(said, seed, 0), classes
+        )
+        for seed in (0, 1)
+    ]
+    table = pd.concat([t.assign(split=s) for t in test for s in ("train", "val", "test")])
+    report = report_of(table, info=info)
+    flat = report.headline()
+    # 11 metrics and 2 of each class with both ends; the mean and the sd over the runs of 6.
+    of_test = [name for name in flat if name.startswith(("f1_", "recall_"))]
+    assert len(of_test) == 3 * (1 + 2 * len(classes)) + 2
+    for name in classes:
+        right = table.query(f"split == 'test' and label == '{name}' and prediction == '{name}'")
+        key = f"recall_{name}" if name == "covid" else f"recall_({name})"
+        assert flat[key] == len(right) / 8
+    assert flat["recall_covid_low"] != flat["recall_(covid_low)"]
+    assert flat["f1_macro"] != flat["f1_(macro)"]
+    json.dumps([flat, report.to_json()], allow_nan=False)

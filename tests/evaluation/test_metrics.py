@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from sklearn import metrics as oracle
 
 from stages.config.errors import UserError
+from stages.dataset.task import Task
 from stages.evaluation.metrics import DRAWS_PER_BLOCK, compute_metrics, metric_requirements
 
 Scored = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]
@@ -67,7 +68,7 @@ def test_every_metric_equals_scikit_learn_under_every_weighting(
     scored = scored_images(3, len(names), ties=ties)
     rows = rng.integers(4, size=(5, 80)) if kind == "counts" else rng.exponential(size=(5, 80))
 
-    found = compute_metrics(*scored, class_names=names, positive=positive, weights=rows)
+    found = compute_metrics(*scored, Task(tuple(names), positive), rows)
 
     for draw, row in enumerate(rows):
         expected = sklearn_metrics(scored, names, positive, row)
@@ -77,17 +78,18 @@ def test_every_metric_equals_scikit_learn_under_every_weighting(
 @pytest.mark.parametrize("positive", [0, 1])
 def test_binary_auroc_and_brier_do_not_depend_on_the_positive_class(positive: int) -> None:
     scored = scored_images(5, 2, ties=True)
-    found = compute_metrics(*scored, class_names=["a", "b"], positive=positive)
+    found = compute_metrics(*scored, Task(("a", "b"), positive))
     expected = sklearn_metrics(scored, ["a", "b"], positive, np.ones(80))
     assert found["auroc"][0] == pytest.approx(expected["auroc"], abs=1e-12)
     assert found["brier"][0] == pytest.approx(expected["brier"], abs=1e-12)
 
 
-def four_points(scores: list[float], decisions: list[int], **kwargs: Any) -> dict[str, Any]:
+NO_YES = Task(("no", "yes"), 1)
+
+
+def four_points(scores: list[float], decisions: list[int], weights: Any = None) -> dict[str, Any]:
     probabilities = np.column_stack([1 - np.array(scores), scores])
-    return compute_metrics(
-        [0, 0, 1, 1], probabilities, decisions, class_names=["no", "yes"], positive=1, **kwargs
-    )
+    return compute_metrics([0, 0, 1, 1], probabilities, decisions, NO_YES, weights)
 
 
 def test_metrics_of_four_points_are_those_worked_by_hand() -> None:
@@ -112,13 +114,9 @@ def test_a_weight_of_two_equals_the_image_twice() -> None:
     y_true, probabilities, predictions = scored_images(11, 3, ties=True)
     counts = np.random.default_rng(0).integers(3, size=80)
     twice = np.repeat(np.arange(80), counts)
-    names = ["a", "b", "c"]
-    weighted = compute_metrics(
-        y_true, probabilities, predictions, class_names=names, positive=0, weights=counts[None]
-    )
-    repeated = compute_metrics(
-        y_true[twice], probabilities[twice], predictions[twice], class_names=names, positive=0
-    )
+    task = Task(("a", "b", "c"), 0)
+    weighted = compute_metrics(y_true, probabilities, predictions, task, counts[None])
+    repeated = compute_metrics(y_true[twice], probabilities[twice], predictions[twice], task)
     assert {k: v[0] for k, v in weighted.items()} == pytest.approx(
         {k: v[0] for k, v in repeated.items()}, abs=1e-12
     )
@@ -167,9 +165,7 @@ def test_a_draw_without_one_class_is_nan_where_the_class_is_needed_and_only_ther
 def test_a_class_absent_from_the_test_set_is_left_out_of_means_as_in_scikit_learn() -> None:
     y_true, predictions = [0, 0, 1, 1], [0, 1, 1, 1]
     probabilities = [[0.6, 0.3, 0.1], [0.3, 0.6, 0.1], [0.2, 0.7, 0.1], [0.1, 0.8, 0.1]]
-    found = compute_metrics(
-        y_true, probabilities, predictions, class_names=["a", "b", "c"], positive=1
-    )
+    found = compute_metrics(y_true, probabilities, predictions, Task(("a", "b", "c"), 1))
     assert found["balanced_accuracy"] == oracle.balanced_accuracy_score(y_true, predictions)
     assert found["f1_macro"] == oracle.f1_score(y_true, predictions, average="macro")
     assert np.isnan([found[name][0] for name in ("auroc", "f1_c", "recall_c")]).all()
@@ -182,7 +178,7 @@ def test_weights_of_nothing_leave_every_metric_undefined() -> None:
 
 def test_requirements_name_the_metrics_in_the_order_of_the_results() -> None:
     found = four_points([0.1, 0.4, 0.35, 0.8], [0, 1, 0, 1])
-    needs = metric_requirements(["no", "yes"], 1)
+    needs = metric_requirements(NO_YES)
     assert list(found) == list(needs)
     assert needs["precision"] == "a prediction of class 'yes'"
 
@@ -200,10 +196,6 @@ def test_requirements_name_the_metrics_in_the_order_of_the_results() -> None:
         ({"weights": [1, 1]}, r"weights: got shape \(2,\); .* \(draws, 2\)"),
         ({"weights": [[1, -1]]}, "weights: got values from -1.0 to 1.0"),
         ({"weights": [[1, np.nan]]}, "weights: got values from nan"),
-        ({"class_names": ["a"]}, r"class_names: got \['a'\]; name at least 2"),
-        ({"class_names": ["a", "a"]}, "names must differ"),
-        ({"class_names": ["a", "macro"]}, "names must differ from each other and from 'macro'"),
-        ({"positive": 2}, "positive: got 2; choose the index of one of"),
     ],
 )
 def test_wrong_arguments_are_named_with_what_is_allowed(
@@ -213,8 +205,7 @@ def test_wrong_arguments_are_named_with_what_is_allowed(
         "y_true": [0, 1],
         "probabilities": [[0.5, 0.5], [0.2, 0.8]],
         "predictions": [0, 1],
-        "class_names": ["a", "b"],
-        "positive": 1,
+        "task": Task(("a", "b"), 1),
     }
     with pytest.raises(UserError, match=message):
         compute_metrics(**(arguments | changed))

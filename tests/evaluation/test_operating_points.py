@@ -5,20 +5,24 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, roc_curve
 
-from stages.evaluation.intervals import Scored
+from stages.dataset.task import Task
 from stages.evaluation.operating_points import (
     NEVER,
     OPERATING_POINTS,
     Calls,
+    Judged,
+    OperatingPoint,
     apply_threshold,
     choose_thresholds,
     compute_predictive_values,
-    describe_calls,
-    describe_operating_points,
+    judge,
+    judge_runs,
 )
-from stages.evaluation.prediction_table import ScoredRun
+from stages.evaluation.scored import Scored, ScoredRun
+from stages.evaluation.statistics.records import Bootstrap, Estimate
 
-NAMES = ["normal", "covid"]
+TASK = Task(("normal", "covid"), 1)
+BOOTSTRAP = Bootstrap(draws=200, seed=0)
 
 
 def scored(of_covid: Any, y_true: Any) -> Scored:
@@ -41,9 +45,8 @@ def calls_of(is_positive: Any, is_called: Any, groups: Any = None) -> Calls:
     return Calls(truth, np.array(is_called, bool), ids)
 
 
-def describe(calls: Calls, **changed: Any) -> dict[str, Any]:
-    settings = {"positive": "covid", "prevalences": [0.1], "draws": 200, "seed": 0}
-    return describe_calls(calls, **(settings | changed))
+def judged(calls: Calls, *prevalences: float) -> Judged:
+    return judge(calls, TASK, prevalences or (0.1,), BOOTSTRAP)
 
 
 # ---- thresholds --------------------------------------------------------------------------------
@@ -55,7 +58,7 @@ def test_thresholds_of_a_few_images_by_hand() -> None:
     # (0.19, 0.2), 0.75 + 0.90; from 0.05 on all with sixteen.
     normal = np.arange(1, 21) / 100
     val = scored([*normal, 0.05, 0.185, 0.195, 0.9], [0] * 20 + [1] * 4)
-    assert choose_thresholds(val, positive=1) == {"youden": 0.185, "specificity_95": 0.195}
+    assert choose_thresholds(val, TASK) == {"youden": 0.185, "specificity_95": 0.195}
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -65,38 +68,39 @@ def test_youden_is_the_best_point_of_the_roc_curve_of_scikit_learn(seed: int) ->
         val.y_true, np.asarray(val.probabilities)[:, 1], drop_intermediate=False
     )
     best = np.argmax((hits - false_alarms).round(12))
-    assert choose_thresholds(val, positive=1)["youden"] == pytest.approx(thresholds[best])
+    assert choose_thresholds(val, TASK)["youden"] == pytest.approx(thresholds[best])
     allowed = 1 - false_alarms >= 0.95
     best = np.argmax(np.where(allowed, hits, -1))
     expected = NEVER if np.isinf(thresholds[best]) else thresholds[best]
-    assert choose_thresholds(val, positive=1)["specificity_95"] == pytest.approx(expected)
+    assert choose_thresholds(val, TASK)["specificity_95"] == pytest.approx(expected)
 
 
 def test_a_specificity_of_exactly_95_percent_is_enough() -> None:
     # One of 20 normal images is at or above 0.7, where the covid image is.
     val = scored([0.1] * 19 + [0.9, 0.7], [0] * 20 + [1])
-    assert choose_thresholds(val, positive=1)["specificity_95"] == 0.7
+    assert choose_thresholds(val, TASK)["specificity_95"] == 0.7
 
 
 def test_where_the_surest_images_are_normal_no_image_is_called_positive() -> None:
     val = scored([0.9, 1.0, 1.0, 0.2], [0, 0, 0, 1])
-    thresholds = choose_thresholds(val, positive=1)
+    thresholds = choose_thresholds(val, TASK)
     assert thresholds == dict.fromkeys(OPERATING_POINTS, NEVER)
-    assert not apply_threshold(val, NEVER, positive=1).is_called.any()
+    assert not apply_threshold(val, NEVER, TASK).is_called.any()
     assert round(NEVER, 6) > 1  # also as written
 
 
 def test_among_equals_the_highest_threshold_is_taken() -> None:
     # 0.8 finds half of covid with no false alarm; 0.4 all of it with half of normal called.
     val = scored([0.8, 0.4, 0.6, 0.2], [1, 1, 0, 0])
-    assert choose_thresholds(val, positive=1)["youden"] == 0.8
+    assert choose_thresholds(val, TASK)["youden"] == 0.8
 
 
 def test_of_three_classes_the_positive_stands_against_the_rest() -> None:
     rows = np.array([[0.1, 0.7, 0.2], [0.6, 0.1, 0.3], [0.5, 0.1, 0.4], [0.0, 0.2, 0.8]])
     val = Scored(np.array([0, 1, 2, 2]), rows, rows.argmax(axis=1), np.arange(4))
-    assert choose_thresholds(val, positive=2)["youden"] == 0.4
-    calls = apply_threshold(val, 0.4, positive=2)
+    task = Task(("normal", "pneumonia", "covid"), 2)
+    assert choose_thresholds(val, task)["youden"] == 0.4
+    calls = apply_threshold(val, 0.4, task)
     assert calls.is_positive.tolist() == [False, False, True, True]
     assert calls.is_called.tolist() == [False, False, True, True]  # 0.4 reaches 0.4
 
@@ -114,27 +118,26 @@ def test_predictive_values_follow_bayes_rule() -> None:
 def test_at_the_prevalence_of_the_test_set_predictive_values_are_shares_of_its_images() -> None:
     calls = calls_of([1] * 4 + [0] * 12, [1, 1, 1, 0] + [1] * 2 + [0] * 10)
     (tn, fp), (fn, tp) = confusion_matrix(calls.is_positive, calls.is_called)
-    figures = describe(calls, prevalences=[0.25])
-    assert figures["test"]["sensitivity"] == 0.75
-    assert figures["test"]["specificity"] == round(10 / 12, 6)
-    values = figures["prevalences"][0]
-    assert values["prevalence"] == 0.25
-    assert values["ppv"] == pytest.approx(tp / (tp + fp))
-    assert values["npv"] == pytest.approx(tn / (tn + fn), abs=1e-6)
+    figures = judged(calls, 0.25).figures
+    assert figures["sensitivity"].value == 0.75
+    assert figures["specificity"].value == round(10 / 12, 6)
+    assert figures["ppv_at_0.25"].value == pytest.approx(tp / (tp + fp))
+    assert figures["npv_at_0.25"].value == pytest.approx(tn / (tn + fn), abs=1e-6)
 
 
 def test_every_figure_lies_in_its_interval_at_every_prevalence() -> None:
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 2, 200)
     calls = calls_of(truth, rng.random(200) < 0.2 + 0.6 * truth)
-    figures = describe(calls, prevalences=[0.01, 0.1, 0.5])
-    rows = [(figures["test"], name) for name in ("sensitivity", "specificity")]
-    rows += [(row, name) for row in figures["prevalences"] for name in ("ppv", "npv")]
-    for row, name in rows:
-        assert row[f"{name}_low"] < row[name] < row[f"{name}_high"]
-    of_positive = [row["ppv"] for row in figures["prevalences"]]
-    assert of_positive == sorted(of_positive)
-    assert figures["undefined"] == {}
+    figures = judged(calls, 0.01, 0.1, 0.5).figures
+    assert len(figures) == 2 + 2 * 3
+    for found in figures.values():
+        assert found.low is not None
+        assert found.value is not None
+        assert found.high is not None
+        assert found.low < found.value < found.high
+    of_positive = [figures[f"ppv_at_{prevalence}"].value for prevalence in (0.01, 0.1, 0.5)]
+    assert of_positive == sorted(v for v in of_positive if v is not None)
 
 
 def test_copies_of_an_image_of_one_patient_do_not_narrow_an_interval() -> None:
@@ -142,29 +145,50 @@ def test_copies_of_an_image_of_one_patient_do_not_narrow_an_interval() -> None:
     truth = np.tile([0, 1], 20)
     called = rng.random(40) < 0.2 + 0.6 * truth
     groups = np.arange(40)
-    once = describe(calls_of(truth, called, groups))
-    thrice = describe(calls_of(*(np.tile(a, 3) for a in (truth, called, groups))))
+    once = judged(calls_of(truth, called, groups))
+    thrice = judged(calls_of(*(np.tile(a, 3) for a in (truth, called, groups))))
     assert thrice == once
 
 
 def test_what_a_test_set_does_not_show_is_undefined_with_a_reason() -> None:
-    figures = describe(calls_of([1, 1, 0, 0], [0, 0, 0, 0]))
-    assert figures["test"]["sensitivity"] == 0.0
-    assert figures["prevalences"][0]["ppv"] is None
-    assert figures["undefined"]["ppv_at_0.1"] == (
-        "needs an image of class 'covid', an image of another class than 'covid', and one of "
-        "them called positive"
+    figures = judged(calls_of([1, 1, 0, 0], [0, 0, 0, 0])).figures
+    assert figures["sensitivity"].value == 0.0
+    assert figures["ppv_at_0.1"] == Estimate(
+        None,
+        why_undefined="needs an image of class 'covid', an image of another class than 'covid', "
+        "and one of them called positive",
     )
-    figures = describe(calls_of([1, 1, 1], [1, 1, 0]))
-    assert figures["test"]["specificity"] is None
-    assert figures["undefined"]["specificity"] == "needs an image of another class than 'covid'"
+    figures = judged(calls_of([1, 1, 1], [1, 1, 0])).figures
+    reason = "needs an image of another class than 'covid'"
+    assert figures["specificity"] == Estimate(None, why_undefined=reason)
+
+
+def test_in_json_predictive_values_stand_by_prevalence_and_reasons_by_name() -> None:
+    content = judged(calls_of([1] * 4 + [0] * 4, [0] * 8), 0.1, 0.5).to_json()
+    assert list(content) == ["test", "prevalences", "undefined"]
+    assert content["test"] == {
+        **dict.fromkeys(("sensitivity", "sensitivity_low", "sensitivity_high"), 0.0),
+        **dict.fromkeys(("specificity", "specificity_low", "specificity_high"), 1.0),
+    }
+    assert [row["prevalence"] for row in content["prevalences"]] == [0.1, 0.5]
+    for row in content["prevalences"]:
+        assert set(row) == {"prevalence"} | {
+            name + end for name in ("ppv", "npv") for end in ("", "_low", "_high")
+        }
+    assert set(content["undefined"]) == {
+        f"ppv_at_{prevalence}{end}" for prevalence in (0.1, 0.5) for end in ("", "_low", "_high")
+    }
 
 
 # ---- runs --------------------------------------------------------------------------------------
 
 
-def points_of(*runs: ScoredRun) -> dict[str, dict[str, Any]]:
-    return describe_operating_points(runs, NAMES, positive=1, prevalences=[0.1], draws=200, seed=0)
+def points_of(*runs: ScoredRun) -> dict[str, OperatingPoint]:
+    return judge_runs(runs, TASK, [0.1], BOOTSTRAP)
+
+
+def rates(judged: Judged) -> tuple[float | None, float | None]:
+    return judged.figures["sensitivity"].value, judged.figures["specificity"].value
 
 
 def test_a_threshold_never_depends_on_test() -> None:
@@ -173,9 +197,9 @@ def test_a_threshold_never_depends_on_test() -> None:
     flipped = test._replace(y_true=1 - np.asarray(test.y_true))
     again = points_of(ScoredRun("", 1, 0, val, flipped))
     for point in OPERATING_POINTS:
-        assert again[point]["thresholds"] == found[point]["thresholds"]
-        assert again[point]["val"] == found[point]["val"]
-        assert again[point]["test"] != found[point]["test"]
+        assert again[point].thresholds == found[point].thresholds
+        assert again[point].val == found[point].val
+        assert again[point].test != found[point].test
 
 
 def test_figures_of_test_are_those_at_the_threshold_of_val() -> None:
@@ -183,9 +207,10 @@ def test_figures_of_test_are_those_at_the_threshold_of_val() -> None:
     # At 0.6 one of two covid images is found and one of four others called.
     test = scored([0.59, 0.6, 0.61, 0.1, 0.1, 0.1], [1, 1, 0, 0, 0, 0])
     found = points_of(ScoredRun("", 1, 0, val, test))["youden"]
-    assert found["thresholds"] == [{"name": "", "threshold": 0.6}]
-    assert found["val"] == {"sensitivity": 1.0, "specificity": 1.0}
-    assert (found["test"]["sensitivity"], found["test"]["specificity"]) == (0.5, 0.75)
+    assert found.thresholds == {"": 0.6}
+    assert found.val == {"sensitivity": 1.0, "specificity": 1.0}
+    assert rates(found.test) == (0.5, 0.75)
+    assert found.to_json()["thresholds"] == [{"name": "", "threshold": 0.6}]
 
 
 def test_each_run_is_judged_at_its_own_threshold_and_then_pooled() -> None:
@@ -193,11 +218,7 @@ def test_each_run_is_judged_at_its_own_threshold_and_then_pooled() -> None:
     high = scored([0.5, 0.6, 0.5, 0.6], [0, 1, 0, 1])
     low = scored([0.2, 0.3, 0.2, 0.3], [0, 1, 0, 1])
     found = points_of(ScoredRun("a", 1, 0, high, high), ScoredRun("b", 1, 1, low, low))
-    for point in OPERATING_POINTS:
-        assert found[point]["thresholds"] == [
-            {"name": "a", "threshold": 0.6},
-            {"name": "b", "threshold": 0.3},
-        ]
-        for split in ("val", "test"):
-            assert found[point][split]["sensitivity"] == 1.0
-            assert found[point][split]["specificity"] == 1.0
+    for point in found.values():
+        assert point.thresholds == {"a": 0.6, "b": 0.3}
+        assert point.val == {"sensitivity": 1.0, "specificity": 1.0}
+        assert rates(point.test) == (1.0, 1.0)

@@ -6,7 +6,9 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from stages.evaluation.audit_report import build_audit_report, tabulate_probe
+from stages.dataset.image_set import ImageSet
+from stages.dataset.split import deal_folds
+from stages.evaluation.audit_report import Audit, build_audit, tabulate_probe
 from stages.evaluation.shortcuts import (
     PROBES,
     border_features,
@@ -19,12 +21,11 @@ from stages.evaluation.shortcuts import (
     thumbnail_features,
     whole_features,
 )
-from stages.imaging.image_set import DatasetInfo, ImageSet
-from stages.imaging.split import deal_folds
+from stages.evaluation.statistics.records import Bootstrap, Estimate
+from tests.dataset.sample import COVID_CT
 
 PATIENTS = 60
 SIDE = 32
-INFO = DatasetInfo("ct", "somewhere", False, "ct", ["normal", "covid"], "covid", 120, 0, 0, [], {})
 # Lungs are a block in the middle; the rest of the view is outside.
 LUNGS = np.zeros((SIDE, SIDE), np.uint8)
 LUNGS[8:24, 8:24] = 1
@@ -44,7 +45,7 @@ def view_of(images: NDArray[np.uint8], **columns: Any) -> ImageSet:
         }
     ).assign(**(facts | columns))
     return ImageSet(
-        info=INFO,
+        info=COVID_CT,
         manifest=manifest,
         images=images,
         truth=None,
@@ -74,39 +75,38 @@ def folds_of(view: ImageSet, folds: int = 5) -> NDArray[np.int64]:
     return deal_folds(labels, groups, folds, seed=0)
 
 
-def report_of(view: ImageSet, *probes: str) -> dict[str, Any]:
+def audit_of(view: ImageSet, *probes: str) -> Audit:
     folds = folds_of(view)
     said = {
         probe: probe_probabilities(PROBES[probe].features(view), view.targets, folds)
         for probe in probes
     }
     leaking = [leakage_probabilities(view, folds)] * 2
-    return build_audit_report(view, said, folds, leaking, draws=200, seed=0)
+    return build_audit(view, said, folds, leaking, Bootstrap(draws=200, seed=0))
 
 
-def auroc_of(probe: str, view: ImageSet) -> dict[str, float | None]:
-    found = report_of(view, *{"border", probe})["probes"][probe]
-    return {end: found[f"auroc{end}"] for end in ("", "_low", "_high")}
+def auroc_of(probe: str, view: ImageSet) -> Estimate:
+    return audit_of(view, *{"border", probe}).probes[probe].metrics["auroc"]
 
 
 @pytest.mark.parametrize("probe", PROBES)
 def test_a_probe_finds_nothing_where_there_is_nothing(probe: str) -> None:
     found = auroc_of(probe, view_of(noise()))
-    assert found["_low"] is not None
-    assert found["_high"] is not None
-    assert found["_low"] <= 0.5 <= found["_high"]
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low <= 0.5 <= found.high
 
 
 def test_the_file_probe_finds_a_class_that_comes_in_another_size() -> None:
     view = view_of(noise(), width=np.where(is_covid(), 640, 512))
-    assert auroc_of("file", view)[""] == pytest.approx(1.0)
+    assert auroc_of("file", view).value == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("column", ["mode", "format"])
 def test_the_file_probe_finds_a_class_that_comes_in_another_kind_of_file(column: str) -> None:
     values = {"mode": ("RGB", "L"), "format": ("JPEG", "PNG")}[column]
     view = view_of(noise(), **{column: np.where(is_covid(), *values)})
-    assert auroc_of("file", view)[""] == pytest.approx(1.0)
+    assert auroc_of("file", view).value == pytest.approx(1.0)
 
 
 def test_the_file_probe_looks_at_no_pixel() -> None:
@@ -119,23 +119,23 @@ def test_a_square_in_the_corner_is_found_at_the_border_and_not_in_the_lungs() ->
     images[is_covid(), :3, :3] = 255
     view = view_of(images)
     for probe in ("border", "no_lungs", "whole"):
-        low = auroc_of(probe, view)["_low"]
+        low = auroc_of(probe, view).low
         assert low is not None
         assert low > 0.8, probe
     inside = auroc_of("lungs_only", view)
-    assert inside["_low"] is not None
-    assert inside["_low"] <= 0.5
+    assert inside.low is not None
+    assert inside.low <= 0.5
 
 
 def test_a_change_in_the_lungs_is_found_there_and_not_around_them() -> None:
     images = noise()
     images[is_covid(), 12:18, 12:18] = 230
     view = view_of(images)
-    low = auroc_of("lungs_only", view)["_low"]
+    low = auroc_of("lungs_only", view).low
     assert low is not None
     assert low > 0.8
     for probe in ("no_lungs", "border"):
-        around = auroc_of(probe, view)["_low"]
+        around = auroc_of(probe, view).low
         assert around is not None
         assert around <= 0.5, probe
 
@@ -192,17 +192,17 @@ def test_the_geometry_probe_sees_where_the_picture_lies_and_nothing_else() -> No
     assert view.boxes is not None
     assert geometry_features(view)[0].tolist() == [0, 4 / 32, 1, 28 / 32]
     wide = view.boxes.assign(view_y0=np.where(is_covid(), 6.0, 4.0))
-    assert auroc_of("geometry", replace(view, boxes=wide))[""] == pytest.approx(1.0)
+    assert auroc_of("geometry", replace(view, boxes=wide)).value == pytest.approx(1.0)
 
 
 def test_where_every_picture_lies_alike_geometry_says_nothing() -> None:
     found = auroc_of("geometry", view_of(noise()))
-    assert found == {"": 0.5, "_low": 0.5, "_high": 0.5}
+    assert found == Estimate(0.5, 0.5, 0.5)
 
 
 def test_the_file_probe_finds_a_class_of_larger_files() -> None:
     view = view_of(noise(), file_bytes=np.where(is_covid(), 90_000, 40_000))
-    assert auroc_of("file", view)[""] == pytest.approx(1.0)
+    assert auroc_of("file", view).value == pytest.approx(1.0)
 
 
 def test_no_patient_is_scored_by_a_model_that_saw_him() -> None:
@@ -219,18 +219,24 @@ def test_the_best_shortcut_is_not_looked_for_among_the_references() -> None:
     images = noise()
     images[is_covid(), 12:18, 12:18] = 230  # in the lungs
     images[is_covid(), :3, :3] += 30  # a little at the border
-    report = report_of(view_of(images), "border", "geometry", "lungs_only")
-    assert report["probes"]["lungs_only"]["auroc"] > report["probes"]["border"]["auroc"]
-    assert report["probes"]["lungs_only"]["kind"] == "reference"
-    assert report["best_shortcut"] == "border"
+    audit = audit_of(view_of(images), "border", "geometry", "lungs_only")
+    inside, border = (
+        audit.probes[name].metrics["auroc"].value for name in ("lungs_only", "border")
+    )
+    assert inside is not None
+    assert border is not None
+    assert inside > border
+    assert audit.probes["lungs_only"].kind == "reference"
+    assert audit.best_shortcut == "border"
 
 
 def test_of_two_classes_each_is_told_from_the_other_alike() -> None:
     images = noise()
     images[is_covid(), :3, :3] += 30
-    found = report_of(view_of(images), "border")["probes"]["border"]
-    assert found["by_class"]["covid"]["auroc"] == pytest.approx(found["auroc"], abs=1e-6)
-    assert found["by_class"]["normal"]["auroc"] == pytest.approx(found["auroc"], abs=1e-6)
+    found = audit_of(view_of(images), "border").probes["border"]
+    for of_class in found.by_class.values():
+        assert of_class["auroc"][:3] == pytest.approx(found.metrics["auroc"][:3], abs=1e-6)
+    assert list(found.by_class) == ["normal", "covid"]
 
 
 def test_twins_in_two_folds_show_as_a_leakage_gap() -> None:
@@ -244,12 +250,26 @@ def test_twins_in_two_folds_show_as_a_leakage_gap() -> None:
     ]
     folds = folds_of(view)
     said = {"border": probe_probabilities(border_features(view), view.targets, folds)}
-    gap = build_audit_report(view, said, folds, leaking, draws=200, seed=0)["leakage_gap"]
+    audit = build_audit(view, said, folds, leaking, Bootstrap(draws=200, seed=0))
+    gap = audit.to_json()["leakage_gap"]
     assert gap["random"]["auroc"] > 0.6
     assert gap["grouped"]["auroc"] < 0.6
     assert gap["difference"]["auroc"]["low"] > 0
     difference = gap["random"]["auroc"] - gap["grouped"]["auroc"]
     assert gap["difference"]["auroc"]["difference"] == pytest.approx(difference, abs=2e-6)
+
+
+def test_in_json_every_figure_of_an_audit_has_both_ends() -> None:
+    content = audit_of(view_of(noise()), "border", "whole").to_json()
+    ends = {name + end for name in ("auroc", "balanced_accuracy") for end in ("", "_low", "_high")}
+    assert list(content) == ["n", "n_groups", "probes", "best_shortcut", "leakage_gap"]
+    for found in content["probes"].values():
+        assert set(found) == ends | {"kind", "by_class"}
+    gap = content["leakage_gap"]
+    assert set(gap["random"]) == set(gap["grouped"]) == ends
+    assert list(gap["difference"]) == ["auroc", "balanced_accuracy"]
+    for difference in gap["difference"].values():
+        assert list(difference) == ["difference", "low", "high"]
 
 
 def test_a_probe_says_something_of_every_image() -> None:

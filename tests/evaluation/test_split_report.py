@@ -1,36 +1,24 @@
 import json
-from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from numpy.typing import NDArray
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import (
+    classification_report,
+    confusion_matrix,
+    precision_recall_curve,
+    roc_curve,
+)
 
-from stages.evaluation.prediction_table import tabulate_run
 from stages.evaluation.split_report import (
     CURVE_POINTS,
     build_curves,
     build_split_report,
     draw_class_balanced,
-    label_figures,
 )
-from stages.imaging.image_set import DatasetInfo
-from stages.imaging.runs import Run
 
 CLASSES = ["normal", "pneumonia", "covid"]
-INFO = DatasetInfo(
-    dataset="xray3",
-    source="phantom:xray3",
-    is_phantom=True,
-    modality="xray",
-    class_names=CLASSES,
-    positive="covid",
-    n_files=8,
-    n_rejected=0,
-    n_left_out=0,
-    leakage=[],
-    implies={"covid": ["pneumonia"]},
-)
 
 
 def ints(*values: int) -> NDArray[np.int64]:
@@ -135,66 +123,51 @@ def test_the_seed_decides_a_balanced_draw() -> None:
     )
 
 
-# ---- labels ------------------------------------------------------------------------------------
+# ---- against scikit-learn ----------------------------------------------------------------------
 
 
-def labelled(rows: list[tuple[str, list[float]]]) -> pd.DataFrame:
-    """A row per (true class, probabilities of normal, pneumonia and covid)."""
-    manifest = pd.DataFrame(
-        {
-            "image_id": [f"i{number}" for number in range(len(rows))],
-            "group_id": [f"g{number}" for number in range(len(rows))],
-            "label": [label for label, _ in rows],
-            "subgroup": "",
-        }
-    )
-    run = Run("", 1, 0, np.array(["test"] * len(rows)))
-    return tabulate_run(manifest, run, np.array([scores for _, scores in rows]), CLASSES)
+def noisy(
+    seed: int, classes: int, *, decimals: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Truth and weakly informative probabilities of 150 images; few decimals leave ties."""
+    rng = np.random.default_rng(seed)
+    y_true = rng.integers(classes, size=150)
+    raw = rng.exponential(size=(150, classes))
+    raw[np.arange(150), y_true] += 0.5
+    return y_true, (raw / raw.sum(axis=1, keepdims=True)).round(decimals)
 
 
-def figures(**values: Any) -> dict[str, Any]:
-    return {name: pytest.approx(v, abs=1e-6) for name, v in values.items()} | {"undefined": {}}
-
-
-def test_an_implied_label_is_present_in_images_of_the_class_that_implies_it() -> None:
-    table = labelled(
-        [
-            ("normal", [0.2, 0.1, 0.7]),  # called covid, and so pneumonia as well
-            ("normal", [0.8, 0.1, 0.1]),
-            ("pneumonia", [0.1, 0.3, 0.6]),  # called covid: pneumonia is right all the same
-            ("covid", [0.6, 0.3, 0.1]),  # missed
-            ("covid", [0.1, 0.1, 0.8]),
-        ]
-    )
-    found = label_figures(table, INFO)
-    # Probability of pneumonia: 0.8, 0.2 without; 0.9, 0.4, 0.9 with it. 5 of 6 pairs in order.
-    assert found["pneumonia"] == figures(
-        n_positive=3, sensitivity=2 / 3, specificity=1 / 2, auroc=5 / 6
-    )
-    # Of covid: 0.7, 0.1, 0.6 without; 0.1, 0.8 with it: 0.5 + 3 of 6 pairs.
-    assert found["covid"] == figures(
-        n_positive=2, sensitivity=1 / 2, specificity=1 / 3, auroc=3.5 / 6
-    )
-    # Of normal: 0.2, 0.8 with it; 0.1, 0.6, 0.1 without: 5 of 6 pairs.
-    assert found["normal"] == figures(
-        n_positive=2, sensitivity=1 / 2, specificity=2 / 3, auroc=5 / 6
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("classes", [2, 3])
+def test_matrix_and_report_are_those_of_scikit_learn(classes: int, seed: int) -> None:
+    y_true, probabilities = noisy(seed, classes, decimals=6)
+    predictions = probabilities.argmax(axis=1)
+    predictions[predictions == seed] = 0  # of some seeds a class is never predicted
+    names, labels = CLASSES[:classes], list(range(classes))
+    found = build_split_report(y_true, predictions, names)
+    assert found["confusion_matrix"] == confusion_matrix(y_true, predictions).tolist()
+    assert found["classification_report"] == classification_report(
+        y_true, predictions, labels=labels, target_names=names, output_dict=True, zero_division=0
     )
 
 
-def test_a_label_that_every_image_has_leaves_none_with_a_reason() -> None:
-    found = label_figures(
-        labelled([("covid", [0.1, 0.1, 0.8]), ("pneumonia", [0.1, 0.8, 0.1])]), INFO
-    )
-    of_pneumonia = found["pneumonia"]
-    assert of_pneumonia["sensitivity"] == 1.0
-    assert of_pneumonia["specificity"] is of_pneumonia["auroc"] is None
-    assert of_pneumonia["undefined"] == {
-        "specificity": "needs an image of another class than 'present'",
-        "auroc": "needs an image of every class (absent, present)",
+@pytest.mark.parametrize("decimals", [1, 6])
+@pytest.mark.parametrize("seed", range(3))
+def test_curves_are_those_of_scikit_learn(seed: int, decimals: int) -> None:
+    y_true, probabilities = noisy(seed, 2, decimals=decimals)
+    is_class, scores = y_true == 1, probabilities[:, 1]
+    found = build_curves(y_true, probabilities, ["a", "b"])["b"]
+    fpr, tpr, _ = roc_curve(is_class, scores)
+    precision, recall, _ = precision_recall_curve(is_class, scores)
+    observed, predicted = calibration_curve(is_class, scores, n_bins=10)
+    assert found == {
+        "roc": {"fpr": fpr.round(6).tolist(), "tpr": tpr.round(6).tolist()},
+        "precision_recall": {
+            "recall": recall.round(6).tolist(),
+            "precision": precision.round(6).tolist(),
+        },
+        "calibration": {
+            "predicted": predicted.round(6).tolist(),
+            "observed": observed.round(6).tolist(),
+        },
     }
-
-
-def test_probabilities_that_add_up_to_a_little_over_one_are_a_share_all_the_same() -> None:
-    # As six decimals leave them: 0.333334 + 0.666667 = 1.000001.
-    table = labelled([("covid", [0.0, 0.333334, 0.666667]), ("normal", [0.9, 0.1, 0.0])])
-    assert label_figures(table, INFO)["pneumonia"]["auroc"] == 1.0

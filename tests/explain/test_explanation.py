@@ -9,10 +9,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from stages.explain.explanation import Explanation, explain_rows
-from stages.explain.methods import compute_cams
-from stages.imaging.image_set import ImageSet
-from stages.imaging.runs import Run, column_name, save_runs
+from stages.config.params import Cam
+from stages.dataset.image_set import ImageSet
+from stages.dataset.runs import Run, column_name, save_runs
+from stages.explain.explanation import Explanation, explain_images
+from stages.explain.methods import Asked, Explainer, compute_cams
+from stages.explain.selection import Selection
 from stages.modeling.checkpoint import load_classifier, outputs_of, save_model
 from stages.modeling.classifier import build_classifier
 from stages.modeling.data import to_unit_range
@@ -26,7 +28,7 @@ BUILD: dict[str, Any] = {
     "std": 0.25,
 }
 META = BUILD | {
-    "model": "test_resnet",
+    "model": "test_resnet.r160_in1k",
     "class_names": ["normal", "covid"],
     "positive": 1,
     "one_logit": True,
@@ -44,7 +46,8 @@ TESTED_IN = [1, 0, 1, 0]  # the run of each of ROWS
 @pytest.fixture(scope="module")
 def view() -> ImageSet:
     images = np.random.default_rng(0).integers(0, 256, (COUNT, SIDE, SIDE), dtype=np.uint8)
-    manifest = pd.DataFrame({"image_id": [f"i{n}" for n in range(COUNT)]})
+    ids = [f"i{n}" for n in range(COUNT)]
+    manifest = pd.DataFrame({"image_id": ids, "sha256": [f"sum of {name}" for name in ids]})
     info: Any = None
     return ImageSet(info, manifest, images, None, None, None)
 
@@ -59,23 +62,28 @@ def case_folder(view: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Pat
         model = build_classifier("test_resnet", outputs=1, **BUILD)
         save_model(folder / name, model.state_dict(), META)
         runs.append(Run(name, fold, 1, splits))
-    save_runs(folder, view.manifest["image_id"], runs)
+    save_runs(folder, view.manifest, runs)
     return folder
 
 
 def explain(
-    view: ImageSet, case_folder: Path, *, randomised: list[int], removed: list[int]
+    view: ImageSet, case_folder: Path, *, drawn: int = 0, road_images: int = 0
 ) -> Explanation:
-    return explain_rows(
-        view,
-        ROWS,
-        CLASSES,
-        case_folder,
+    """Maps of ROWS, the first of which are drawn and the others are errors."""
+    reasons = [["drawn"] if place < drawn else ["error"] for place in range(len(ROWS))]
+    selected = Selection(ROWS, CLASSES, np.full(len(ROWS), 0.5), reasons)
+    return explain_images(view, selected, case_folder, cam_of(road_images), seed=0)
+
+
+def cam_of(road_images: int, target_layers: dict[str, str] | None = None) -> Cam:
+    return Cam(
         methods=["gradcam", "layercam"],
-        target_layer="layer3",
-        randomised=np.array(randomised, np.int64),
-        removed=np.array(removed, np.int64),
-        seed=0,
+        positive=1,
+        negative=1,
+        errors=0,
+        uncertain=0,
+        road_images=road_images,
+        target_layers={"test_resnet": "layer3"} if target_layers is None else target_layers,
     )
 
 
@@ -86,40 +94,46 @@ def has_value(values: NDArray[np.float64]) -> list[bool]:
 def test_each_image_has_the_map_of_the_model_that_tests_it(
     view: ImageSet, case_folder: Path
 ) -> None:
-    found = explain(view, case_folder, randomised=[], removed=[])
+    found = explain(view, case_folder)
     assert found.target_layer == "layer3"
     for place, (row, wanted, run) in enumerate(zip(ROWS, CLASSES, TESTED_IN, strict=True)):
         classifier, meta = load_classifier(case_folder / column_name(run + 1, 1))
-        alone = compute_cams(
-            classifier,
-            outputs_of(meta),
-            to_unit_range(torch.from_numpy(view.images[[row]])),
-            torch.tensor([wanted]),
-            methods=["gradcam", "layercam"],
-            target_layer="layer3",
-        )
+        explainer = Explainer(classifier, outputs_of(meta), ["gradcam", "layercam"], "layer3")
+        image = to_unit_range(torch.from_numpy(view.images[[row]]))
+        alone = compute_cams(explainer, Asked(image, torch.tensor([wanted])))
         for method, cams in found.maps.items():
             np.testing.assert_allclose(cams[place], alone[method][0], atol=1e-3)
 
 
-def test_checks_are_made_of_the_images_asked_for(view: ImageSet, case_folder: Path) -> None:
-    found = explain(view, case_folder, randomised=[0, 1, 2], removed=[1])
+def test_random_weights_are_for_images_drawn_and_road_for_some_of_them(
+    view: ImageSet, case_folder: Path
+) -> None:
+    found = explain(view, case_folder, drawn=3, road_images=1)
     assert {method for method, _ in found.randomisation} == {"gradcam", "layercam"}
     assert {what for _, what in found.randomisation} == {"head", "all"}
     made = ~np.isnan(list(found.randomisation.values()))  # none where a map is empty
     assert made.any(axis=0).tolist() == [True, True, True, False]
     assert {name for name, _ in found.road} == {"gradcam", "layercam", "gaussian"}
     for values in found.road.values():
-        assert has_value(values) == [False, True, False, False]
+        assert has_value(values) == [True, False, False, False]
+
+
+def test_the_layer_is_that_of_the_architecture_else_the_last_feature_stage(
+    view: ImageSet, case_folder: Path
+) -> None:
+    selected = Selection(ROWS, CLASSES, np.full(len(ROWS), 0.5), [["error"]] * len(ROWS))
+    for named, layer in (({"resnet18": "layer1"}, "layer4"), ({"test_resnet": "layer2"}, "layer2")):
+        found = explain_images(view, selected, case_folder, cam_of(0, named), seed=0)
+        assert found.target_layer == layer
 
 
 def test_checks_that_nobody_asked_for_are_not_made(view: ImageSet, case_folder: Path) -> None:
-    found = explain(view, case_folder, randomised=[], removed=[])
+    found = explain(view, case_folder)
     assert found.randomisation == found.road == {}
 
 
 def test_the_same_seed_gives_the_same_checks(view: ImageSet, case_folder: Path) -> None:
-    first, again = (explain(view, case_folder, randomised=[0, 1], removed=[1]) for _ in range(2))
+    first, again = (explain(view, case_folder, drawn=2, road_images=1) for _ in range(2))
     for checks, others in ((first.randomisation, again.randomisation), (first.road, again.road)):
         for key, values in checks.items():
             np.testing.assert_array_equal(values, others[key])

@@ -21,6 +21,8 @@ from stages.explain.layers import arrange_as_maps, default_target_layer, find_la
 from stages.explain.methods import (
     BATCH_SIZE,
     METHODS,
+    Asked,
+    Explainer,
     compute_cams,
     first_component,
     scale_maps,
@@ -115,15 +117,8 @@ def explain(
     outputs: Outputs | None = None,
     layer: str = "arrange",
 ) -> NDArray[np.float32]:
-    maps = compute_cams(
-        classifier,
-        outputs or two_logits(),
-        images,
-        torch.tensor(classes),
-        methods=[method],
-        target_layer=layer,
-    )
-    return maps[method]
+    explainer = Explainer(classifier, outputs or two_logits(), [method], layer)
+    return compute_cams(explainer, Asked(images, torch.tensor(classes)))[method]
 
 
 def tiny_classifier(model: str = "test_resnet", size: int = 64) -> Classifier:
@@ -264,14 +259,8 @@ def test_several_methods_share_one_pass_through_the_network() -> None:
     passes: list[int] = []
     network.register_forward_hook(lambda *_: passes.append(1))
     methods = [name for name in METHODS if name != "scorecam"]
-    maps = compute_cams(
-        network,
-        two_logits(),
-        random_images(2),
-        torch.tensor([0, 1]),
-        methods=methods,
-        target_layer="arrange",
-    )
+    explainer = Explainer(network, two_logits(), methods, "arrange")
+    maps = compute_cams(explainer, Asked(random_images(2), torch.tensor([0, 1])))
     assert list(maps) == methods
     assert len(passes) == 1
 

@@ -4,18 +4,20 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
+from stages.dataset.image_set import ImageSet
+from stages.dataset.truth import LESION_BIT, LUNG_BIT
+from stages.evaluation.statistics.records import Bootstrap
 from stages.explain import scores as explain_scores
 from stages.explain.scores import (
+    Mean,
     Regions,
+    average,
     baseline_maps,
     compare_methods,
     gaussian_map,
     load_regions,
     rank_correlations,
-    summarise,
 )
-from stages.imaging.image_set import ImageSet
-from stages.sources.item import LESION_BIT, LUNG_BIT
 
 SIDE = 10
 
@@ -29,7 +31,7 @@ def region(rows: slice, columns: slice) -> NDArray[np.bool_]:
 def score_map(
     cam: NDArray[np.float32], lungs: NDArray[np.bool_], lesions: NDArray[np.bool_] | None
 ) -> dict[str, float | None]:
-    return explain_scores.score_map(cam, Regions(lungs, lesions))
+    return explain_scores.score_map(cam, Regions(lungs, lesions)).named()
 
 
 LUNGS = region(slice(2, 8), slice(1, 6))  # 6 x 5 of 100 pixels
@@ -155,32 +157,35 @@ def test_methods_are_compared_in_pairs() -> None:
     assert found == {"a v b": 1, "a v c": -1, "b v c": -1}
 
 
+def mean_of(values: list[float], group_ids: str, draws: int = 200) -> Mean:
+    """The mean of images of patients that are named by a letter each."""
+    return average(np.array(values), np.array(list(group_ids)), Bootstrap(draws, seed=0))
+
+
 def test_mean_is_of_the_images_that_have_a_value() -> None:
-    groups = np.array(["p1", "p2", "p3", "p4"])
-    found = summarise([0.2, None, 0.6, float("nan")], groups, draws=200, seed=0)
-    assert (found["mean"], found["n"]) == (0.4, 2)
-    assert (found["low"], found["high"]) == (0.2, 0.6)
+    found = mean_of([0.2, np.nan, 0.6, np.nan], "abcd")
+    assert (found.estimate.value, found.n) == (0.4, 2)
+    assert (found.estimate.low, found.estimate.high) == (0.2, 0.6)
 
 
 def test_interval_draws_whole_patients() -> None:
     # As one patient each, six images give a narrower interval than as two patients.
     values = [0.0, 0.0, 0.0, 1.0, 1.0, 1.0]
-    each = summarise(values, np.array(list("abcdef")), draws=500, seed=0)
-    two = summarise(values, np.array(list("aaabbb")), draws=500, seed=0)
-    assert (two["low"], two["high"]) == (0, 1)
-    assert 0 < each["low"] < each["high"] < 1  # type: ignore[operator]
+    each, two = (mean_of(values, who, draws=500).estimate for who in ("abcdef", "aaabbb"))
+    assert (two.low, two.high) == (0, 1)
+    assert 0 < each.low < each.high < 1  # type: ignore[operator]
 
 
 def test_patients_of_many_images_do_not_stretch_the_interval() -> None:
-    found = summarise([0.3] * 6, np.array(list("aaaabc")), draws=200, seed=0)
-    assert (found["low"], found["mean"], found["high"]) == (0.3, 0.3, 0.3)
+    found = mean_of([0.3] * 6, "aaaabc").estimate
+    assert (found.low, found.value, found.high) == (0.3, 0.3, 0.3)
 
 
 def test_images_of_one_patient_have_a_mean_and_no_interval() -> None:
-    found = summarise([0.2, 0.4], np.array(["p1", "p1"]), draws=50, seed=0)
-    assert found == {"mean": 0.3, "low": None, "high": None, "n": 2}
+    found = mean_of([0.2, 0.4], "aa")
+    assert found.to_json() == {"mean": 0.3, "low": None, "high": None, "n": 2}
 
 
 def test_no_value_at_all_has_no_mean() -> None:
-    found = summarise([None, None], np.array(["p1", "p2"]), draws=50, seed=0)
-    assert found == {"mean": None, "low": None, "high": None, "n": 0}
+    found = mean_of([np.nan, np.nan], "ab")
+    assert found.to_json() == {"mean": None, "low": None, "high": None, "n": 0}

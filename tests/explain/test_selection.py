@@ -5,15 +5,14 @@ import pandas as pd
 import pytest
 
 from stages.config.params import Cam
+from stages.dataset.image_set import ImageSet
 from stages.explain.selection import (
     Selection,
     load_test_predictions,
     select_images,
     spread_over,
 )
-from stages.imaging.image_set import DatasetInfo, ImageSet
-
-CLASSES = ["normal", "covid"]
+from tests.dataset.sample import info_of
 
 
 def view_of(labels: list[str], splits: list[str]) -> ImageSet:
@@ -21,20 +20,7 @@ def view_of(labels: list[str], splits: list[str]) -> ImageSet:
     manifest = pd.DataFrame(
         {"image_id": [f"i{n}" for n in range(count)], "label": labels, "split": splits}
     )
-    info = DatasetInfo(
-        dataset="ct",
-        source="phantom:ct",
-        is_phantom=True,
-        modality="ct",
-        class_names=CLASSES,
-        positive="covid",
-        n_files=count,
-        n_rejected=0,
-        n_left_out=0,
-        leakage=[],
-        implies={},
-    )
-    return ImageSet(info, manifest, np.zeros((count, 4, 4), np.uint8), None, None, None)
+    return ImageSet(info_of(), manifest, np.zeros((count, 4, 4), np.uint8), None, None, None)
 
 
 # Eight test images; the probability of covid of each, and a training image before them.

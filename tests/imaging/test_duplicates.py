@@ -10,25 +10,15 @@ from PIL import Image, ImageOps
 from scipy.ndimage import gaussian_filter
 
 from stages.imaging import duplicates
-from stages.imaging.decode import decode
 from stages.imaging.duplicates import DuplicatePair, Fingerprint, find_duplicates, fingerprint
-from stages.sources.phantoms import PHANTOM_CLASSES, phantom_items
+from tests.imaging.phantoms import draw_phantoms
 
 Pixels = NDArray[np.uint8]
 
 
 def phantoms(kind: str, patients: int) -> list[Pixels]:
     """One picture of each of some patients of each class."""
-    classes = PHANTOM_CLASSES[kind]
-    items = phantom_items(
-        kind,
-        patients=dict.fromkeys(classes, patients),
-        images_per_patient=1,
-        marker_share=dict.fromkeys(classes, 0.5),
-        size_px=144,
-        seed=1,
-    )
-    return [decode(item.read().content).pixels for item in items]
+    return [drawn.image for drawn in draw_phantoms(kind, patients=patients, size_px=144, seed=1)]
 
 
 @pytest.fixture(scope="module", params=["ct", "xray"])

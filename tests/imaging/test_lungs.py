@@ -1,20 +1,18 @@
 """Lungs are found in pictures whose lungs are known, and doubt is said where there are none."""
 
-import io
 import re
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image as PilImage
 from scipy import ndimage
 
 from stages.config.errors import UserError
+from stages.dataset.truth import LUNG_BIT
 from stages.imaging.lungs import interpolation_matrix, resize_linear, segment_lungs
 from stages.imaging.lungs_ct import tissue_level
 from stages.imaging.lungs_xray import find_closed_paths, outside_air
-from stages.sources.item import LUNG_BIT
-from stages.sources.phantoms import PHANTOM_CLASSES, phantom_items
+from tests.imaging.phantoms import draw_phantoms
 
 Mask = NDArray[np.bool_]
 Image = NDArray[np.uint8]
@@ -71,21 +69,8 @@ def box_of(mask: Mask) -> tuple[int, int, int, int]:
 
 def read_phantoms(name: str) -> list[tuple[Image, Mask]]:
     """Image and lungs of eight phantoms of each class."""
-    classes = PHANTOM_CLASSES[name]
-    items = phantom_items(
-        name,
-        patients=dict.fromkeys(classes, 8),
-        images_per_patient=1,
-        marker_share=dict.fromkeys(classes, 0.5),
-        size_px=160,
-        seed=3,
-    )
-    pairs = []
-    for raw in (item.read() for item in items):
-        assert raw.truth is not None
-        image = np.asarray(PilImage.open(io.BytesIO(raw.content)).convert("L"))
-        pairs.append((image, (raw.truth & LUNG_BIT) > 0))
-    return pairs
+    drawn = draw_phantoms(name, patients=8, size_px=160, seed=3)
+    return [(image, (truth & LUNG_BIT) > 0) for image, truth in drawn]
 
 
 # Measured on 60 phantoms each: mean Dice 0.97 (least 0.91) in CT, 0.91 (least 0.84) in X-rays; all

@@ -59,7 +59,7 @@ def test_meta_holds_what_was_given_and_the_versions_of_the_libraries(tmp_path: P
     versions = loaded.pop("versions")
     assert loaded == meta
     assert versions["torch"] == version("torch")
-    assert versions.keys() == {"torch", "torchvision", "timm", "lightning", "numpy"}
+    assert versions.keys() == {"torch", "torchvision", "timm", "lightning-fabric", "numpy"}
 
 
 def test_meta_is_readable_text_that_ends_in_a_newline(tmp_path: Path) -> None:

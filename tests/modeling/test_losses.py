@@ -38,17 +38,17 @@ def classes(count: int) -> Outputs:
 
 
 def cross_entropy(label_smoothing: float = 0.0) -> LossFunction:
-    loss = CrossEntropy(name="ce", label_smoothing=label_smoothing)
+    loss = CrossEntropy(kind="ce", label_smoothing=label_smoothing)
     return build_loss(loss, classes(2), [1, 1])
 
 
 def weighted(class_counts: list[int], label_smoothing: float = 0.0) -> LossFunction:
-    loss = WeightedCrossEntropy(name="weighted_ce", label_smoothing=label_smoothing)
+    loss = WeightedCrossEntropy(kind="weighted_ce", label_smoothing=label_smoothing)
     return build_loss(loss, classes(len(class_counts)), class_counts)
 
 
 def binary(outputs: Outputs, label_smoothing: float = 0.0) -> LossFunction:
-    loss = BinaryCrossEntropy(name="bce", label_smoothing=label_smoothing)
+    loss = BinaryCrossEntropy(kind="bce", label_smoothing=label_smoothing)
     return build_loss(loss, outputs, [1] * len(outputs.class_names))
 
 
@@ -58,7 +58,7 @@ def one_logit_loss(positive: int, label_smoothing: float = 0.0) -> LossFunction:
 
 
 def focal(gamma: float, alpha: float | None = None, outputs: Outputs | None = None) -> LossFunction:
-    loss = Focal(name="focal", gamma=gamma, alpha=alpha)
+    loss = Focal(kind="focal", gamma=gamma, alpha=alpha)
     return build_loss(loss, outputs or classes(2), [1, 1])
 
 

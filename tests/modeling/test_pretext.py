@@ -7,6 +7,7 @@ import torch
 from stages.config.params import Augmentation, Pretext
 from stages.modeling.compute import Hardware
 from stages.modeling.pretext import CLASSES, draw_pretext_images, learn_pretext_weights
+from tests.modeling.recipes import recipe_with
 
 SIDE = 32
 
@@ -43,15 +44,14 @@ def test_pretext_images_depend_on_the_seed_alone() -> None:
 
 
 def test_pretext_training_gives_a_backbone_its_scaling_and_its_figures(tmp_path: Path) -> None:
-    settings = Pretext(images=60, size_px=SIDE, epochs=1, batch_size=16, lr=1e-3, augment="none")
     initial = learn_pretext_weights(
         "test_resnet",
-        settings,
+        Pretext(images=60, size_px=SIDE, augment="none", recipe="short"),
+        recipe_with(epochs=1, batch_size=16, schedule="onecycle"),
         NO_CHANGE,
         seed=0,
         hardware=Hardware("cpu", "fp32"),
     )
-    torch.use_deterministic_algorithms(False)
     assert initial.backbone(torch.zeros(2, 1, SIDE, SIDE)).shape == (2, 96)
     assert (initial.mean, initial.std) == (0.5, 0.25)
     figures = initial.facts["pretext"]

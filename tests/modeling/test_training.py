@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +12,17 @@ from stages.config.params import (
     BinaryCrossEntropy,
     Case,
     CrossEntropy,
+    Protocol,
     WeightedCrossEntropy,
 )
-from stages.imaging.image_set import DatasetInfo, ImageSet
-from stages.imaging.runs import Run
+from stages.dataset.image_set import DatasetInfo, ImageSet
+from stages.dataset.runs import Run
 from stages.modeling.checkpoint import load_state, save_model
 from stages.modeling.classifier import BACKBONE
 from stages.modeling.compute import Hardware
 from stages.modeling.initial import random_weights
-from stages.modeling.training import TrainedRun, train_run, training_facts
+from stages.modeling.training import Plan, TrainedRun, train_run, training_facts
+from tests.modeling.recipes import recipe_with
 
 SIDE = 80
 # Twelve images train (8 of class a, 4 of b), four validate, four are left for testing.
@@ -46,30 +47,13 @@ CASE = Case(
     train="all",
     head=[4],
     dropout=0.2,
-    loss=CrossEntropy(name="ce", label_smoothing=0.0),
+    loss=CrossEntropy(kind="ce", label_smoothing=0.0),
     sampler="none",
     augment="light",
-    optimizer="adamw",
-    lr=1e-3,
-    weight_decay=0.0,
-    schedule="constant",
-    epochs=2,
-    patience=2,
-    keep="best",
-    ema=0.0,
-    batch_size=4,
-    folds=1,
-    held_out="test",
-    seeds=[1],
-    ensemble=False,
+    recipe="short",
+    protocol="once",
 )
-
-
-@pytest.fixture(autouse=True)
-def _deterministic_mode_is_put_back() -> Iterator[None]:
-    was = torch.are_deterministic_algorithms_enabled()
-    yield
-    torch.use_deterministic_algorithms(was)
+ONCE = Protocol(folds=1, held_out="test", seeds=[1], ensemble=False)
 
 
 @pytest.fixture(scope="module")
@@ -105,8 +89,10 @@ def run_of(seed: int = 1, splits: NDArray[np.str_] = SPLITS) -> Run:
 def trained(
     initial: Path, *, view: ImageSet = VIEW, run: Run | None = None, **changes: object
 ) -> TrainedRun:
-    case = CASE.model_copy(update=changes)
-    return train_run(case, LIGHT, view, run or run_of(), initial=initial, hardware=CPU)
+    of_case = {key: value for key, value in changes.items() if key in Case.model_fields}
+    of_recipe = {key: value for key, value in changes.items() if key not in of_case}
+    plan = Plan(CASE.model_copy(update=of_case), recipe_with(**of_recipe), LIGHT, ONCE)
+    return train_run(plan, view, run or run_of(), initial=initial, hardware=CPU)
 
 
 def state_of(done: TrainedRun) -> dict[str, torch.Tensor]:
@@ -156,10 +142,11 @@ def test_meta_tells_what_is_needed_to_rebuild_the_network(initial: Path) -> None
     assert (meta["fold"], meta["seed"]) == (1, 1)
     assert meta["started_from"] == "start"
     assert meta["tensors_left_out"] == []
+    assert meta["ensemble"] is False
 
 
 THREE = view_of([*"aaaabbbbcccc", *"abca", *"abcb"], {"b": ["a"]})
-BCE = BinaryCrossEntropy(name="bce", label_smoothing=0.0)
+BCE = BinaryCrossEntropy(kind="bce", label_smoothing=0.0)
 
 
 @pytest.mark.parametrize(
@@ -228,7 +215,7 @@ def test_a_block_that_the_network_lacks_is_refused_by_name(initial: Path) -> Non
 
 
 def test_weights_per_class_need_an_image_of_each_in_training(initial: Path) -> None:
-    loss = WeightedCrossEntropy(name="weighted_ce", label_smoothing=0.0)
+    loss = WeightedCrossEntropy(kind="weighted_ce", label_smoothing=0.0)
     only_a = run_of(splits=np.array(["train"] * 8 + ["test"] * 4 + ["val"] * 8))
     with pytest.raises(UserError, match=r"weighted_ce: got .* a 8, b 0; allowed"):
         trained(initial, run=only_a, loss=loss)

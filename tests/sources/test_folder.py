@@ -207,17 +207,6 @@ def test_empty_root_is_refused(tmp_path: Path) -> None:
         listed(tmp_path)
 
 
-def test_missing_root_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="nowhere: does not exist; a folder of class folders"):
-        listed(tmp_path / "nowhere")
-
-
-def test_file_as_root_is_refused(tmp_path: Path) -> None:
-    put(tmp_path, "set.csv")
-    with pytest.raises(UserError, match=r"set\.csv: is a file; a folder of class folders"):
-        listed(tmp_path / "set.csv")
-
-
 @pytest.mark.parametrize(
     ("classes", "ignore"),
     [

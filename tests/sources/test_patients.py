@@ -3,12 +3,12 @@ from pathlib import Path
 import pytest
 
 from stages.config.errors import UserError
-from stages.config.params import PatternGroup, TableGroup
+from stages.config.params import NoGroup, PatternGroup, TableGroup
 from stages.sources.item import RawImage, SourceItem
 from stages.sources.patients import name_patients
 
 FILES = ("COVID/ct-P0041-3.png", "COVID/b.png", "Normal/sub/x.y.png")
-TABLE = TableGroup(table="m.csv", file="filename", group="patientid")
+TABLE = TableGroup(kind="table", table="m.csv", file="filename", group="patientid")
 
 
 def items(*files: str) -> list[SourceItem]:
@@ -21,7 +21,7 @@ def patients_by_table(root: Path, *rows: str) -> list[str | None]:
 
 
 def test_without_a_group_nobody_is_known(tmp_path: Path) -> None:
-    named = name_patients(items(*FILES), None, tmp_path)
+    named = name_patients(items(*FILES), NoGroup(kind="none"), tmp_path)
     assert [item.patient_id for item in named] == [None, None, None]
 
 
@@ -36,7 +36,7 @@ def test_without_a_group_nobody_is_known(tmp_path: Path) -> None:
 def test_the_patient_is_searched_in_the_file_name(
     tmp_path: Path, pattern: str, patient: str
 ) -> None:
-    named = name_patients(items(*FILES), PatternGroup(pattern=pattern), tmp_path)
+    named = name_patients(items(*FILES), PatternGroup(kind="pattern", pattern=pattern), tmp_path)
     assert [item.patient_id for item in named] == [patient, None, None]
     assert [item.source_path for item in named] == list(FILES)
 
@@ -50,13 +50,17 @@ def test_the_patient_is_searched_in_the_file_name(
     ],
 )
 def test_a_pattern_that_names_nobody_is_refused(tmp_path: Path, pattern: str) -> None:
-    with pytest.raises(UserError, match="names the patient of none of 3 images"):
-        name_patients(items(*FILES), PatternGroup(pattern=pattern), tmp_path)
+    with pytest.raises(
+        UserError, match=r"names the patient of none of 3 images.*group to \{kind: none\}$"
+    ):
+        name_patients(items(*FILES), PatternGroup(kind="pattern", pattern=pattern), tmp_path)
 
 
 def test_a_pattern_that_is_no_regular_expression_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"group\.pattern: '\(P' is not a regular expression"):
-        name_patients(items(*FILES), PatternGroup(pattern="(P"), tmp_path)
+    with pytest.raises(
+        UserError, match=r"group\.pattern: '\(P' is not a regular expression.*none\}$"
+    ):
+        name_patients(items(*FILES), PatternGroup(kind="pattern", pattern="(P"), tmp_path)
 
 
 def test_a_table_names_files_by_path_by_name_or_without_ending(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Rows of a data set: arrays, manifests, groups, splits, folds, predictions."""

@@ -1,0 +1,163 @@
+"""What `prepare` and `crop` hand on: a folder with an image array and tables, row by row alike.
+
+images.npy      (N, S, S) uint8, grey
+manifest.csv    one row per image, columns MANIFEST_COLUMNS
+dataset.json    class names, positive class, modality, source, counts
+truth.npy       (N, S, S) uint8 bit masks; phantoms only
+lung_masks.npy  (N, S, S) uint8, 0 or 1; views only
+pictures.npy    (N, P, P) uint8, the prepared images.npy that was cropped; views only
+boxes.csv       columns BOX_COLUMNS; views only
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from stages.config.writing import write_json
+from stages.dataset.arrays import open_images
+from stages.dataset.task import Task
+
+IMAGES, TRUTH, LUNG_MASKS, PICTURES = "images.npy", "truth.npy", "lung_masks.npy", "pictures.npy"
+MANIFEST, BOXES, DATASET_INFO = "manifest.csv", "boxes.csv", "dataset.json"
+
+SPLITS = ("train", "val", "test")
+
+MANIFEST_COLUMNS = (
+    "image_id",
+    "source_path",
+    "sha256",  # of the file
+    "file_bytes",
+    "label",
+    "group_id",  # images of one group never stand in two splits
+    "split",
+    "subgroup",
+    "width",  # of the picture as decoded
+    "height",
+    "mode",
+    "format",
+    "x0",  # box of the picture inside the padded square, half-open, pixels
+    "y0",
+    "x1",
+    "y1",
+)
+
+BOX_COLUMNS = (
+    "image_id",
+    "crop",  # none, center or lungs: what was done
+    "quality",  # ok, or why the lungs were not trusted
+    "x0",  # crop box in pixels of the source picture
+    "y0",
+    "x1",
+    "y1",
+    "view_x0",  # where the crop lies in the view, pixels
+    "view_y0",
+    "view_x1",
+    "view_y1",
+)
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What later stages must know of a data set without reading params.yaml again."""
+
+    dataset: str
+    source: str
+    is_phantom: bool
+    modality: str
+    class_names: list[str]
+    positive: str
+    n_files: int
+    n_rejected: int
+    n_left_out: int
+    leakage: list[str]  # groups that the given splits cut, where that was allowed
+    implies: dict[str, list[str]]  # class -> the classes that its images belong to as well
+
+    @property
+    def positive_index(self) -> int:
+        """Position of the positive class in the class order."""
+        return self.class_names.index(self.positive)
+
+    @property
+    def task(self) -> Task:
+        """The classes and the positive one of them."""
+        return Task(tuple(self.class_names), self.positive_index)
+
+    @property
+    def label_patterns(self) -> NDArray[np.bool_]:
+        """(K, K): row c tells which of the K labels an image of class c carries."""
+        return np.array(
+            [
+                [label == name or label in self.implies.get(name, []) for label in self.class_names]
+                for name in self.class_names
+            ]
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write dataset.json."""
+        write_json(folder / DATASET_INFO, asdict(self))
+
+
+def without_padding(square: NDArray[np.uint8], facts: Mapping[Any, Any]) -> NDArray[np.uint8]:
+    """The picture (H, W) inside a prepared square (S, S), by the image's row of the manifest."""
+    return np.array(square[facts["y0"] : facts["y1"], facts["x0"] : facts["x1"]])
+
+
+def load_dataset_info(folder: Path) -> DatasetInfo:
+    """Read dataset.json."""
+    return DatasetInfo(**json.loads((folder / DATASET_INFO).read_text(encoding="utf-8")))
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images with their tables; arrays are memory maps, row i is the same image everywhere."""
+
+    info: DatasetInfo
+    manifest: pd.DataFrame
+    images: NDArray[np.uint8]
+    truth: NDArray[np.uint8] | None
+    lung_masks: NDArray[np.uint8] | None
+    boxes: pd.DataFrame | None
+    pictures: NDArray[np.uint8] | None = None
+
+    @property
+    def targets(self) -> NDArray[np.int64]:
+        """(N,) class indices in the order of `info.class_names`."""
+        index = {name: number for number, name in enumerate(self.info.class_names)}
+        targets: NDArray[np.int64] = self.manifest["label"].map(index).to_numpy().astype(np.int64)
+        return targets
+
+    def rows(self, split: str) -> NDArray[np.int64]:
+        """Row numbers of a split."""
+        in_split = self.manifest["split"].to_numpy() == split
+        rows: NDArray[np.int64] = np.flatnonzero(in_split).astype(np.int64)
+        return rows
+
+
+def load_manifest(folder: Path) -> pd.DataFrame:
+    """Read manifest.csv; group ids such as 00000061 stay text, empty text stays empty."""
+    text_columns = dict.fromkeys(("image_id", "group_id", "label", "split", "subgroup"), str)
+    return pd.read_csv(folder / MANIFEST, dtype=text_columns, keep_default_na=False)
+
+
+def load_image_set(folder: Path) -> ImageSet:
+    """Open what `prepare` or `crop` wrote."""
+    boxes = folder / BOXES
+    return ImageSet(
+        info=load_dataset_info(folder),
+        manifest=load_manifest(folder),
+        images=open_images(folder / IMAGES),
+        truth=_open_if_there(folder / TRUTH),
+        lung_masks=_open_if_there(folder / LUNG_MASKS),
+        boxes=pd.read_csv(boxes, keep_default_na=False) if boxes.exists() else None,
+        pictures=_open_if_there(folder / PICTURES),
+    )
+
+
+def _open_if_there(path: Path) -> NDArray[np.uint8] | None:
+    return open_images(path) if path.exists() else None

@@ -1,0 +1,102 @@
+"""What the other stages wrote of the cases of params.yaml, as far as numbers are made of it."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from stages.config.params import Params
+from stages.config.paths import Paths
+from stages.dataset.predictions import load_predictions
+from stages.dataset.task import Task
+
+
+@dataclass(frozen=True)
+class CaseOutcome:
+    """Of one case.
+
+    Attributes:
+        task: what it tells apart.
+        test: test rows of its predictions.
+        metrics: the flat figures.
+        curves: class to the points of its curves.
+        maps: method to the shares in the lungs of the images that were drawn, columns image_id,
+            group_id, in_lungs and lungs_area; those picked for their errors are not a fair sample.
+        epochs: learning curves of every run, columns fold and seed among others.
+        steps: the same by step.
+    """
+
+    task: Task
+    test: pd.DataFrame
+    metrics: Mapping[str, float | None]
+    curves: Mapping[str, Any]
+    maps: Mapping[str, pd.DataFrame]
+    epochs: pd.DataFrame
+    steps: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Shortcut:
+    """The best shortcut of a view, and what it says of each image."""
+
+    name: str
+    rows: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """All of it, by the names of params.yaml; files of removed cases are not looked at."""
+
+    params: Params
+    cases: Mapping[str, CaseOutcome]
+    shortcuts: Mapping[str, Shortcut]  # of each view that a case is on
+
+
+def load_outcomes(params: Params, paths: Paths) -> Outcomes:
+    """Read what every case of `params`, and the audit of its view, have written."""
+    views = list(dict.fromkeys(case.view for case in params.cases.values()))
+    return Outcomes(
+        params=params,
+        cases={case: _load_case(case, params.cam.methods, paths) for case in params.cases},
+        shortcuts={view: _load_shortcut(view, paths) for view in views},
+    )
+
+
+def tabulate_maps(images: Iterable[Mapping[str, Any]], method: str) -> pd.DataFrame:
+    """The maps of one method, from what metrics/cam says of each image."""
+    rows = [
+        {"image_id": image["image_id"], "group_id": image["group_id"], **image[method]}
+        for image in images
+        if "drawn" in image["selected_as"]
+    ]
+    return pd.DataFrame(rows, columns=["image_id", "group_id", "in_lungs", "lungs_area"])
+
+
+def _load_case(case: str, methods: Iterable[str], paths: Paths) -> CaseOutcome:
+    predictions = load_predictions(paths.predictions(case))
+    images = _load_json(paths.cam_scores(case))["images"]
+    report = _load_json(paths.case_report(case))
+    class_names = tuple(report["test"]["class_names"])
+    return CaseOutcome(
+        task=Task(class_names, class_names.index(report["positive"])),
+        test=predictions[predictions["split"] == "test"],
+        metrics=_load_json(paths.case_metrics(case)),
+        curves=report["test"]["curves"],
+        maps={method: tabulate_maps(images, method) for method in methods},
+        epochs=pd.read_csv(paths.history_epochs(case)),
+        steps=pd.read_csv(paths.history_steps(case)),
+    )
+
+
+def _load_shortcut(view: str, paths: Paths) -> Shortcut:
+    name = _load_json(paths.audit(view))["best_shortcut"]
+    probes = load_predictions(paths.audit_predictions(view))
+    return Shortcut(name, probes[probes["probe"] == name])
+
+
+def _load_json(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content

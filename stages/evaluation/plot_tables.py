@@ -1,0 +1,75 @@
+"""Tables over all cases, for `dvc plots` and the report."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from stages.evaluation.outcomes import Outcomes
+
+# What identifies a case, as in params.yaml.
+CASE_FIELDS = ("view", "model", "weights", "train", "sampler")
+
+
+def build_plot_tables(outcomes: Outcomes) -> dict[str, pd.DataFrame]:
+    """The tables for `dvc plots`, by name, each with a column `case`."""
+    cases = outcomes.cases
+    return {
+        "table": build_case_table(outcomes),
+        "curves": _stack_runs({name: case.epochs for name, case in cases.items()}),
+        "steps": _stack_runs({name: case.steps for name, case in cases.items()}),
+        "roc": _stack_curves(outcomes, "roc"),
+        "pr": _stack_curves(outcomes, "precision_recall"),
+        "confusion": _stack(
+            {
+                name: case.test[["label", "prediction"]].set_axis(["actual", "predicted"], axis=1)
+                for name, case in cases.items()
+            }
+        ),
+    }
+
+
+def build_case_table(outcomes: Outcomes) -> pd.DataFrame:
+    """One row per case: what it is, and every headline figure; undefined ones are empty."""
+    params, rows = outcomes.params, []
+    for name, case in outcomes.cases.items():
+        settings = params.case(name)
+        protocol = params.protocol(settings.protocol)
+        rows.append(
+            {
+                "case": name,
+                "dataset": params.view(settings.view).dataset,
+                **{field: getattr(settings, field) for field in CASE_FIELDS},
+                "folds": protocol.folds,
+                "loss": settings.loss.kind,
+                "n_seeds": len(protocol.seeds),
+                **case.metrics,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _stack(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    return pd.concat([t.assign(case=name) for name, t in tables.items()], ignore_index=True)
+
+
+def _stack_runs(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """As `_stack`; several runs of a case are told apart by name, `<case> fold2-seed1`."""
+    named: dict[str, pd.DataFrame] = {}
+    for case, table in tables.items():
+        runs = {run: rows for run, rows in table.groupby(["fold", "seed"], sort=False)}
+        for (fold, seed), rows in runs.items():
+            name = case if len(runs) == 1 else f"{case} fold{fold}-seed{seed}"
+            named[name] = rows.drop(columns=["fold", "seed"])
+    return _stack(named)
+
+
+def _stack_curves(outcomes: Outcomes, curve: str) -> pd.DataFrame:
+    """Points of one curve of the test images, for each class against the rest."""
+    return pd.concat(
+        [
+            pd.DataFrame(curves[curve]).assign(case=name, **{"class": class_name})
+            for name, case in outcomes.cases.items()
+            for class_name, curves in case.curves.items()
+        ],
+        ignore_index=True,
+    )

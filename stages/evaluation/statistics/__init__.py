@@ -1,0 +1,1 @@
+"""Estimates, their intervals and tests: what is said of any figure, whatever it is of."""

@@ -1,0 +1,122 @@
+"""What trained models say of images: one run of a case of its own view, or all of other images."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from stages.dataset.image_set import ImageSet
+from stages.dataset.occlusion import OCCLUSIONS, compute_mean_grey, occlude, select_with_lungs
+from stages.dataset.predictions import WHOLE, average_test_rows, tabulate_run
+from stages.dataset.runs import Run, RunTable, load_runs
+from stages.modeling.checkpoint import load_classifier, load_meta, outputs_of, run_folder
+from stages.modeling.classifier import Classifier
+from stages.modeling.data import ImageRows, ordered_loader, to_unit_range
+from stages.modeling.outputs import Outputs
+
+BATCH_SIZE = 64
+
+
+class TrainedCase(NamedTuple):
+    """A trained case as its folder describes it.
+
+    Attributes:
+        folder: of its runs' models.
+        table: its runs, and the images that they know.
+        outputs: what the logits of its models mean: classes, the positive one, implied labels.
+        ensemble: whether the models that test an image are averaged.
+    """
+
+    folder: Path
+    table: RunTable
+    outputs: Outputs
+    ensemble: bool
+
+
+def load_case(folder: Path) -> TrainedCase:
+    """Read what describes a case; its models are loaded one by one, when they predict.
+
+    Raises:
+        UserError: a file is missing, or a column names no run.
+    """
+    table = load_runs(folder)
+    meta = load_meta(run_folder(folder, table.runs[0].name))
+    return TrainedCase(folder, table, outputs_of(meta), meta["ensemble"])
+
+
+def predict_case(
+    case: TrainedCase, images: NDArray[np.uint8], manifest: pd.DataFrame, *, device: str
+) -> pd.DataFrame:
+    """One row per run and image of what the models of a case say of images new to them.
+
+    Args:
+        case: of which one model at a time is in memory.
+        images: (N, S, S), cropped and sized as those of the case.
+        manifest: (N,) rows; a label is a class of the case. All of them count as test images.
+        device: cpu or cuda.
+    """
+    tables = []
+    for run in case.table.runs:
+        tested = replace(run, splits=np.full(len(images), "test"))
+        classifier, _ = load_classifier(run_folder(case.folder, run.name))
+        tables.append(_tabulate(classifier, case.outputs, tested, images, manifest, device))
+    return pd.concat(tables, ignore_index=True)
+
+
+def predict_run(
+    classifier: Classifier, outputs: Outputs, view: ImageSet, run: Run, *, device: str
+) -> dict[str, pd.DataFrame]:
+    """What the model of one run says of its view.
+
+    Returns:
+        One row per image: `WHOLE` of all images, and by occlusion of the test images in which
+        lungs were found.
+    """
+    assert view.lung_masks is not None  # a view has them
+    rows = select_with_lungs(view.lung_masks, run.rows("test"))
+    images, lung_masks = view.images[rows], view.lung_masks[rows]
+    manifest, tested = view.manifest.iloc[rows], replace(run, splits=run.splits[rows])
+    grey = compute_mean_grey(view.images, run.rows("train"))
+    tables = {WHOLE: _tabulate(classifier, outputs, run, view.images, view.manifest, device)}
+    for occlusion in OCCLUSIONS:
+        hidden = occlude(images, lung_masks, occlusion, grey=grey)
+        tables[occlusion] = _tabulate(classifier, outputs, tested, hidden, manifest, device)
+    return tables
+
+
+def combine_runs(rows: pd.DataFrame, class_names: Sequence[str], *, ensemble: bool) -> pd.DataFrame:
+    """What a case says: its runs' rows, the test rows averaged per image if it is an ensemble."""
+    return average_test_rows(rows, class_names) if ensemble else rows
+
+
+def predict_probabilities(
+    classifier: Classifier, outputs: Outputs, images: NDArray[np.uint8], *, device: str
+) -> NDArray[np.float64]:
+    """(N, classes) of images (N, S, S), in fp32, in eval mode, at the size trained with."""
+    if not len(images):
+        return np.empty((0, len(outputs.class_names)))
+    classifier = classifier.to(device).to(memory_format=torch.channels_last).eval()
+    rows = ImageRows(images, np.zeros(len(images), np.int64), np.arange(len(images)))
+    with torch.inference_mode():
+        batches = [
+            outputs.probabilities(classifier(to_unit_range(batch.images).to(device))).cpu()
+            for batch in ordered_loader(rows, batch_size=BATCH_SIZE)
+        ]
+    return torch.cat(batches).double().numpy()
+
+
+def _tabulate(
+    classifier: Classifier,
+    outputs: Outputs,
+    run: Run,
+    images: NDArray[np.uint8],
+    manifest: pd.DataFrame,
+    device: str,
+) -> pd.DataFrame:
+    probabilities = predict_probabilities(classifier, outputs, images, device=device)
+    return tabulate_run(manifest, run, probabilities, outputs.class_names)

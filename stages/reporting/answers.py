@@ -1,0 +1,262 @@
+"""What a run can say to the items of the reporting checklists, by the key of checklists.csv."""
+
+from collections.abc import Callable, Iterable
+
+from stages.dataset.image_set import SPLITS
+from stages.evaluation.metrics import HEADLINE_METRICS
+from stages.reporting.cases import OCCLUDED, describe_auroc
+from stages.reporting.data import count_images, describe_grouping, describe_reference
+from stages.reporting.results import CaseResults, DatasetResults, Results
+from stages.reporting.wording import METHOD_NAMES, as_text, label
+
+Answer = Callable[[Results], list[str]]
+
+
+def _fixed(line: str) -> Answer:
+    """The same for every run."""
+    return lambda results: [line]
+
+
+def _all_of(*answers: Answer) -> Answer:
+    """The lines of several answers."""
+    return lambda results: [line for answer in answers for line in answer(results)]
+
+
+def _per_dataset(say: Callable[[DatasetResults], str]) -> Answer:
+    """A line for each data set, so that phantoms and real images stay apart."""
+    return lambda results: [f"{d.title}: {say(d)}" for d in results.datasets.values()]
+
+
+def _per_case(say: Callable[[CaseResults], str], before: str = "", after: str = "") -> Answer:
+    """A line for each data set that has cases, with an entry for each of them."""
+    return lambda results: [
+        f"{dataset.title}: {before}{'; '.join(map(say, dataset.cases))}{after}"
+        for dataset in results.datasets.values()
+        if dataset.cases
+    ]
+
+
+def _distinct(values: Iterable[object]) -> str:
+    """Each value once, in the order in which they come."""
+    return ", ".join(dict.fromkeys(map(str, values)))
+
+
+def _preprocessing(results: Results) -> list[str]:
+    def say(dataset: DatasetResults) -> str:
+        views = {name: results.params.view(name) for name in dataset.audits}
+        said = [
+            f"view {name}: crop {view.crop.kind}, {view.size_px} x {view.size_px} pixels, "
+            f"{view.fit}"
+            for name, view in views.items()
+        ]
+        size = dataset.settings.size_px
+        return f"decoded to 8 bit grey, longest side {size} pixels; {'; '.join(said) or 'no view'}"
+
+    return _per_dataset(say)(results)
+
+
+def _partitions(results: Results) -> list[str]:
+    def say(dataset: DatasetResults) -> str:
+        counts = dataset.manifest["split"].value_counts()
+        shares = dataset.settings.split
+        return (
+            f"{', '.join(f'{split} {counts.get(split, 0)}' for split in SPLITS)} images; by the "
+            "splits that came with the data, else stratified at random, shares "
+            f"{shares.train:g}, {shares.val:g}, {shares.test:g} (seed {results.params.seed})"
+        )
+
+    return _per_dataset(say)(results) + [
+        f"{case.name}: {case.protocol.folds} folds by group, stratified"
+        for case in results.cases.values()
+        if case.protocol.folds > 1
+    ]
+
+
+def _disjointness(dataset: DatasetResults) -> str:
+    leaks = len(dataset.grouping.leaks)
+    standing = f"{leaks} groups stand in two splits (allowed)" if leaks else "no group is cut"
+    return f"{describe_grouping(dataset.settings, dataset.grouping)}; {standing}"
+
+
+def _software(results: Results) -> list[str]:
+    versions = {
+        f"{name} {number}"
+        for case in results.cases.values()
+        for name, number in case.training.versions.items()
+    }
+    return [", ".join(sorted(versions)) + "; all of them in requirements.txt"]
+
+
+def _training(results: Results) -> list[str]:
+    def say(dataset: DatasetResults) -> str:
+        cases, recipes = dataset.cases, [case.recipe for case in dataset.cases]
+        facts = {
+            "loss": (case.settings.loss.kind for case in cases),
+            "optimizer": (recipe.optimizer for recipe in recipes),
+            "learning rate": (f"{recipe.lr:g}" for recipe in recipes),
+            "schedule": (recipe.schedule for recipe in recipes),
+            "epochs": (recipe.epochs for recipe in recipes),
+            "batch size": (recipe.batch_size for recipe in recipes),
+            "augmentation": (case.settings.augment for case in cases),
+        }
+        said = "; ".join(f"{name} {_distinct(values)}" for name, values in facts.items())
+        return f"{said}; each case's own in table Settings"
+
+    return [f"{d.title}: {say(d)}" for d in results.datasets.values() if d.cases]
+
+
+def _model_selection(results: Results) -> list[str]:
+    keeps = _distinct(case.recipe.keep for case in results.cases.values())
+    return [
+        f"Epoch kept: {keeps} (best: the lowest validation loss; last: the last one). No test "
+        "image takes part."
+    ]
+
+
+def _ensembles(results: Results) -> list[str]:
+    averaged = [case.name for case in results.cases.values() if case.protocol.ensemble]
+    return [f"Models averaged per image: {', '.join(averaged) or 'in no case'}."]
+
+
+def _uncertainty(results: Results) -> list[str]:
+    return [
+        f"95 % intervals from {results.params.evaluate.bootstrap_draws} bootstrap draws of whole "
+        "groups; named comparisons by paired bootstrap, DeLong's and McNemar's tests, adjusted by "
+        "Holm's method."
+    ]
+
+
+def _occlusions(case: CaseResults) -> str:
+    hidden, only = (as_text(case.figures.get(f"auroc_{part}").value) for part in OCCLUDED)
+    return f"{case.title} AUROC {hidden} with the lungs hidden, {only} with all else hidden"
+
+
+def _explainability(results: Results) -> list[str]:
+    methods = ", ".join(METHOD_NAMES[method] for method in results.params.cam.methods)
+    return [f"{methods}; scored against the lungs and against maps that look at nothing."]
+
+
+def _external_test(results: Results) -> list[str]:
+    lines = []
+    for name, found in results.external.items():
+        auroc = found.drop["auroc"]
+        lines.append(
+            f"{name}: {found.case} on {results.datasets[found.dataset].title}, {found.n} images; "
+            f"AUROC {as_text(auroc.own)} on its own test images, {as_text(auroc.external)} there"
+        )
+    return lines or ["No external test is named in params.yaml."]
+
+
+def _inclusion_counts(dataset: DatasetResults) -> str:
+    info, grouping = dataset.info, dataset.grouping
+    return (
+        f"{info.n_files} files, {info.n_rejected} rejected, {grouping.n_images} images of "
+        f"{grouping.n_groups} groups included"
+    )
+
+
+def _class_counts(dataset: DatasetResults) -> str:
+    images = count_images(dataset)
+    return "; ".join(
+        f"{split}: " + ", ".join(f"{name} {count}" for name, count in images[split].items())
+        for split in SPLITS
+        if split in images
+    )
+
+
+def _diagnostic_accuracy(case: CaseResults) -> str:
+    sensitivity, specificity = (
+        as_text(case.figures.get(name).value) for name in ("sensitivity", "specificity")
+    )
+    return f"{case.title} sensitivity {sensitivity}, specificity {specificity}"
+
+
+ANSWERS: dict[str, Answer] = {
+    "data_sources": _per_dataset(lambda d: f"{d.info.source}; {d.settings.provenance}"),
+    "preprocessing": _preprocessing,
+    "subsets": _per_dataset(
+        lambda d: f"classes {', '.join(d.info.class_names)}; {d.info.n_left_out} files left out"
+    ),
+    "missing_data": _per_dataset(
+        lambda d: (
+            f"{d.info.n_rejected} of {d.info.n_files} files rejected as unreadable; none imputed"
+        )
+    ),
+    "reference_standard": _per_dataset(lambda d: describe_reference(d.info)),
+    "test_annotation": _fixed(
+        "The labels of the test images come from the same source as those of the others."
+    ),
+    "predictors": _fixed("The pixels of one image; nothing else of the file reaches the model."),
+    "partitions": _partitions,
+    "disjointness": _per_dataset(_disjointness),
+    "sample_size": _all_of(
+        _fixed("No sample size was calculated."),
+        _per_dataset(
+            lambda d: (
+                f"{d.grouping.n_images} images of {d.grouping.n_groups} groups, all that there are"
+            )
+        ),
+    ),
+    "model": _per_case(
+        lambda c: (
+            f"{c.name} {c.settings.model} (head {c.settings.head or 'none'}, trains "
+            f"{c.settings.train})"
+        )
+    ),
+    "software": _software,
+    "initial_weights": _per_case(lambda c: f"{c.name} from {c.training.started_from}"),
+    "training": _training,
+    "model_selection": _model_selection,
+    "ensembles": _ensembles,
+    "metrics": _fixed(
+        ", ".join(map(label, HEADLINE_METRICS))
+        + ", log loss, Brier score, ECE; ROC, precision-recall and reliability curves; "
+        "sensitivity, specificity, PPV and NPV at two operating points."
+    ),
+    "uncertainty": _uncertainty,
+    "robustness": _all_of(
+        _per_case(_occlusions), _fixed("Shortcut probes of every view: Shortcuts.")
+    ),
+    "explainability": _explainability,
+    "internal_test": _per_case(lambda c: f"{c.name} {c.figures.n_test} test images"),
+    "external_test": _external_test,
+    "inclusion_counts": _per_dataset(_inclusion_counts),
+    "class_counts": _per_dataset(_class_counts),
+    "performance": _per_case(describe_auroc, before="AUROC "),
+    "diagnostic_accuracy": _per_case(
+        _diagnostic_accuracy, after="; intervals in the table of test figures"
+    ),
+    "failures": _all_of(
+        _per_case(
+            lambda c: (
+                f"{c.name} {c.report.test.n_errors} errors in "
+                f"{c.report.test.n_predictions} predictions"
+            )
+        ),
+        _fixed("Pictures of errors come first in each gallery."),
+    ),
+    "availability": _fixed(
+        "The code is this repository; params.yaml and dvc.lock name every setting and the hash of "
+        "every file, the models (data/weights/<case>/) among them. Where they can be had is for "
+        "the authors to say."
+    ),
+    "data_sharing": _per_dataset(lambda d: f"licence {d.settings.licence}"),
+    "updating": _fixed("Temperature scaling, fitted on val (Guo et al. 2017); no other updating."),
+    "updating_results": _per_case(
+        lambda c: (
+            f"{c.name} ECE {as_text(c.figures.ece)} before, "
+            f"{as_text(c.figures.ece_calibrated)} after"
+        )
+    ),
+    "predictions": _fixed(
+        "By stages/train.py, with the model of data/weights/<case>/; the prediction for every "
+        "image stands in data/predictions/<case>.csv."
+    ),
+    "class_imbalance": _per_case(
+        lambda c: f"{c.name} loss {c.settings.loss.kind}, sampler {c.settings.sampler}"
+    ),
+    "outputs": _fixed(
+        "A probability per class; the decision is the likeliest class. Thresholds on the positive "
+        "class, chosen on val: table Operating points."
+    ),
+}

@@ -1,0 +1,143 @@
+"""What a data set is: where it comes from, who is in it, what was left out."""
+
+import pandas as pd
+
+from stages.config.params import Dataset, TableGroup
+from stages.dataset.image_set import SPLITS, DatasetInfo
+from stages.reporting.documents import Grouping
+from stages.reporting.results import DatasetResults
+from stages.reporting.table import Cell, Table, count_cell, fact_table
+
+FILES_SHOWN = 4  # of a group that leaks
+GROUPS_SHOWN = 20
+
+
+def build_data_card(dataset: DatasetResults) -> list[Table]:
+    """Facts, counts, rejected files, pictures that are the same, and groups that leak."""
+    tables = [
+        _facts_table(dataset.settings, dataset.info),
+        _counts_table(dataset),
+        _grouping_table(dataset.settings, dataset.grouping),
+    ]
+    if len(dataset.rejected):
+        tables.append(_rejected_table(dataset.rejected))
+    if dataset.grouping.leaks:
+        tables.append(_leaks_table(dataset.grouping))
+    return tables
+
+
+def _facts_table(dataset: Dataset, info: DatasetInfo) -> Table:
+    facts = {
+        "source": info.source,
+        "provenance": dataset.provenance,
+        "licence": dataset.licence,
+        "images": "drawn by the pipeline: phantoms, no patients" if info.is_phantom else "files",
+        "modality": {"ct": "CT", "xray": "X-ray"}.get(info.modality, info.modality),
+        "classes": ", ".join(info.class_names),
+        "positive class": info.positive,
+        "reference standard": describe_reference(info),
+        "files": f"{info.n_files:,}",
+        "rejected as unreadable": f"{info.n_rejected:,}",
+        "left out, as no images or of no class": f"{info.n_left_out:,}",
+        "folders ignored": ", ".join(dataset.ignore) or "none",
+        "stored size": f"longest side {dataset.size_px} pixels, 8 bit grey",
+    }
+    return fact_table("Data card", facts)
+
+
+def describe_reference(info: DatasetInfo) -> str:
+    """What the labels are taken from."""
+    if info.is_phantom:
+        return "the class that each image was drawn for"
+    return "the class folder that a file stands in; how it came there is for the source to say"
+
+
+def count_images(dataset: DatasetResults) -> pd.DataFrame:
+    """Images by class (rows, those of the manifest) and split."""
+    return pd.crosstab(dataset.manifest["label"], dataset.manifest["split"])
+
+
+def _counts_table(dataset: DatasetResults) -> Table:
+    """Images per class and split, and groups below."""
+    images = count_images(dataset).reindex(
+        index=dataset.info.class_names, columns=SPLITS, fill_value=0
+    )
+    groups = dataset.manifest.groupby("split")["group_id"].nunique().reindex(SPLITS, fill_value=0)
+    rows = [[Cell(str(name)), *map(count_cell, counts)] for name, *counts in images.itertuples()]
+    return Table(
+        "Images per class and split",
+        ["class", *SPLITS],
+        [*rows, [Cell("groups"), *map(count_cell, groups)]],
+        is_sortable=False,  # the groups stand below the classes
+    )
+
+
+def describe_size(dataset: DatasetResults) -> str:
+    """How many images, groups and cases."""
+    manifest = dataset.manifest
+    return (
+        f"{len(manifest):,} images, {manifest['group_id'].nunique():,} groups, "
+        f"{len(dataset.cases)} cases"
+    )
+
+
+def describe_grouping(dataset: Dataset, grouping: Grouping) -> str:
+    """What images of one group have in common."""
+    known, images = grouping.n_images_of_known_patient, grouping.n_images
+    pictures = "near-duplicates" if dataset.near_duplicates else "identical pictures"
+    if not known:
+        return f"{pictures} only: no patient is known"
+    source = "a table" if isinstance(dataset.group, TableGroup) else "the file name or the source"
+    share = "" if known == images else f", known of {known:,} of {images:,} images"
+    return f"patient (from {source}{share}), and {pictures}"
+
+
+def _grouping_table(dataset: Dataset, grouping: Grouping) -> Table:
+    facts = {
+        "images of one group share": describe_grouping(dataset, grouping),
+        "groups": f"{grouping.n_groups:,}",
+        "images in the largest group": f"{grouping.largest_group:,}",
+        "patients known": f"{grouping.n_patients:,}",
+        "pairs of identical files": f"{grouping.n_same_files:,}",
+        "pairs of identical pictures in other files": f"{grouping.n_same_pictures:,}",
+        "pairs of near-duplicates": f"{grouping.n_near_duplicates:,}"
+        if dataset.near_duplicates
+        else "not looked for",
+        "clusters of such pictures": f"{grouping.n_clusters:,}, "
+        f"{grouping.n_images_in_clusters:,} images in all",
+        "clusters with two labels": f"{grouping.clusters_with_two_labels:,}",
+    }
+    return fact_table("Groups and near-duplicates", facts)
+
+
+def _rejected_table(rejected: pd.DataFrame) -> Table:
+    reasons = rejected.groupby("reason")["file"].agg(["size", "first"]).sort_index()
+    return Table(
+        "Files rejected (all are listed in rejected.csv)",
+        ["reason", "files", "the first"],
+        [
+            [Cell(str(reason)), count_cell(count), Cell(first)]
+            for reason, count, first in reasons.itertuples()
+        ],
+    )
+
+
+def _leaks_table(grouping: Grouping) -> Table:
+    """Groups in two of the splits that came with the data; the rest of many is counted."""
+    leaks = grouping.leaks
+    rows = [
+        [
+            Cell(group),
+            Cell(", ".join(leak.splits)),
+            count_cell(len(leak.files)),
+            Cell(", ".join(leak.files[:FILES_SHOWN])),
+        ]
+        for group, leak in list(leaks.items())[:GROUPS_SHOWN]
+    ]
+    return Table(
+        f"† {len(leaks)} groups in more than one split, let through by allow_leakage"
+        + (f"; the first {GROUPS_SHOWN}" if len(leaks) > GROUPS_SHOWN else "")
+        + " (all files are listed in leaks.csv)",
+        ["group", "splits", "files", "the first files"],
+        rows,
+    )

@@ -1,0 +1,57 @@
+"""Figures of the report as SVG text: no files, no network, no clock."""
+
+import io
+from typing import Any
+
+import matplotlib
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+matplotlib.use("svg")
+matplotlib.rcParams["svg.hashsalt"] = "report"  # the same figure gives the same text
+matplotlib.rcParams["svg.fonttype"] = "none"
+matplotlib.rcParams["font.size"] = 9
+
+# Okabe and Ito 2008, readable with any colour vision; without black and yellow, so that every line
+# is seen on a white and on a black page.
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7")
+DASHES = ("-", "--", ":", "-.")
+WIDTH = 11.0  # inches; the page is as wide
+FAINT = "0.5"  # grey of lines that guide the eye
+
+
+def panel_row(n_cases: int) -> tuple[Figure, tuple[Axes, Axes]]:
+    """Two panels, as high as a legend with a line per case needs."""
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, max(3.6, 0.18 * n_cases + 0.6)))
+    return figure, tuple(axes)
+
+
+def line_style(number: int) -> dict[str, Any]:
+    """Six colours, and other dashes for every six: no two of 24 cases look alike."""
+    return {
+        "color": COLOURS[number % len(COLOURS)],
+        "linestyle": DASHES[number // len(COLOURS) % len(DASHES)],
+        "linewidth": 1.4,
+    }
+
+
+def draw_diagonal(axis: Axes) -> None:
+    """From corner to corner of the unit square."""
+    axis.plot((0, 1), (0, 1), color=FAINT, linewidth=0.8)
+
+
+def draw_legend(axis: Axes) -> None:
+    """To the right of the last panel."""
+    axis.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def to_svg(figure: Figure) -> str:
+    """The figure as text, which takes the ink of the page around it; the figure is closed."""
+    figure.tight_layout()
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+    plt.close(figure)
+    text = buffer.getvalue()
+    # The page's own text colour, which differs between its light and its dark form.
+    return text[text.index("<svg") :].replace("#000000", "currentColor")

@@ -1,0 +1,147 @@
+"""The report: one HTML file with everything in it."""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from PIL import Image
+
+from stages.reporting.cases import (
+    build_confusion_table,
+    build_headline_table,
+    build_label_tables,
+    build_run_tables,
+    draw_test_curves,
+)
+from stages.reporting.checklist import build_checklists
+from stages.reporting.comparisons import build_comparison_table
+from stages.reporting.data import build_data_card, describe_size
+from stages.reporting.discussion import INTRODUCTION, DatasetDiscussion
+from stages.reporting.external import build_external_test
+from stages.reporting.gallery import build_gallery, to_uri
+from stages.reporting.maps import build_check_tables, build_score_table, name_not_class_specific
+from stages.reporting.probabilities import (
+    build_calibration_table,
+    build_operating_table,
+    draw_reliability,
+)
+from stages.reporting.results import DatasetResults, Results
+from stages.reporting.shortcuts import build_gap_table, build_probe_table
+from stages.reporting.training import (
+    build_hardware_table,
+    build_seed_table,
+    build_settings_table,
+    build_training_table,
+    draw_learning_curves,
+)
+from stages.reporting.wording import METHOD_NAMES
+
+FOLDER = Path(__file__).parent
+
+Section = dict[str, object]  # what the template shows of a data set
+
+
+def render_page(
+    results: Results,
+    discussion: Mapping[str, DatasetDiscussion],
+    sheets: Mapping[str, Image.Image],
+) -> str:
+    """The whole page; data sets apart, so that phantoms and real images never share a table.
+
+    Args:
+        results: what all stages wrote.
+        discussion: what is said of each data set, from `build_discussion`.
+        sheets: all cases of a data set side by side, from `draw_sheets`.
+
+    Returns:
+        HTML that fetches nothing: its policy forbids it, and any script but its own.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    script = (FOLDER / "page.js").read_text(encoding="utf-8")
+    cases = list(results.cases.values())
+    return environment.get_template("page.html.j2").render(
+        style=Markup((FOLDER / "page.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        introduction=INTRODUCTION,
+        sections=[
+            _section(results, name, discussion[name])
+            | (_case_parts(results, dataset, sheets[name]) if dataset.cases else {})
+            for name, dataset in results.datasets.items()
+        ],
+        checklists=build_checklists(results),
+        machine=[build_hardware_table(cases), build_seed_table(cases, results.params.seed)],
+    )
+
+
+def _section(results: Results, name: str, discussion: DatasetDiscussion) -> Section:
+    """What is shown of every data set."""
+    dataset = results.datasets[name]
+    class_names = dataset.info.class_names
+    return {
+        "name": name,
+        "size": describe_size(dataset),
+        "info": dataset.info,
+        "discussion": discussion,
+        "data_card": build_data_card(dataset),
+        "audits": [
+            build_probe_table(dataset.audits, class_names),
+            build_gap_table(dataset.audits),
+        ],
+        "used_by": [
+            f"{test} ({found.case})"
+            for test, found in results.external.items()
+            if found.dataset == name
+        ],
+        "has_cases": bool(dataset.cases),
+    }
+
+
+def _case_parts(results: Results, dataset: DatasetResults, sheet: Image.Image) -> Section:
+    """What is shown of the cases of a data set."""
+    cases, params = dataset.cases, results.params
+    prevalences, methods = params.evaluate.prevalences, params.cam.methods
+    is_optimistic = any(case.is_optimistic for case in cases)
+    return {
+        "headline": build_headline_table(dataset),
+        "details": [*build_run_tables(cases), *build_label_tables(dataset)],
+        "confusions": [build_confusion_table(case.title, case.report.test) for case in cases],
+        "comparisons": build_comparison_table(dataset.comparisons, is_optimistic)
+        if dataset.comparisons
+        else None,
+        "test_curves": Markup(draw_test_curves(dataset)),
+        "learning_curves": Markup(draw_learning_curves(cases)),
+        "reliability": Markup(draw_reliability(cases)),
+        "probabilities": [
+            build_calibration_table(cases),
+            build_operating_table(cases, prevalences),
+        ],
+        "external": [
+            build_external_test(
+                name,
+                found,
+                results.cases[found.case],
+                results.datasets[found.dataset].title,
+                prevalences,
+            )
+            for name, found in dataset.external.items()
+        ],
+        "maps": [build_score_table(cases), *build_check_tables(cases)],
+        "not_class_specific": name_not_class_specific(cases),
+        "side_by_side": to_uri(sheet),
+        "side_by_side_method": METHOD_NAMES[methods[0]],
+        "galleries": [build_gallery(case, methods) for case in cases],
+        "trainings": [
+            build_training_table(cases, dataset.info.class_names),
+            build_settings_table(cases),
+        ],
+    }

@@ -1,0 +1,146 @@
+"""Everything that the other stages wrote about the entries of params.yaml, read once, here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import pandas as pd
+from pydantic import TypeAdapter
+
+from stages.config.params import Case, Dataset, Params, Protocol, Recipe
+from stages.config.paths import Paths
+from stages.dataset.image_set import DatasetInfo, load_dataset_info, load_manifest
+from stages.reporting.documents import (
+    Audit,
+    CamScores,
+    CaseFigures,
+    CaseReport,
+    Comparison,
+    Document,
+    ExternalReport,
+    Grouping,
+    Headline,
+    Training,
+)
+from stages.reporting.wording import DAGGER
+
+D = TypeVar("D", bound=Document)
+
+
+@dataclass(frozen=True)
+class CaseResults:
+    """What is known of one case."""
+
+    name: str
+    settings: Case
+    recipe: Recipe
+    protocol: Protocol
+    figures: CaseFigures
+    report: CaseReport
+    headline: Headline
+    cam: CamScores
+    training: Training
+    epochs: pd.DataFrame  # learning curves, a row per epoch, split and run
+    maps: Path  # folder of overlays, <method>/<image_id>.png
+
+    @property
+    def is_optimistic(self) -> bool:
+        """Whether groups stand in more than one split."""
+        return self.figures.n_leaking_groups > 0
+
+    @property
+    def title(self) -> str:
+        """The name, marked where the figures are optimistic."""
+        return self.name + DAGGER if self.is_optimistic else self.name
+
+
+@dataclass(frozen=True)
+class DatasetResults:
+    """What is known of one data set and of its cases; data sets are never mixed."""
+
+    settings: Dataset
+    info: DatasetInfo
+    manifest: pd.DataFrame
+    rejected: pd.DataFrame  # columns file, reason
+    grouping: Grouping
+    audits: Mapping[str, Audit]  # by view
+    cases: list[CaseResults]
+    comparisons: Mapping[str, Comparison]  # of these cases
+    external: Mapping[str, ExternalReport]  # of these cases, on other data sets
+
+    @property
+    def title(self) -> str:
+        """The name, with a warning if the images are drawn."""
+        name = self.info.dataset
+        return f"{name} (phantoms: drawings, not patients)" if self.info.is_phantom else name
+
+    @property
+    def strata(self) -> list[str]:
+        """Known parts of the images, such as those with the planted marker."""
+        return [name for name in sorted(self.manifest["subgroup"].unique()) if name]
+
+
+@dataclass(frozen=True)
+class Results:
+    """All of it, by the names of params.yaml; files of removed entries are not looked at."""
+
+    params: Params
+    datasets: Mapping[str, DatasetResults]
+    cases: Mapping[str, CaseResults]  # the same as in the data sets, in the order of params.yaml
+    external: Mapping[str, ExternalReport]
+
+
+def load_results(params: Params, paths: Paths) -> Results:
+    """Read what every case, data set and view of `params` has written."""
+    headlines = _read_all(paths.headlines, Headline)
+    cases = {case: _load_case(params, case, headlines[case], paths) for case in params.cases}
+    comparisons = _read_all(paths.comparisons, Comparison)
+    external = {name: _read(paths.external(name), ExternalReport) for name in params.external}
+    datasets = {}
+    for name, settings in params.datasets.items():
+        folder, views = paths.prepared(name), _views_of(params, name)
+        own = [case for case in cases.values() if case.settings.view in views]
+        names = {case.name for case in own}
+        datasets[name] = DatasetResults(
+            settings=settings,
+            info=load_dataset_info(folder),
+            manifest=load_manifest(folder),
+            rejected=pd.read_csv(folder / "rejected.csv", dtype=str, keep_default_na=False),
+            grouping=_read(folder / "grouping.json", Grouping),
+            audits={view: _read(paths.audit(view), Audit) for view in views},
+            cases=own,
+            comparisons={key: found for key, found in comparisons.items() if found.first in names},
+            external={key: found for key, found in external.items() if found.case in names},
+        )
+    return Results(params, datasets, cases, external)
+
+
+def _load_case(params: Params, name: str, headline: Headline, paths: Paths) -> CaseResults:
+    case = params.case(name)
+    return CaseResults(
+        name=name,
+        settings=case,
+        recipe=params.recipe(case.recipe),
+        protocol=params.protocol(case.protocol),
+        figures=_read(paths.case_metrics(name), CaseFigures),
+        report=_read(paths.case_report(name), CaseReport),
+        headline=headline,
+        cam=_read(paths.cam_scores(name), CamScores),
+        training=_read(paths.training_facts(name), Training),
+        epochs=pd.read_csv(paths.history_epochs(name)),
+        maps=paths.cam_sheets(name),
+    )
+
+
+def _views_of(params: Params, dataset: str) -> list[str]:
+    return [name for name, view in params.views.items() if view.dataset == dataset]
+
+
+def _read(path: Path, document: type[D]) -> D:
+    return document.model_validate_json(path.read_bytes())
+
+
+def _read_all(path: Path, document: type[D]) -> dict[str, D]:
+    """A file with an entry per name."""
+    return TypeAdapter(dict[str, document]).validate_json(path.read_bytes())  # type: ignore[valid-type]

@@ -1,0 +1,99 @@
+"""What shortcuts give away in the views of a data set, and what a split by image would."""
+
+from collections.abc import Mapping, Sequence
+
+from stages.reporting.documents import Audit, Headline
+from stages.reporting.table import Cell, Table, difference_cell, estimate_cell
+from stages.reporting.wording import (
+    difference_text,
+    label,
+    standing,
+    with_interval,
+)
+
+CHANCE = 0.5  # AUROC
+SHORTCUT = "shortcut"  # the kind of probe that needs no lungs
+GAP_METRICS = ("auroc", "balanced_accuracy")
+PROBE_NOTES = {
+    "file": "the file's size, shape, mode and format",
+    "geometry": "where the picture lies in the view",
+    "thumbnail": "a thumbnail of the whole view",
+    "no_lungs": "the view with the lungs hidden",
+    "border": "the frame of the view alone",
+    "lungs_only": "the view with all but the lungs hidden",
+    "whole": "the whole view",
+}
+
+
+def build_probe_table(audits: Mapping[str, Audit], class_names: Sequence[str]) -> Table:
+    """Every probe of every view: shortcuts first, then what they are to be held against."""
+    return Table(
+        "Shortcuts: how well a plain model, cross-validated by group, tells the label",
+        [
+            *("view", "seen by the probe", "kind", "AUROC", "balanced accuracy"),
+            *(f"AUROC, {name} against the rest" for name in class_names),
+        ],
+        [row for view, audit in audits.items() for row in _probe_rows(view, audit, class_names)],
+    )
+
+
+def _probe_rows(view: str, audit: Audit, class_names: Sequence[str]) -> list[list[Cell]]:
+    ordered = sorted(audit.probes.items(), key=lambda probe: probe[1].kind != SHORTCUT)
+    return [
+        [
+            Cell(view),
+            Cell(label(name), PROBE_NOTES.get(name, "")),
+            Cell(found.kind, "the best shortcut" if name == audit.best_shortcut else ""),
+            estimate_cell(found.auroc),
+            estimate_cell(found.balanced_accuracy),
+            *(estimate_cell(found.by_class[class_]) for class_ in class_names),
+        ]
+        for name, found in ordered
+    ]
+
+
+def build_gap_table(audits: Mapping[str, Audit]) -> Table:
+    """What the same model scores when images, and when whole groups, are split at random."""
+    sides = ("split by image", "split by group", "gap")
+    return Table(
+        "Leakage gap: the same model cross-validated with a random split by image and with the "
+        "split by group",
+        ["view", "model", *(f"{label(m)}, {side}" for m in GAP_METRICS for side in sides)],
+        [_gap_row(view, audit) for view, audit in audits.items()],
+    )
+
+
+def _gap_row(view: str, audit: Audit) -> list[Cell]:
+    row = [Cell(view), Cell(audit.gap_model, f"{audit.n} images, {audit.n_groups} groups")]
+    for metric in GAP_METRICS:
+        row += [estimate_cell(side.get(metric)) for side in (audit.by_image, audit.by_group)]
+        row.append(difference_cell(audit.gap[metric]))
+    return row
+
+
+def describe_giveaway(view: str, positive: str, audit: Audit) -> str:
+    """Which shortcuts tell the positive class from the rest in a view, by their intervals."""
+    telling = {
+        name: auroc
+        for name, probe in audit.probes.items()
+        if probe.kind == SHORTCUT
+        and (auroc := probe.by_class[positive]).low is not None
+        and auroc.low > CHANCE
+    }
+    if not telling:
+        return f"No shortcut tells {positive} from the rest in the view {view}."
+    ranked = sorted(telling, key=lambda name: -(telling[name].value or 0))
+    said = "; ".join(f"{label(name)} {with_interval(telling[name])}" for name in ranked)
+    return f"Shortcuts that tell {positive} from the rest in the view {view}, by AUROC: {said}."
+
+
+def describe_headline(case: str, found: Headline) -> str:
+    """A case beside what can be told without looking at the disease."""
+    shortcut, difference = label(found.shortcut), found.difference
+    if not difference.has_interval:
+        return f"{case} is not compared with its best shortcut, {shortcut}: no interval."
+    return (
+        f"The AUROC of {case} is {with_interval(found.auroc)} on {found.n} test images, that of "
+        f"the best shortcut ({shortcut}) {with_interval(found.shortcut_auroc)}: a difference of "
+        f"{difference_text(difference)}, {standing(difference, 'the case', 'the shortcut')}."
+    )

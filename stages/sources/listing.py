@@ -1,0 +1,96 @@
+"""Opens what `datasets.<name>.source` names."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from stages.config.errors import UserError
+from stages.config.params import ArchiveSource, Dataset, FolderSource, PhantomSource
+from stages.phantoms.cohort import CohortImage, plan_cohort
+from stages.sources.archive import unpacked
+from stages.sources.folder import folder_items
+from stages.sources.item import RawImage, SourceItem
+from stages.sources.patients import name_patients
+
+
+class Listing(NamedTuple):
+    """All images of a source, and the file names that were left out as no images of it."""
+
+    items: list[SourceItem]
+    left_out: list[str]
+
+
+@contextmanager
+def open_source(dataset: Dataset, *, seed: int, scratch: Path) -> Iterator[Listing]:
+    """List a source's images; archives are unpacked below `scratch` while the context lasts.
+
+    Raises:
+        UserError: the source is missing, is not what its kind says, or does not hold the classes.
+    """
+    require_source(dataset)
+    match dataset.source:
+        case PhantomSource():
+            yield Listing(_phantom_items(dataset, seed), left_out=[])
+        case FolderSource(path=path):
+            yield _folder_listing(Path(path), dataset)
+        case ArchiveSource(path=path):
+            with unpacked(Path(path), scratch) as folder:
+                yield _folder_listing(folder, dataset)
+
+
+def require_source(dataset: Dataset) -> None:
+    """Look at what a source names without listing it, which takes unpacking an archive.
+
+    Raises:
+        UserError: it is not there, or not what its kind says.
+    """
+    path = Path(dataset.source.path)
+    where = f"source.path: got {dataset.source.path!r}"
+    match dataset.source:
+        case PhantomSource() if dataset.cohort is None:
+            raise UserError(
+                "cohort: got null; allowed where source.kind is phantom: a cohort, such as {kind: "
+                "ct, patients: {...}, images_per_patient: 2, marker_share: {...}}"
+            )
+        case FolderSource() if path.is_file():
+            raise UserError(f"{where}, a file; for a .zip or .tar set source.kind to archive")
+        case ArchiveSource() if path.is_dir():
+            raise UserError(f"{where}, a folder; set source.kind to folder")
+        case FolderSource() | ArchiveSource() if not path.exists():
+            raise UserError(f"{where}: there is no such {dataset.source.kind}; correct the path")
+
+
+def describe_source(dataset: Dataset) -> str:
+    """Where the images come from, in a word: the path, or which phantoms."""
+    if dataset.is_phantom and dataset.cohort is not None:
+        return f"phantom:{dataset.cohort.kind}"
+    return dataset.source.path
+
+
+def _phantom_items(dataset: Dataset, seed: int) -> list[SourceItem]:
+    assert dataset.cohort is not None  # required above
+    images = plan_cohort(dataset.cohort, size_px=dataset.size_px, seed=seed)
+    return [_phantom_item(image) for image in images]
+
+
+def _phantom_item(image: CohortImage) -> SourceItem:
+    return SourceItem(
+        source_path=f"{image.label}/{image.patient_id}-{image.number:02d}.png",
+        label=image.label,
+        split=None,
+        patient_id=image.patient_id,
+        subgroup="marker" if image.has_marker else "no-marker",
+        read=partial(_draw, image),
+    )
+
+
+def _draw(image: CohortImage) -> RawImage:
+    phantom = image.draw()
+    return RawImage(phantom.to_png(), phantom.truth)
+
+
+def _folder_listing(folder: Path, dataset: Dataset) -> Listing:
+    items, left_out = folder_items(folder, classes=dataset.classes, ignore=dataset.ignore)
+    return Listing(name_patients(items, dataset.group, folder), left_out)

@@ -1,0 +1,19 @@
+"""A recipe for tests, to be varied."""
+
+from stages.config.params import Recipe
+
+
+def recipe_with(**changes: object) -> Recipe:
+    """AdamW at a constant rate for two epochs of small batches, the best of them kept."""
+    recipe = Recipe(
+        optimizer="adamw",
+        lr=1e-3,
+        weight_decay=0.0,
+        schedule="constant",
+        epochs=2,
+        patience=2,
+        keep="best",
+        ema=0.0,
+        batch_size=4,
+    )
+    return recipe.model_copy(update=changes)

@@ -1,0 +1,115 @@
+from typing import Any
+
+import pytest
+
+from stages.config.params import NoGroup, PatternGroup, TableGroup
+from stages.reporting.data import build_data_card, describe_grouping
+from stages.reporting.results import Results
+from stages.reporting.table import Table
+from tests.reporting.conftest import Files
+
+
+def by_caption(tables: list[Table], start: str) -> Table:
+    [table] = [table for table in tables if table.caption.startswith(start)]
+    return table
+
+
+def facts(table: Table) -> dict[str, str]:
+    return {name.text: value.text for name, value in table.rows}
+
+
+def test_a_data_set_says_where_it_comes_from(results: Results) -> None:
+    shown = facts(by_caption(build_data_card(results.datasets["labels"]), "Data card"))
+    assert shown["source"] == "data/raw"
+    assert (shown["provenance"], shown["licence"]) == ("made up for the tests", "CC0")
+    assert (shown["images"], shown["modality"]) == ("files", "X-ray")
+    assert shown["reference standard"].startswith("the class folder")
+    drawn = facts(by_caption(build_data_card(results.datasets["ct"]), "Data card"))
+    assert "phantoms" in drawn["images"]
+    assert drawn["reference standard"] == "the class that each image was drawn for"
+
+
+def test_images_and_groups_are_counted_per_split(results: Results) -> None:
+    table = by_caption(build_data_card(results.datasets["labels"]), "Images per class")
+    assert table.columns == ["class", "train", "val", "test"]
+    counts = {row[0].text: [cell.number for cell in row[1:]] for row in table.rows}
+    assert counts == {
+        "normal": [3, 2, 5],
+        "pneumonia": [3, 2, 5],
+        "covid": [3, 2, 5],
+        "groups": [9, 6, 15],
+    }
+
+
+def test_a_class_that_a_split_lacks_counts_nought(files: Files) -> None:
+    found = files.datasets["labels"]
+    found.manifest = found.manifest[found.manifest["split"] == "train"]
+    table = by_caption(build_data_card(files.load().datasets["labels"]), "Images per class")
+    assert [cell.number for cell in table.rows[0][1:]] == [3, 0, 0]
+
+
+def test_rejected_files_are_counted_by_reason(results: Results) -> None:
+    table = by_caption(build_data_card(results.datasets["ct"]), "Files rejected")
+    assert [[cell.text for cell in row] for row in table.rows] == [
+        ["cut short", "1", "c.jpg"],
+        ["not an image", "2", "a.png"],
+    ]
+    captions = [table.caption for table in build_data_card(results.datasets["labels"])]
+    assert not any(caption.startswith("Files rejected") for caption in captions)
+
+
+def test_near_duplicates_are_counted(results: Results) -> None:
+    shown = facts(by_caption(build_data_card(results.datasets["ct"]), "Groups"))
+    assert shown["pairs of identical files"] == "1"
+    assert shown["pairs of identical pictures in other files"] == "2"
+    assert shown["pairs of near-duplicates"] == "3"
+    assert shown["clusters of such pictures"] == "5, 11 images in all"
+    assert shown["clusters with two labels"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("changes", "known", "said"),
+    [
+        ({}, 64, "patient (from the file name or the source), and near-duplicates"),
+        (
+            {},
+            24,
+            "patient (from the file name or the source, known of 24 of 64 images), and "
+            "near-duplicates",
+        ),
+        (
+            {"group": TableGroup(kind="table", table="m.csv", file="file", group="patient")},
+            64,
+            "patient (from a table), and near-duplicates",
+        ),
+        ({"group": NoGroup(kind="none")}, 0, "near-duplicates only: no patient is known"),
+        (
+            {"group": PatternGroup(kind="pattern", pattern="x"), "near_duplicates": False},
+            0,
+            "identical pictures only: no patient is known",
+        ),
+    ],
+)
+def test_what_makes_a_group_is_said(
+    files: Files, changes: dict[str, Any], known: int, said: str
+) -> None:
+    files.datasets["ct"].grouping["n_images_of_known_patient"] = known
+    found = files.load().datasets["ct"]
+    assert describe_grouping(found.settings.model_copy(update=changes), found.grouping) == said
+
+
+def test_groups_that_leak_are_listed_with_their_files(files: Files) -> None:
+    files.datasets["ct"].grouping["leaks"] = {
+        f"g{number:02d}": {"splits": ["train", "test"], "files": [f"{n}.png" for n in range(6)]}
+        for number in range(25)
+    }
+    table = by_caption(build_data_card(files.load().datasets["ct"]), "†")
+    assert "25 groups" in table.caption
+    assert "the first 20" in table.caption
+    assert len(table.rows) == 20
+    assert [cell.text for cell in table.rows[0]] == [
+        "g00",
+        "train, test",
+        "6",
+        "0.png, 1.png, 2.png, 3.png",
+    ]

@@ -1,0 +1,26 @@
+import re
+
+from stages.reporting.drawing import draw_legend, line_style, panel_row, to_svg
+
+
+def draw(n_lines: int) -> str:
+    figure, axes = panel_row(n_lines)
+    for number in range(n_lines):
+        axes[0].plot((0, 1), (number, 1), label=f"line {number}", **line_style(number))
+    draw_legend(axes[0])
+    return to_svg(figure)
+
+
+def test_no_two_of_many_cases_have_the_same_line() -> None:
+    lines = re.findall(r'style="(fill: none;[^"]*stroke-width: 1.4[^"]*)"', draw(24))
+    assert len(set(lines)) == 24
+
+
+def test_ink_takes_the_colour_of_the_page() -> None:
+    svg = draw(1)
+    assert "currentColor" in svg
+    assert "#000000" not in svg
+
+
+def test_the_same_lines_give_the_same_text() -> None:
+    assert draw(3) == draw(3)

@@ -1,0 +1,41 @@
+from stages.reporting.results import Results
+from stages.reporting.shortcuts import build_gap_table, build_probe_table
+from stages.reporting.table import Table
+from tests.reporting.conftest import Files
+
+
+def probes(results: Results, dataset: str) -> Table:
+    found = results.datasets[dataset]
+    return build_probe_table(found.audits, found.info.class_names)
+
+
+def test_shortcuts_come_before_what_they_are_held_against(files: Files) -> None:
+    audit = files.audits["labels-full"]
+    audit["probes"] = dict(reversed(audit["probes"].items()))
+    rows = probes(files.load(), "labels").rows
+    kinds = [row[2].text for row in rows]
+    assert kinds == ["shortcut"] * 5 + ["reference"] * 2
+    assert {row[0].text for row in rows} == {"labels-full"}
+
+
+def test_the_best_shortcut_is_marked(results: Results) -> None:
+    marked = [row[1].text for row in probes(results, "ct").rows if row[2].note]
+    assert marked == ["border", "border"]  # one per view
+
+
+def test_a_probe_has_a_figure_for_every_class(results: Results) -> None:
+    table = probes(results, "labels")
+    classes = ["normal", "pneumonia", "covid"]
+    assert table.columns[5:] == [f"AUROC, {name} against the rest" for name in classes]
+    assert [cell.number for cell in table.rows[0][5:]] == [0.55] * 3
+
+
+def test_the_leakage_gap_stands_beside_both_splits(results: Results) -> None:
+    table = build_gap_table(results.datasets["labels"].audits)
+    [row] = table.rows
+    shown = dict(zip(table.columns, row, strict=True))
+    assert shown["AUROC, split by image"].number == 0.8
+    assert shown["AUROC, split by group"].number == 0.7
+    assert shown["AUROC, gap"].text == "+0.100"
+    assert shown["AUROC, gap"].note == "+0.020 to +0.180"
+    assert shown["model"].text == "one nearest neighbour on the thumbnail"

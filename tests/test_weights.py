@@ -1,0 +1,24 @@
+import json
+from pathlib import Path
+from typing import Any
+
+from stages.config.params import Params
+from stages.config.paths import Paths
+from stages.weights import make_weights
+
+
+def test_initial_weights_say_what_kind_they_are_or_from_which_file(
+    tiny_params: dict[str, Any], tmp_path: Path
+) -> None:
+    paths = Paths(tmp_path)
+    file = paths.weights("drawn") / "model.safetensors"
+    tiny_params["weights"] |= {
+        "drawn": {"model": "cnn3", "source": {"kind": "random", "path": "stages/modeling"}},
+        "given": {"model": "cnn3", "source": {"kind": "file", "path": str(file)}},
+    }
+    params = Params.model_validate(tiny_params)
+    for name, said in (("drawn", "random"), ("given", str(file))):
+        make_weights(params, name, paths)
+        meta = json.loads((paths.weights(name) / "meta.json").read_text(encoding="utf-8"))
+        assert (meta["started_from"], meta["model"]) == (said, "cnn3")
+    assert (paths.weights("given") / "model.safetensors").read_bytes() == file.read_bytes()
