@@ -16,6 +16,11 @@ PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>Seconds per stage</title>
+<style>
+body { font-family: system-ui, sans-serif; max-width: 40em; margin: 2em auto; padding: 0 1em; }
+th { text-align: left; font-weight: normal; }
+td { text-align: right; padding-left: 2em; }
+</style>
 <h1>Seconds per stage</h1>
 <p>Of the last run of each stage on this machine, imports not counted. A stage that DVC restored
 from its cache has not run, and is not listed or stands with an earlier time.</p>
@@ -34,7 +39,7 @@ def record_time(paths: Paths, stage: str, seconds: float) -> None:
     noted = paths.time(stage)
     write_json(noted, {"seconds": round(seconds, 1)})
     rows = "\n".join(_row(path) for path in sorted(noted.parent.glob("*.json")))
-    write_text(paths.times, PAGE.format(rows=rows))
+    write_text(paths.times, PAGE.replace("{rows}", rows))
 
 
 def _row(path: Path) -> str:
