@@ -38,7 +38,9 @@ def record_time(paths: Paths, stage: str, seconds: float) -> None:
     """Note the seconds of a stage, such as `train@ct-cnn-full`, and write the page anew."""
     noted = paths.time(stage)
     write_json(noted, {"seconds": round(seconds, 1)})
-    rows = "\n".join(_row(path) for path in sorted(noted.parent.glob("*.json")))
+    # `*` takes hidden names too: those of files that other stages are writing at the moment.
+    finished = (p for p in noted.parent.glob("*.json") if not p.name.startswith("."))
+    rows = "\n".join(_row(path) for path in sorted(finished))
     write_text(paths.times, PAGE.replace("{rows}", rows))
 
 
