@@ -1,0 +1,118 @@
+"""Every image of a source decoded once, into arrays and a table."""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+
+from stages.config.params import Dataset
+from stages.config.writing import write_csv
+from stages.dataset.arrays import write_image_rows
+from stages.dataset.image_set import IMAGES, TRUTH
+from stages.imaging.decode import UnreadableImage, decode, fit_square
+from stages.imaging.duplicates import Fingerprint, fingerprint
+from stages.sources.item import SourceItem
+from stages.sources.listing import Listing
+
+REJECTED = "rejected.csv"
+
+
+class Decoded(NamedTuple):
+    """One image on its way to the array."""
+
+    square: NDArray[np.uint8]
+    truth: NDArray[np.uint8] | None
+    facts: dict[str, Any]  # the manifest's columns that come from the file
+    pixel_hash: str
+    fingerprint: Fingerprint
+
+
+class Listed(NamedTuple):
+    """The readable images: a row each, and what tells two of them to be alike."""
+
+    manifest: pd.DataFrame
+    fingerprints: list[Fingerprint]
+
+
+class Rejected(NamedTuple):
+    """A file that gave no image."""
+
+    file: str
+    reason: str
+
+
+def array_names(dataset: Dataset) -> list[str]:
+    """Files of arrays that a data set has; the truth is known of phantoms alone."""
+    return [IMAGES, TRUTH] if dataset.is_phantom else [IMAGES]
+
+
+def decode_source(
+    listing: Listing, dataset: Dataset, folder: Path
+) -> tuple[Listed, list[Rejected]]:
+    """Stream every image into images.npy (and truth.npy); memory holds a few images only.
+
+    Args:
+        listing: what the source has.
+        dataset: its entry of params.yaml.
+        folder: of the prepared set; rejected.csv is written there too.
+    """
+    rows: list[dict[str, Any]] = []
+    fingerprints: list[Fingerprint] = []
+    rejected: list[Rejected] = []
+    jobs = (delayed(_decode_item)(item, dataset.size_px) for item in listing.items)
+    results: Iterable[Decoded | Rejected] = Parallel(n_jobs=-1, return_as="generator")(jobs)
+    with write_image_rows(folder, array_names(dataset), dataset.size_px) as arrays:
+        for item, result in zip(listing.items, results, strict=True):
+            if isinstance(result, Rejected):
+                rejected.append(result)
+                continue
+            arrays[IMAGES].append(result.square)
+            if result.truth is not None:
+                arrays[TRUTH].append(result.truth)
+            rows.append(_manifest_row(item, result))
+            fingerprints.append(result.fingerprint)
+    write_csv(folder / REJECTED, pd.DataFrame(rejected, columns=Rejected._fields))
+    return Listed(pd.DataFrame(rows), fingerprints), rejected
+
+
+def _decode_item(item: SourceItem, size_px: int) -> Decoded | Rejected:
+    raw = item.read()
+    try:
+        image = decode(raw.content)
+    except UnreadableImage as error:
+        return Rejected(item.source_path, str(error))
+    square, (x0, y0, x1, y1) = fit_square(image.pixels, size_px, "smooth")
+    height, width = image.pixels.shape
+    facts = {
+        "sha256": hashlib.sha256(raw.content).hexdigest(),
+        "file_bytes": len(raw.content),
+        "width": width,
+        "height": height,
+        "mode": image.mode,
+        "format": image.format,
+        **{"x0": x0, "y0": y0, "x1": x1, "y1": y1},
+    }
+    truth = None if raw.truth is None else fit_square(raw.truth, size_px, "nearest")[0]
+    shape = str(image.pixels.shape).encode()
+    pixel_hash = hashlib.sha256(shape + image.pixels.tobytes()).hexdigest()
+    return Decoded(square, truth, facts, pixel_hash, fingerprint(image.pixels))
+
+
+def _manifest_row(item: SourceItem, decoded: Decoded) -> dict[str, Any]:
+    path_hash = hashlib.sha256(item.source_path.encode()).hexdigest()
+    return {
+        # From the path, so that ids stay when files are added, and are safe as file names.
+        "image_id": f"{item.label}-{path_hash[:10]}",
+        "source_path": item.source_path,
+        "label": item.label,
+        "subgroup": item.subgroup,
+        "given_split": item.split,
+        "patient_id": item.patient_id,
+        "pixel_hash": decoded.pixel_hash,
+        **decoded.facts,
+    }
