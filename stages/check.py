@@ -12,7 +12,7 @@ from stages.config.command import run_single_stage
 from stages.config.errors import UserError
 from stages.config.params import Dataset, Params
 from stages.config.paths import Paths
-from stages.config.references import architecture
+from stages.config.references import architecture, timm_name
 from stages.config.writing import write_json
 from stages.sources.listing import open_source, require_source
 
@@ -58,7 +58,7 @@ def _model_problems(params: Params) -> Iterator[str]:
     import timm  # 3 s: only where a model of its is named
 
     for where, model in asked.items():
-        if not timm.is_model(architecture(model)):
+        if not timm.is_model(architecture(timm_name(model))):
             close = timm.list_models(f"*{architecture(model)[:6]}*")[:5]
             yield (
                 f"{where}: got {model!r}; allowed: cnn3 or a timm model"
@@ -141,8 +141,9 @@ def _weights_problems(params: Params) -> Iterator[str]:
 def _pretrained_problems(where: str, model: str) -> Iterator[str]:
     import timm  # as above
 
-    if timm.is_model(architecture(model)) and not timm.models.is_model_pretrained(model):
-        listed = timm.list_pretrained(f"{architecture(model)}*")[:5]
+    name = timm_name(model)
+    if timm.is_model(architecture(name)) and not timm.models.is_model_pretrained(name):
+        listed = timm.list_pretrained(f"{architecture(name)}*")[:5]
         known = f", such as {', '.join(listed)}" if listed else ""
         yield (
             f"{where}: got {model!r}, of which timm has no weights; allowed: a name from "

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 from collections.abc import Iterable, Iterator
 
 from stages.config.params import Case, Dataset, External, Params, Protocol, View, Weights
@@ -40,8 +41,18 @@ def find_reference_problems(params: Params) -> list[str]:
 
 
 def architecture(model: str) -> str:
-    """The architecture of a timm model name, without its `.tag`."""
+    """The architecture of a model name, without the `.tag` of timm's weights."""
     return model.partition(".")[0]
+
+
+def keeps_fc(model: str) -> bool:
+    """Whether this is a VGG that keeps its two old FC layers: `vgg16_fc`, not a name of timm's."""
+    return re.fullmatch(r"vgg\d+(_bn)?_fc", architecture(model)) is not None
+
+
+def timm_name(model: str) -> str:
+    """The name by which timm knows a network, with its tag."""
+    return model.replace("_fc", "", 1) if keeps_fc(model) else model
 
 
 def _unknown(where: str, got: str, what: str, known: Iterable[str]) -> str:

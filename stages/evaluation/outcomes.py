@@ -27,6 +27,7 @@ class CaseOutcome:
             group_id, in_lungs and lungs_area; those picked for their errors are not a fair sample.
         epochs: learning curves of every run, columns fold and seed among others.
         steps: the same by step.
+        start_knows: what its initial weights were seen to know; None where that is unknown.
     """
 
     task: Task
@@ -36,6 +37,7 @@ class CaseOutcome:
     maps: Mapping[str, pd.DataFrame]
     epochs: pd.DataFrame
     steps: pd.DataFrame
+    start_knows: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ def _load_case(case: str, methods: Iterable[str], paths: Paths) -> CaseOutcome:
         maps={method: tabulate_maps(images, method) for method in methods},
         epochs=pd.read_csv(paths.history_epochs(case)),
         steps=pd.read_csv(paths.history_steps(case)),
+        start_knows=_load_json(paths.training_facts(case))["start_knows"],
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from stages.evaluation.outcomes import Outcomes
+from stages.evaluation.outcomes import CaseOutcome, Outcomes
 
 # What identifies a case, as in params.yaml.
 CASE_FIELDS = ("view", "model", "weights", "train", "sampler")
@@ -42,10 +42,16 @@ def build_case_table(outcomes: Outcomes) -> pd.DataFrame:
                 "folds": protocol.folds,
                 "loss": settings.loss.kind,
                 "n_seeds": len(protocol.seeds),
+                "start_better_than_chance": _is_start_better_than_chance(case),
                 **case.metrics,
             }
         )
     return pd.DataFrame(rows)
+
+
+def _is_start_better_than_chance(case: CaseOutcome) -> bool | None:
+    """None of random weights, and of any whose own task was not measured here."""
+    return None if case.start_knows is None else bool(case.start_knows["better_than_chance"])
 
 
 def _stack(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

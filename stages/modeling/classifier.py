@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from stages.config.errors import UserError
+from stages.config.references import keeps_fc, timm_name
 from stages.modeling.cnn3 import MIN_SIZE_PX, Cnn3
 
 BACKBONE = "backbone."
@@ -71,7 +72,8 @@ def build_classifier(
     """A network with fresh random weights from torch's global generator.
 
     Args:
-        model: cnn3 or a timm model name; a `.tag` plays no part in the architecture.
+        model: cnn3, a timm model name (a `.tag` plays no part in the architecture), or that of a
+            VGG with `_fc` behind it, which keeps its two old FC layers.
         size: side of the square input in pixels.
         head: widths of hidden Linear+ReLU layers before the logits.
         outputs: number of logits.
@@ -91,12 +93,25 @@ def build_backbone(model: str) -> nn.Module:
     """The network without its classifier, for one grey channel, randomly initialised."""
     if model == "cnn3":
         return Cnn3()
-    import timm  # 1.6 s that the stages of a cnn3 case need not wait
-
     try:
-        backbone: nn.Module = timm.create_model(model, in_chans=1, num_classes=0)
+        return create_timm_backbone(model, pretrained=False)
     except RuntimeError as error:
         raise UserError(f"model: timm cannot build {model!r}: {error}") from None
+
+
+def create_timm_backbone(model: str, *, pretrained: bool) -> nn.Module:
+    """A timm network without its classifier, for one grey channel; errors are timm's own.
+
+    A VGG is its convolutions and average pooling, 512 features: its two old FC layers, 120 of
+    the 134 million parameters of VGG-16, are left out unless the name ends in `_fc`.
+    """
+    import timm  # 1.6 s that the stages of a cnn3 case need not wait
+
+    backbone: nn.Module = timm.create_model(
+        timm_name(model), pretrained=pretrained, in_chans=1, num_classes=0
+    )
+    if isinstance(backbone, timm.models.VGG) and not keeps_fc(model):
+        backbone.pre_logits = nn.Identity()
     return backbone
 
 

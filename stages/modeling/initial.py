@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from stages.config.errors import UserError
 from stages.modeling.checkpoint import load_meta, load_state
-from stages.modeling.classifier import build_backbone, load_backbone
+from stages.modeling.classifier import build_backbone, create_timm_backbone, load_backbone
 
 # Scaling of grey images in [0, 1] for networks that bring none: roughly unit variance around 0.
 GREY_MEAN, GREY_STD = 0.5, 0.25
@@ -45,10 +45,8 @@ def timm_weights(model: str) -> InitialWeights:
     Raises:
         UserError: there are no such weights, or they cannot be fetched.
     """
-    import timm  # here, so that random cnn3 weights need not wait for it
-
     try:
-        backbone = timm.create_model(model, pretrained=True, in_chans=1, num_classes=0)
+        backbone = create_timm_backbone(model, pretrained=True)
     except (RuntimeError, OSError) as error:
         reason = " ".join(str(error).split())
         raise UserError(

@@ -1,7 +1,8 @@
-"""The built-in pretext task: tell modality and lesion pattern of phantoms nobody else sees.
+"""The built-in pretext task: tell the lesion pattern of phantoms that nobody else sees.
 
 It stands in for ImageNet weights where there is no network, so that transfer can really be run.
-Six classes: CT or X-ray, with no lesion, ground glass or consolidation, cropped to the lungs.
+Three classes, each half CT and half X-ray, cropped to the lungs: no lesion, ground glass,
+consolidation. The lesions are plain to see; those of the cohorts often are not.
 """
 
 import numpy as np
@@ -14,23 +15,27 @@ from stages.imaging.boxes import lay_into_square, lung_box
 from stages.modeling.augment import Augmenter
 from stages.modeling.classifier import build_classifier
 from stages.modeling.compute import Hardware
-from stages.modeling.data import ImageRows, ordered_loader, train_loader
-from stages.modeling.fit import FitResult, Lesson, fit
+from stages.modeling.data import (
+    ImageRows,
+    class_counts,
+    ordered_loader,
+    to_unit_range,
+    train_loader,
+)
+from stages.modeling.fit import Lesson, fit
 from stages.modeling.initial import DEFAULT_SCALING, GREY_MEAN, GREY_STD, InitialWeights
+from stages.modeling.knowledge import Knowledge
 from stages.modeling.losses import build_loss
 from stages.modeling.outputs import Outputs
+from stages.modeling.unit_variance import scale_to_unit_variance
 from stages.phantoms.ct import draw_ct
 from stages.phantoms.lesions import PATTERNS
 from stages.phantoms.xray import draw_xray
 
-CLASSES = tuple((modality, pattern) for modality in ("ct", "xray") for pattern in PATTERNS)
-OUTPUTS = Outputs(
-    tuple(f"{modality}-{pattern}" for modality, pattern in CLASSES),
-    positive=0,
-    one_logit=False,
-    implies={},
-)
+TASK = "lesion pattern of phantoms"
+OUTPUTS = Outputs(PATTERNS, positive=0, one_logit=False, implies={})
 VAL_SHARE = 0.15
+SCALED_ON = 48  # images
 LUNG_MARGIN = 0.05
 # The phantoms are drawn larger than the crop of their lungs.
 DRAWN_SCALE = 1.5
@@ -57,6 +62,7 @@ def learn_pretext_weights(
         std=GREY_STD,
     )
     train, val = _draw_rows(pretext, seed)
+    scale_to_unit_variance(classifier, to_unit_range(train[list(range(SCALED_ON))].images))
     lesson = Lesson(
         classifier,
         OUTPUTS,
@@ -66,36 +72,40 @@ def learn_pretext_weights(
         ordered_loader(val, batch_size=recipe.batch_size),
     )
     result = fit(lesson, recipe, seed=seed, hardware=hardware)
-    facts = {"scaling": DEFAULT_SCALING, "pretext": _final_figures(result)}
+    counts = class_counts(val.targets, len(PATTERNS))
+    knows = Knowledge.of_fit(TASK, result, counts).to_json()
+    facts = {"scaling": DEFAULT_SCALING, "knows": knows}
     return InitialWeights(classifier.backbone, GREY_MEAN, GREY_STD, facts)
 
 
 def _draw_rows(pretext: Pretext, seed: int) -> tuple[ImageRows, ImageRows]:
-    """Images to learn from, and to choose the epoch by."""
+    """Images to learn from, and to choose the epoch by; no patient is in both."""
     images, targets = draw_pretext_images(pretext.images, pretext.size_px, seed=seed)
-    val, train = np.split(np.arange(len(images)), [round(len(images) * VAL_SHARE)])
+    n_val = round(len(images) * VAL_SHARE / len(PATTERNS)) * len(PATTERNS)
+    val, train = np.split(np.arange(len(images)), [n_val])
     return ImageRows(images, targets, train), ImageRows(images, targets, val)
 
 
 def draw_pretext_images(
     count: int, size: int, *, seed: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """(N, S, S) uint8 images, each of another patient, and class indices (N,) in random order."""
-    targets = np.random.default_rng(seed).permutation(np.arange(count) % len(CLASSES))
-    images = [_draw(int(target), size, [seed, number]) for number, target in enumerate(targets)]
-    return np.stack(images), targets.astype(np.int64)
+    """(N, S, S) uint8 images and class indices (N,): each patient once with each pattern.
+
+    The three pictures of a patient differ in their lesions alone, so there is nothing else to
+    learn from them. N is `count` rounded down to whole patients.
+    """
+    patients, patterns = range(count // len(PATTERNS)), range(len(PATTERNS))
+    images = [_draw(pattern, size, [seed, patient]) for patient in patients for pattern in patterns]
+    return np.stack(images), np.tile(patterns, len(patients)).astype(np.int64)
 
 
-def _draw(target: int, size: int, seed: list[int]) -> NDArray[np.uint8]:
-    modality, pattern = CLASSES[target]
-    draw = draw_ct if modality == "ct" else draw_xray
+def _draw(pattern: int, size: int, seed: list[int]) -> NDArray[np.uint8]:
+    """Patients with even numbers have a CT, those with odd ones an X-ray."""
+    draw = draw_xray if seed[-1] % 2 else draw_ct
     # The word keeps these patients apart from the cohorts', whatever their seed.
     patient_rng, image_rng = np.random.default_rng([*b"pretext", *seed]).spawn(2)
-    phantom = draw(pattern, patient_rng, image_rng, size_px=round(DRAWN_SCALE * size))
+    phantom = draw(
+        PATTERNS[pattern], patient_rng, image_rng, size_px=round(DRAWN_SCALE * size), plain=True
+    )
     box = lung_box((phantom.truth & LUNG_BIT) > 0, LUNG_MARGIN)
-    return lay_into_square(phantom.image, box, size, "letterbox", "smooth")[0]
-
-
-def _final_figures(result: FitResult) -> dict[str, float]:
-    best = result.epochs.query("epoch == @result.kept_epoch and split == 'val'").iloc[0]
-    return {"val_loss": float(best["loss"]), "val_accuracy": float(best["accuracy"])}
+    return lay_into_square(phantom.image, box, size, "stretch", "smooth")[0]

@@ -112,6 +112,7 @@ def draw_ct(
     *,
     size_px: int,
     marker: bool = False,
+    plain: bool = False,
     scanner: Scanner = USUAL_SCANNER,
 ) -> Phantom:
     """One CT slice.
@@ -122,6 +123,7 @@ def draw_ct(
         image_rng: level of the slice, position, vessels, noise.
         size_px: nominal side in pixels; height and width vary around it.
         marker: whether to plant a marker; all else stays the same.
+        plain: whether lesions are at least dense and large enough to be seen at a glance.
         scanner: of the site.
 
     Raises:
@@ -130,7 +132,7 @@ def draw_ct(
     anatomy_rng, disease_rng = patient_rng.spawn(2)
     view_rng, paint_rng, lesion_rng, marker_rng = image_rng.spawn(4)
     anatomy = draw_ct_anatomy(anatomy_rng, scanner)
-    disease = draw_disease(pattern, disease_rng)
+    disease = draw_disease(pattern, disease_rng, plain=plain)
     level = uniform(view_rng, 0.1, 0.9)
     grid = _place(anatomy, size_px, view_rng)
     chest = _build_chest(grid, anatomy, level, view_rng)

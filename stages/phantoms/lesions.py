@@ -6,7 +6,7 @@ follow what radiologists report: bilateral, peripheral and basal ground glass in
 lobe with a sharp fissure in bacterial pneumonia (Wong et al. 2020, Radiology 296:E72-E78).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +18,8 @@ from stages.phantoms.shapes import Field, Grid, smooth_noise, soft_edge, uniform
 PATTERNS = ("none", "ground_glass", "consolidation")
 # A pixel is lesion where more than this share of the full density is reached.
 LESION_THRESHOLD = 0.35
+# Of lesions that are plain to see: the least contrast and the least extent.
+PLAIN_CONTRAST, PLAIN_EXTENT = 0.6, 0.2
 # Every lung pixel keeps a small chance to be the middle of a lesion: the sum is never 0.
 FLOOR = np.float32(1e-4)
 
@@ -57,20 +59,26 @@ class Disease:
     side: int
 
 
-def draw_disease(pattern: str, rng: np.random.Generator) -> Disease:
-    """The disease of one patient.
+def draw_disease(pattern: str, rng: np.random.Generator, *, plain: bool = False) -> Disease:
+    """The disease of one patient; if `plain`, one that can hardly be overlooked.
 
     Raises:
         UserError: the pattern is unknown.
     """
+    if pattern not in PATTERNS:
+        raise UserError(
+            f"phantoms: lesion pattern {pattern!r} is unknown; allowed: {', '.join(PATTERNS)}"
+        )
     if pattern == "none":
         return Disease(pattern, 0.0, 0.0, 0, 0)
-    if pattern == "ground_glass":
-        return _draw_ground_glass(rng)
-    if pattern == "consolidation":
-        return _draw_consolidation(rng)
-    raise UserError(
-        f"phantoms: lesion pattern {pattern!r} is unknown; allowed: {', '.join(PATTERNS)}"
+    draw = _draw_ground_glass if pattern == "ground_glass" else _draw_consolidation
+    disease = draw(rng)
+    if not plain:
+        return disease
+    return replace(
+        disease,
+        contrast=max(disease.contrast, PLAIN_CONTRAST),
+        extent=max(disease.extent, PLAIN_EXTENT),
     )
 
 

@@ -93,6 +93,7 @@ def draw_xray(
     *,
     size_px: int,
     marker: bool = False,
+    plain: bool = False,
 ) -> Phantom:
     """One frontal chest X-ray.
 
@@ -102,6 +103,7 @@ def draw_xray(
         image_rng: position, breath, exposure, vessels, noise.
         size_px: nominal side in pixels; height and width vary around it.
         marker: whether to plant a marker; all else stays the same.
+        plain: whether lesions are at least dense and large enough to be seen at a glance.
 
     Raises:
         UserError: the pattern is unknown.
@@ -109,7 +111,7 @@ def draw_xray(
     anatomy_rng, disease_rng = patient_rng.spawn(2)
     view_rng, paint_rng, lesion_rng, marker_rng = image_rng.spawn(4)
     anatomy = draw_xray_anatomy(anatomy_rng)
-    disease = draw_disease(pattern, disease_rng)
+    disease = draw_disease(pattern, disease_rng, plain=plain)
     grid = _place(size_px, view_rng)
     chest = _build_chest(grid, anatomy, view_rng)
     density = draw_lesions(disease, _lung_field(grid, anatomy, chest), lesion_rng)

@@ -7,6 +7,7 @@ from stages.evaluation.metrics import HEADLINE_METRICS
 from stages.reporting.cases import OCCLUDED, describe_auroc
 from stages.reporting.data import count_images, describe_grouping, describe_reference
 from stages.reporting.results import CaseResults, DatasetResults, Results
+from stages.reporting.training import start_text
 from stages.reporting.wording import METHOD_NAMES, as_text, label
 
 Answer = Callable[[Results], list[str]]
@@ -204,7 +205,9 @@ ANSWERS: dict[str, Answer] = {
         )
     ),
     "software": _software,
-    "initial_weights": _per_case(lambda c: f"{c.name} from {c.training.started_from}"),
+    "initial_weights": _per_case(
+        lambda c: f"{c.name} from {c.training.started_from} ({start_text(c.training.start_knows)})"
+    ),
     "training": _training,
     "model_selection": _model_selection,
     "ensembles": _ensembles,

@@ -1,7 +1,7 @@
 """The named comparisons of a data set: one table, and sentences on each."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from stages.evaluation.statistics.records import Estimate
 from stages.reporting.cases import describe_runs
@@ -25,6 +25,7 @@ from stages.reporting.wording import (
     DISCUSSED,
     METHOD_NAMES,
     SIGNIFICANCE,
+    Mark,
     difference_text,
     ends_text,
     label,
@@ -35,8 +36,15 @@ from stages.reporting.wording import (
 )
 
 
-def build_comparison_table(comparisons: Mapping[str, Comparison], is_optimistic: bool) -> Table:
-    """First minus second case on the test images of both, with each test's adjusted p-value."""
+def build_comparison_table(
+    comparisons: Mapping[str, Comparison], marks: Mapping[str, Sequence[Mark]]
+) -> Table:
+    """First minus second case on the test images of both, with each test's adjusted p-value.
+
+    Args:
+        comparisons: by name.
+        marks: of each case; a comparison has those of both.
+    """
     return Table(
         "Comparisons: the first case minus the second, on the test images of both; p-values "
         "adjusted by Holm's method over all named comparisons",
@@ -47,10 +55,14 @@ def build_comparison_table(comparisons: Mapping[str, Comparison], is_optimistic:
             "p, McNemar",
         ],
         [
-            [marked_cell(name, is_optimistic), *_comparison_cells(found)]
+            [marked_cell(name, _marks_of_both(found, marks)), *_comparison_cells(found)]
             for name, found in comparisons.items()
         ],
     )
+
+
+def _marks_of_both(found: Comparison, marks: Mapping[str, Sequence[Mark]]) -> list[Mark]:
+    return list(dict.fromkeys([*marks[found.first], *marks[found.second]]))
 
 
 def _comparison_cells(found: Comparison) -> list[Cell]:

@@ -219,10 +219,21 @@ class CaseReport(Document):
     labels: dict[str, LabelFigures] = {}
 
 
+class Knowledge(Document):
+    """What initial weights know of the task that they were learned on."""
+
+    task: str
+    n: int
+    accuracy: Annotated[Estimate, _estimate("accuracy", "low", "high")] = _at("whole")
+    chance: float
+    better_than_chance: bool
+
+
 class Training(Document):
     """A training.json; of several runs, the first."""
 
     started_from: str
+    start_knows: Knowledge | None
     n_trained: int = _at("parameters", "trained")
     n_frozen: int = _at("parameters", "frozen")
     blocks_trained: str | list[str]

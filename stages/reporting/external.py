@@ -60,7 +60,7 @@ def build_external_test(
             f"{name}: operating points, with the thresholds of the case's own val images",
             ["operating point", *operating_columns(prevalences)],
             [
-                [marked_cell(point_label(key), case.is_optimistic), *operating_cells(point)]
+                [marked_cell(point_label(key), case.marks), *operating_cells(point)]
                 for key, point in found.operating_points.items()
             ],
         ),
@@ -86,7 +86,7 @@ def _drop_table(name: str, found: ExternalReport, case: CaseResults) -> Table:
         ["metric", "own test images", "the others", "the others minus own"],
         [
             [
-                marked_cell(label(metric), case.is_optimistic),
+                marked_cell(label(metric), case.marks),
                 figure_cell(drop.own),
                 estimate_cell(found.metrics.get(metric)),
                 difference_cell(drop.difference),

@@ -102,6 +102,7 @@ def _section(results: Results, name: str, discussion: DatasetDiscussion) -> Sect
             for test, found in results.external.items()
             if found.dataset == name
         ],
+        "starts_at_chance": [case.name for case in dataset.cases if case.starts_at_chance],
         "has_cases": bool(dataset.cases),
     }
 
@@ -110,12 +111,13 @@ def _case_parts(results: Results, dataset: DatasetResults, sheet: Image.Image) -
     """What is shown of the cases of a data set."""
     cases, params = dataset.cases, results.params
     prevalences, methods = params.evaluate.prevalences, params.cam.methods
-    is_optimistic = any(case.is_optimistic for case in cases)
     return {
         "headline": build_headline_table(dataset),
         "details": [*build_run_tables(cases), *build_label_tables(dataset)],
         "confusions": [build_confusion_table(case.title, case.report.test) for case in cases],
-        "comparisons": build_comparison_table(dataset.comparisons, is_optimistic)
+        "comparisons": build_comparison_table(
+            dataset.comparisons, {case.name: case.marks for case in cases}
+        )
         if dataset.comparisons
         else None,
         "test_curves": Markup(draw_test_curves(dataset)),

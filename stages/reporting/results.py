@@ -23,7 +23,7 @@ from stages.reporting.documents import (
     Headline,
     Training,
 )
-from stages.reporting.wording import DAGGER
+from stages.reporting.wording import LEAKAGE, STARTS_AT_CHANCE, Mark
 
 D = TypeVar("D", bound=Document)
 
@@ -50,9 +50,24 @@ class CaseResults:
         return self.figures.n_leaking_groups > 0
 
     @property
+    def starts_at_chance(self) -> bool:
+        """Whether the initial weights were seen to be no better than chance on their own task."""
+        knows = self.training.start_knows
+        return knows is not None and not knows.better_than_chance
+
+    @property
+    def marks(self) -> list[Mark]:
+        """What has to stand behind the name wherever it heads a figure."""
+        return [mark for mark, holds in self._warnings if holds]
+
+    @property
+    def _warnings(self) -> list[tuple[Mark, bool]]:
+        return [(LEAKAGE, self.is_optimistic), (STARTS_AT_CHANCE, self.starts_at_chance)]
+
+    @property
     def title(self) -> str:
-        """The name, marked where the figures are optimistic."""
-        return self.name + DAGGER if self.is_optimistic else self.name
+        """The name with its marks."""
+        return self.name + "".join(mark.sign for mark in self.marks)
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
 """Tables as the page shows them: text that is ready, and what to sort it by."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from stages.evaluation.statistics.records import Estimate
 from stages.reporting.results import CaseResults
-from stages.reporting.wording import DAGGER, as_text, ends_text, p_text
+from stages.reporting.wording import Mark, as_text, ends_text, p_text
 
 
 class Cell(NamedTuple):
@@ -75,10 +75,11 @@ def p_value_cell(plain: float | None, adjusted: float | None) -> Cell:
 
 
 def case_cell(case: CaseResults) -> Cell:
-    """The case's name, marked where its figures are optimistic."""
-    return marked_cell(case.name, case.is_optimistic)
+    """The case's name with its marks."""
+    return marked_cell(case.name, case.marks)
 
 
-def marked_cell(name: str, is_optimistic: bool) -> Cell:
-    """A name, with a dagger where groups leak."""
-    return Cell(name + DAGGER, "leakage allowed") if is_optimistic else Cell(name)
+def marked_cell(name: str, marks: Sequence[Mark]) -> Cell:
+    """A name with marks and, below it, what they say."""
+    signs = "".join(mark.sign for mark in marks)
+    return Cell(name + signs, "; ".join(mark.note for mark in marks))

@@ -8,10 +8,11 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 
+from stages.reporting.documents import Knowledge
 from stages.reporting.drawing import COLOURS, WIDTH, to_svg
 from stages.reporting.results import CaseResults
-from stages.reporting.table import Cell, Table, count_cell
-from stages.reporting.wording import label, setting
+from stages.reporting.table import Cell, Table, case_cell, count_cell
+from stages.reporting.wording import as_text, label, setting, with_interval
 
 SPLIT_STYLES = {"train": (COLOURS[0], "-"), "val": (COLOURS[1], "--")}
 CASES_PER_ROW = 2
@@ -20,14 +21,14 @@ QUANTITIES = ("loss", "accuracy")
 
 def build_settings_table(cases: Sequence[CaseResults]) -> Table:
     """Everything that params.yaml says of each case, of its recipe and of its protocol."""
-    rows = {case.name: list_settings(case) for case in cases}
-    fields = list(rows[cases[0].name])
+    rows = [list_settings(case) for case in cases]
+    fields = list(rows[0])
     return Table(
         "Settings",
         ["case", *map(label, fields)],
         [
-            [Cell(case), *(Cell(setting(settings[field])) for field in fields)]
-            for case, settings in rows.items()
+            [case_cell(case), *(Cell(setting(settings[field])) for field in fields)]
+            for case, settings in zip(cases, rows, strict=True)
         ],
     )
 
@@ -57,8 +58,8 @@ def _training_row(case: CaseResults, class_names: Sequence[str]) -> list[Cell]:
     facts = case.training
     counts, blocks = facts.class_counts, facts.blocks_trained
     return [
-        Cell(case.name),
-        Cell(facts.started_from),
+        case_cell(case),
+        Cell(facts.started_from, start_text(facts.start_knows)),
         Cell(blocks if isinstance(blocks, str) else ", ".join(blocks) or "none"),
         count_cell(facts.n_trained),
         count_cell(facts.n_frozen),
@@ -69,6 +70,16 @@ def _training_row(case: CaseResults, class_names: Sequence[str]) -> list[Cell]:
             for name in class_names
         ),
     ]
+
+
+def start_text(knows: Knowledge | None) -> str:
+    """What initial weights know, in words."""
+    if knows is None:
+        return "no task of their own measured"
+    return (
+        f"{knows.task}: accuracy {with_interval(knows.accuracy)} on {knows.n} images; "
+        f"chance {as_text(knows.chance)}"
+    )
 
 
 def draw_learning_curves(cases: Sequence[CaseResults]) -> str:

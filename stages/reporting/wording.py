@@ -1,13 +1,23 @@
 """How figures, p-values, names and settings are written, the same way wherever they stand."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from stages.evaluation.statistics.records import Estimate
 
 UNDEFINED = "n/a"
 DISCUSSED = ("balanced_accuracy", "auroc")  # the metrics that sentences are about
 SIGNIFICANCE = 0.05
-DAGGER = " †"  # behind the name of what is optimistic, since groups leak
+
+
+class Mark(NamedTuple):
+    """A sign behind a name, and what it says."""
+
+    sign: str
+    note: str
+
+
+LEAKAGE = Mark(" †", "leakage allowed")
+STARTS_AT_CHANCE = Mark(" ‡", "starts from weights no better than chance")
 METHOD_NAMES = {
     "gradcam": "Grad-CAM",
     "eigencam": "EigenCAM",

@@ -67,6 +67,7 @@ def make_outcome(files: CaseFiles, task: Task, predictions: pd.DataFrame) -> Cas
         curves=files.report["test"]["curves"],
         maps={method: tabulate_maps(files.cam["images"], method) for method in METHODS},
         epochs=files.epochs,
+        start_knows=files.training["start_knows"],
         steps=files.epochs.drop(columns="accuracy").rename(columns={"epoch": "step"}),
     )
 

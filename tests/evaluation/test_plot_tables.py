@@ -23,6 +23,7 @@ def test_a_case_is_a_row_with_its_settings_and_figures(outcomes: Outcomes) -> No
         "bce",
     )
     assert (row["train"], row["sampler"], row["folds"], row["n_seeds"]) == ("all", "none", 1, 1)
+    assert row["start_better_than_chance"] is None  # random weights
     assert table.set_index("case")["folds"]["lungs-folds"] == 5
     assert row["auroc"] == 0.8
     assert row["n_test"] == 60

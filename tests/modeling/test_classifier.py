@@ -3,6 +3,7 @@ from collections.abc import Sequence
 import pytest
 import timm
 import torch
+import torchvision
 from torch import nn
 
 from stages.config.errors import UserError
@@ -34,6 +35,58 @@ def test_cnn3_has_the_convolutions_of_the_student_projects() -> None:
         "conv3.weight": (64, 64, 4, 4),
         "conv3.bias": (64,),
     }
+
+
+def layer_list(module: nn.Module) -> list[str]:
+    """Convolutions, linear layers, ReLUs and max pooling in order, with their sizes."""
+    kinds = (nn.Conv2d, nn.Linear, nn.ReLU, nn.MaxPool2d)
+    return [
+        f"{type(layer).__name__}{tuple(layer.weight.shape[:2]) if hasattr(layer, 'weight') else ''}"
+        for layer in module.modules()
+        if isinstance(layer, kinds)
+    ]
+
+
+@pytest.mark.parametrize("model", ["vgg16", "vgg11_bn"])
+def test_a_vgg_is_the_convolutions_and_pooling_of_torchvision(model: str) -> None:
+    with torch.device("meta"):
+        ours, theirs = build_backbone(model), getattr(torchvision.models, model)()
+    expected = layer_list(theirs.features)
+    expected[0] = "Conv2d(64, 1)"  # one grey channel
+    assert layer_list(ours) == expected
+
+
+def test_vgg16_without_its_old_fc_layers_has_an_eighth_of_the_parameters() -> None:
+    # torchvision's 14,714,688 of `features`, less two colours of 3 x 3 weights of 64 filters.
+    backbone = build_backbone("vgg16")
+    assert sum(p.numel() for p in backbone.parameters()) == 14_714_688 - 2 * 9 * 64
+    assert count_features(backbone, "vgg16", 64) == 512
+
+
+@pytest.mark.parametrize("head", [(), (4300,)])
+def test_vgg16_fc_keeps_all_layers_of_torchvision_but_the_last(head: tuple[int, ...]) -> None:
+    """As in one student project: the last FC layer goes; with a hidden layer, two are added."""
+    with torch.device("meta"):
+        backbone = build_backbone("vgg16_fc")
+        theirs = torchvision.models.vgg16()
+        new_head = build_head(4096, head, 2, 0.0)
+    kept = [layer for layer in layer_list(theirs) if layer != "Linear(1000, 4096)"]
+    kept[0] = "Conv2d(64, 1)"
+    # timm has the FC layers as convolutions; the first of 7 x 7 x 512 inputs.
+    ours = [
+        layer.replace("Conv2d(4096, 512)", "Linear(4096, 25088)").replace(
+            "Conv2d(4096", "Linear(4096"
+        )
+        for layer in layer_list(backbone)
+    ]
+    assert ours == kept
+    widths = [layer.out_features for layer in new_head if isinstance(layer, nn.Linear)]
+    assert widths == [*head, 2]
+
+
+def test_only_a_vgg_has_old_fc_layers_to_keep() -> None:
+    with pytest.raises(UserError, match="resnet18_fc"):
+        build_backbone("resnet18_fc")
 
 
 @pytest.mark.parametrize(("size", "features"), [(512, 6400), (80, 64), (128, 256)])

@@ -6,7 +6,7 @@ import torch
 
 from stages.config.params import Augmentation, Pretext
 from stages.modeling.compute import Hardware
-from stages.modeling.pretext import CLASSES, draw_pretext_images, learn_pretext_weights
+from stages.modeling.pretext import draw_pretext_images, learn_pretext_weights
 from tests.modeling.recipes import recipe_with
 
 SIDE = 32
@@ -24,17 +24,20 @@ NO_CHANGE = Augmentation(
 )
 
 
-def test_pretext_classes_are_equally_many_and_in_mixed_order() -> None:
-    images, targets = draw_pretext_images(18, SIDE, seed=0)
+def test_every_patient_is_drawn_once_with_each_pattern() -> None:
+    images, targets = draw_pretext_images(19, SIDE, seed=0)
     assert images.shape == (18, SIDE, SIDE)
     assert images.dtype == np.uint8
-    assert np.bincount(targets).tolist() == [3] * len(CLASSES)
-    assert targets.tolist() != sorted(targets)
-
-
-def test_every_pretext_image_is_of_another_patient() -> None:
-    images, _ = draw_pretext_images(18, SIDE, seed=0)
+    assert targets.tolist() == [0, 1, 2] * 6
     assert len(np.unique(images.reshape(18, -1), axis=0)) == 18
+
+
+def test_the_pictures_of_a_patient_differ_in_their_lesions_alone() -> None:
+    images, _ = draw_pretext_images(60, 48, seed=0)
+    patients = images.reshape(20, 3, -1).astype(float)
+    within = np.abs(patients[:, 0] - patients[:, 2]).mean()
+    between = np.abs(patients[:-2, 0] - patients[2:, 0]).mean()  # of one modality
+    assert within < between / 2
 
 
 def test_pretext_images_depend_on_the_seed_alone() -> None:
@@ -54,8 +57,8 @@ def test_pretext_training_gives_a_backbone_its_scaling_and_its_figures(tmp_path:
     )
     assert initial.backbone(torch.zeros(2, 1, SIDE, SIDE)).shape == (2, 96)
     assert (initial.mean, initial.std) == (0.5, 0.25)
-    figures = initial.facts["pretext"]
-    assert figures.keys() == {"val_loss", "val_accuracy"}
-    # Six classes and a network that has just begun: near log 6 = 1.79.
-    assert figures["val_loss"] == pytest.approx(np.log(6), abs=0.5)
+    knows = initial.facts["knows"]
+    assert (knows["task"], knows["n"]) == ("lesion pattern of phantoms", 9)
+    assert knows["chance"] == pytest.approx(1 / 3, abs=1e-6)
+    assert 0 <= knows["low"] <= knows["accuracy"] <= knows["high"] <= 1
     assert list(tmp_path.iterdir()) == []

@@ -522,6 +522,7 @@ def make_training(classes: list[str]) -> Json:
         "kept_epoch": 7,
         "epochs_run": 19,
         "started_from": "cnn3-random",
+        "start_knows": None,
         "device": "a processor, 2 cores",
         "precision": "fp32",
         "versions": {"torch": "2.15.0", "timm": "1.0.31"},

@@ -13,6 +13,7 @@ from stages.reporting.cases import (
 from stages.reporting.documents import CaseFigures
 from stages.reporting.results import Results
 from stages.reporting.table import Cell, Table, marked_cell
+from stages.reporting.wording import LEAKAGE, STARTS_AT_CHANCE
 from tests.reporting.conftest import Files, make_metrics
 
 
@@ -71,9 +72,11 @@ def test_the_runs_of_a_case_are_a_table_with_mean_and_deviation(results: Results
     assert not table.is_sortable
 
 
-def test_a_name_is_marked_where_groups_leak() -> None:
-    assert marked_cell("case", False) == Cell("case")
-    assert marked_cell("case", True) == Cell("case †", "leakage allowed")
+def test_a_name_has_its_marks_and_what_they_say() -> None:
+    assert marked_cell("case", []) == Cell("case")
+    assert marked_cell("case", [LEAKAGE]) == Cell("case †", "leakage allowed")
+    both = "leakage allowed; starts from weights no better than chance"
+    assert marked_cell("case", [LEAKAGE, STARTS_AT_CHANCE]) == Cell("case † ‡", both)
 
 
 def test_all_cases_are_in_the_legend_of_the_test_curves(results: Results) -> None:

@@ -13,7 +13,7 @@ from stages.reporting.comparisons import (
 from stages.reporting.discussion import INTRODUCTION
 from stages.reporting.documents import CaseFigures, Comparison
 from stages.reporting.table import Cell
-from stages.reporting.wording import METHOD_NAMES
+from stages.reporting.wording import LEAKAGE, METHOD_NAMES, Mark
 from tests.reporting.conftest import (
     Json,
     adjusted,
@@ -39,10 +39,10 @@ def said_of(comparison: Json, **figures: Json) -> list[str]:
     )
 
 
-def shown(comparison: Json, is_optimistic: bool = False) -> dict[str, Cell]:
+def shown(comparison: Json, *marks: Mark) -> dict[str, Cell]:
     """The cells of the table's row; of two columns of one heading, the first."""
     found = {"look": Comparison.model_validate(comparison)}
-    table = build_comparison_table(found, is_optimistic)
+    table = build_comparison_table(found, {"crop": marks, "full": ()})
     return dict(zip(reversed(table.columns), reversed(table.rows[0]), strict=True))
 
 
@@ -70,7 +70,7 @@ def test_a_test_that_is_undefined_says_why(comparison: Json) -> None:
 
 
 def test_a_comparison_of_cases_that_leak_is_marked(comparison: Json) -> None:
-    assert shown(comparison, is_optimistic=True)["comparison"].text == "look †"
+    assert shown(comparison, LEAKAGE)["comparison"].text == "look †"
     assert shown(comparison)["comparison"].text == "look"
 
 

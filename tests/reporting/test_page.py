@@ -9,7 +9,7 @@ from stages.reporting.discussion import DatasetDiscussion, build_discussion
 from stages.reporting.gallery import draw_sheets
 from stages.reporting.page import render_page
 from stages.reporting.results import Results
-from tests.reporting.conftest import Files, make_files
+from tests.reporting.conftest import Files, Json, make_files
 
 HOSTILE = "<script>alert(1)</script>&\"'"
 
@@ -140,6 +140,27 @@ def test_every_row_of_a_data_set_with_leakage_is_marked(html: str, files: Files)
     assert '<th scope="row">full-ce</th>' not in figures
     assert "g000001" in ct
     assert "†" not in section_of(html, "labels")
+
+
+def test_a_case_from_weights_that_learned_nothing_is_marked_in_every_table(
+    html: str, files: Files
+) -> None:
+    assert "‡" not in html
+    files.cases["full-ce"].training["start_knows"] = knowledge(better_than_chance=False)
+    files.cases["lungs-bce"].training["start_knows"] = knowledge(better_than_chance=True)
+    ct = section_of(render(files), "ct")
+    assert '<th scope="row">full-ce</th>' not in ct
+    assert "full-ce ‡<small>starts from weights no better than chance</small>" in ct
+    assert "crop ‡" in ct  # a comparison with it
+    assert "lungs-bce ‡" not in ct
+    assert "that they were learned on: full-ce." in ct
+    said = "lesions: accuracy 0.350 (95 % interval 0.300 to 0.400) on 360 images; chance 0.333"
+    assert said in ct
+
+
+def knowledge(*, better_than_chance: bool) -> Json:
+    figures = {"accuracy": 0.35, "low": 0.3, "high": 0.4, "chance": 1 / 3, "n": 360}
+    return {"task": "lesions", **figures, "better_than_chance": better_than_chance}
 
 
 def test_a_data_set_without_a_case_is_shown_without_figures(files: Files) -> None:
