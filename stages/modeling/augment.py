@@ -37,19 +37,22 @@ class Augmenter:
         self._generator = generator
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Change images (B, 1, H, W) in [0, 1]; the result stays in [0, 1]."""
+        """Change images (B, 1, H, W) in [0, 1], in fp32; the result stays in [0, 1]."""
+        return self._change_intensity(self._move(images) if self._moves() else images)
+
+    def _moves(self) -> bool:
+        s = self._settings
+        moves = (s.flip, s.flip_vertical, 1 - s.crop_area, s.rotate_deg, s.scale, s.shift)
+        return any(moves)
+
+    def _move(self, images: Tensor) -> Tensor:
         # Aligned corners: -1 and 1 are the centres of the border pixels, so a window that touches
         # the border takes no share of the black outside.
-        moved = functional.grid_sample(
-            images,
-            functional.affine_grid(
-                self._matrices(len(images)).to(images), list(images.shape), align_corners=True
-            ),
-            mode="bilinear",
-            padding_mode="zeros",
-            align_corners=True,
+        matrices = _beside(self._matrices(len(images)), images)
+        grid = functional.affine_grid(matrices, list(images.shape), align_corners=True)
+        return functional.grid_sample(
+            images, grid, mode="bilinear", padding_mode="zeros", align_corners=True
         )
-        return self._change_intensity(moved)
 
     def _matrices(self, count: int) -> Tensor:
         """(B, 2, 3) maps from output to input coordinates, both in [-1, 1].
@@ -84,11 +87,15 @@ class Augmenter:
 
     def _change_intensity(self, images: Tensor) -> Tensor:
         s, count = self._settings, len(images)
-        contrast = (1 + self._uniform(count, s.contrast)).view(-1, 1, 1, 1).to(images)
-        brightness = self._uniform(count, s.brightness).view(-1, 1, 1, 1).to(images)
-        noise = torch.randn(images.shape, generator=self._generator).to(images) * s.noise
+        contrast = 1 + self._uniform(count, s.contrast)
+        middle = 0.5 + self._uniform(count, s.brightness)
+        factors = _beside(torch.stack((contrast, middle)), images).view(2, -1, 1, 1, 1)
         # Around mid-grey: the mean of an image would tie its brightness to its padding.
-        return ((images - 0.5) * contrast + 0.5 + brightness + noise).clamp(0, 1)
+        changed = (images - 0.5).mul_(factors[0]).add_(factors[1])
+        if s.noise:
+            noise = torch.randn(images.shape, generator=self._generator)
+            changed.add_(_beside(noise, images), alpha=s.noise)
+        return changed.clamp_(0, 1)
 
     def _mirror(self, count: int, probability: float) -> Tensor:
         """(B,) of -1 with this probability, else 1."""
@@ -100,3 +107,13 @@ class Augmenter:
 
     def _random(self, count: int) -> Tensor:
         return torch.rand(count, generator=self._generator)
+
+
+def _beside(drawn: Tensor, images: Tensor) -> Tensor:
+    """What was drawn on the CPU, so that a seed draws the same everywhere, where the images are.
+
+    From pinned memory a GPU fetches it when it comes to it, and nobody waits.
+    """
+    if images.device.type == "cuda":
+        return drawn.pin_memory().to(images.device, non_blocking=True)
+    return drawn

@@ -25,6 +25,9 @@ class Batch(NamedTuple):
     targets: Tensor
 
 
+EVAL_BATCH_SIZE = 64  # without gradients there is room for more than a recipe's batch
+
+
 class ImageRows(Dataset[Batch]):
     """Some rows of an image array; indexed by a list of positions, it gives a whole batch."""
 

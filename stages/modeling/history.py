@@ -1,66 +1,80 @@
 """Learning curves: the loss of every batch, summed up by epoch."""
 
-from typing import Any
+from typing import NamedTuple
 
 import pandas as pd
 import torch
 from torch import Tensor
 
+from stages.modeling.outputs import Outputs
+
+STEP_COLUMNS = ["step", "epoch", "split", "loss"]
+EPOCH_COLUMNS = ["epoch", "split", "loss", "accuracy"]
+
+
+class EpochFigures(NamedTuple):
+    """Means of an epoch's batches, weighted by images."""
+
+    loss: float
+    accuracy: float
+
+
+class _Batch(NamedTuple):
+    """What is left of a batch until the end of its epoch: reading it would wait for a GPU."""
+
+    step: int
+    loss: Tensor
+    logits: Tensor
+    targets: Tensor
+
 
 class History:
-    """Records batches; an epoch's figures are means weighted by images."""
+    """Records batches; figures are made of them once, when their epoch is summed up."""
 
-    def __init__(self, n_classes: int) -> None:
-        self._batches: list[dict[str, Any]] = []
-        self._drawn = torch.zeros(n_classes, dtype=torch.int64)
+    def __init__(self, outputs: Outputs) -> None:
+        self._outputs = outputs
+        self._open: list[_Batch] = []
+        self._steps: list[tuple[int, int, str, float]] = []
+        self._epochs: list[tuple[int, str, float, float]] = []
+        self._drawn = torch.zeros(len(outputs.class_names), dtype=torch.int64)
 
-    def note(
-        self, split: str, *, epoch: int, step: int, loss: Tensor, correct: Tensor, targets: Tensor
-    ) -> None:
-        """Record a batch.
+    def note(self, step: int, loss: Tensor, logits: Tensor, targets: Tensor) -> None:
+        """Record a batch of the epoch that goes on.
 
         Args:
-            split: train or val.
-            epoch: number, from 0.
             step: optimiser steps taken so far, the one on this batch included.
             loss: mean over the batch, a scalar.
-            correct: images decided rightly, a scalar.
+            logits: (B, count) of the batch.
             targets: (B,) class indices.
         """
+        self._open.append(_Batch(step, loss.detach(), logits.detach(), targets))
+
+    def sum_up(self, epoch: int, split: str) -> EpochFigures:
+        """Close an epoch of a split, train or val; its figures."""
+        steps, losses, logits, targets = zip(*self._open, strict=True)
+        self._open = []
+        of_batches = torch.stack(losses).tolist()
+        truth, said = torch.cat(targets), self._outputs.probabilities(torch.cat(logits))
+        weights = [len(batch) for batch in targets]
+        total = sum(loss * weight for loss, weight in zip(of_batches, weights, strict=True))
+        right = int((said.argmax(dim=1) == truth).sum())
+        figures = EpochFigures(total / len(truth), right / len(truth))
+        for step, loss in zip(steps, of_batches, strict=True):
+            self._steps.append((step, epoch, split, loss))
+        self._epochs.append((epoch, split, *figures))
         if split == "train":
-            self._drawn += torch.bincount(targets.cpu(), minlength=len(self._drawn))
-        self._batches.append(
-            {
-                "step": step,
-                "epoch": epoch,
-                "split": split,
-                "loss": float(loss),
-                "correct": int(correct),
-                "images": len(targets),
-            }
-        )
+            self._drawn += torch.bincount(truth.cpu(), minlength=len(self._drawn))
+        return figures
 
     def drawn(self) -> list[float]:
         """Training images of each class in the mean epoch."""
-        epochs = 1 + max(batch["epoch"] for batch in self._batches)
+        epochs = sum(split == "train" for _, split, *_ in self._epochs)
         return [round(count / epochs, 2) for count in self._drawn.tolist()]
-
-    def val_loss(self, epoch: int) -> float:
-        """Mean validation loss of an epoch."""
-        found = self.epochs().query("epoch == @epoch and split == 'val'")["loss"]
-        return float(found.item())
 
     def steps(self) -> pd.DataFrame:
         """One row per batch: step, epoch, split, loss."""
-        return pd.DataFrame(self._batches)[["step", "epoch", "split", "loss"]].round(6)
+        return pd.DataFrame(self._steps, columns=STEP_COLUMNS).round(6)
 
     def epochs(self) -> pd.DataFrame:
         """One row per epoch and split: epoch, split, loss, accuracy."""
-        batches = pd.DataFrame(self._batches)
-        batches["loss"] *= batches["images"]
-        sums = batches.groupby(["epoch", "split"], as_index=False)[
-            ["loss", "correct", "images"]
-        ].sum(skipna=False)  # else a loss that is nan would stand as 0
-        sums["loss"] /= sums["images"]
-        sums["accuracy"] = sums["correct"] / sums["images"]
-        return sums[["epoch", "split", "loss", "accuracy"]].round(6)
+        return pd.DataFrame(self._epochs, columns=EPOCH_COLUMNS).round(6)

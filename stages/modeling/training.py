@@ -19,7 +19,13 @@ from stages.modeling.checkpoint import (
 )
 from stages.modeling.classifier import Classifier, build_classifier, load_backbone
 from stages.modeling.compute import Hardware, describe_device
-from stages.modeling.data import ImageRows, class_counts, ordered_loader, train_loader
+from stages.modeling.data import (
+    EVAL_BATCH_SIZE,
+    ImageRows,
+    class_counts,
+    ordered_loader,
+    train_loader,
+)
 from stages.modeling.fit import FitResult, Lesson, fit
 from stages.modeling.freeze import FrozenSnapshot, freeze, trained_blocks
 from stages.modeling.losses import build_loss
@@ -136,7 +142,7 @@ def _lesson(
         build_loss(plan.case.loss, outputs, _train_counts(view, run)),
         Augmenter(plan.augmentation, torch.Generator().manual_seed(run.seed)),
         train_loader(train, batch_size=size, sampler=sampler, seed=run.seed),
-        ordered_loader(val, batch_size=size),
+        ordered_loader(val, batch_size=EVAL_BATCH_SIZE),
     )
 
 
