@@ -65,11 +65,11 @@ class _Row(NamedTuple):
 
 def record_time(paths: Paths, stage: str, spent: Spent) -> None:
     """Note what a stage, such as `train@ct-cnn-full`, took, and write the page anew."""
-    noted = paths.time(stage)
-    write_json(noted, spent._asdict())
+    own = paths.time(stage)
+    write_json(own, spent._asdict())
     # `*` takes hidden names too: those of files that other stages are writing at the moment.
-    finished = sorted(p for p in noted.parent.glob("*.json") if not p.name.startswith("."))
-    runs = [_Row(path.stem, spent) for path in finished if (spent := _read(path))]
+    finished = sorted(p for p in own.parent.glob("*.json") if not p.name.startswith("."))
+    runs = [_Row(path.stem, noted) for path in finished if (noted := _read(path))]
     write_text(paths.times, _page(runs, n_left_out=len(finished) - len(runs)))
 
 
