@@ -9,6 +9,13 @@ import pytest
 from stages.config.spent import process_age, total_spent
 
 
+def run(program: str) -> str:
+    """What a process of its own prints: memory once held by this one would count with it."""
+    command = [sys.executable, "-c", program]
+    root = Path(__file__).parents[2]
+    return subprocess.run(command, cwd=root, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
 def age_by_psutil() -> float:
     return time.time() - psutil.Process().create_time()
 
@@ -29,8 +36,7 @@ def test_without_proc_the_age_comes_from_psutil(monkeypatch: pytest.MonkeyPatch)
 
 def test_the_seconds_of_ended_workers_count() -> None:
     before = total_spent(0.0, 0.0).cpu
-    program = "import time\nwhile time.process_time() < 0.5: pass"
-    subprocess.run([sys.executable, "-c", program], check=True)
+    run("import time\nwhile time.process_time() < 0.5: pass")
     assert (
         total_spent(0.0, 0.0).cpu - before >= 0.4
     )  # the system counts in hundredths, rounded down
@@ -44,7 +50,7 @@ del held
 spent = total_spent(0.0, 0.0)
 assert 200 <= spent.peak < 250 and not spent.in_worker, spent
 """
-    subprocess.run([sys.executable, "-c", program], check=True)
+    run(program)
 
 
 def test_the_peak_of_a_worker_counts_where_it_is_larger() -> None:
@@ -57,7 +63,7 @@ after = total_spent(0.0, 0.0)
 assert not before.in_worker and before.peak < 200, before
 assert after.in_worker and 200 <= after.peak < 250, after
 """
-    subprocess.run([sys.executable, "-c", program], check=True)
+    run(program)
 
 
 def test_the_memory_of_the_process_that_starts_a_stage_is_not_counted() -> None:
@@ -67,8 +73,7 @@ held = b"x" * 200_000_000
 inner = "from stages.config.spent import total_spent; print(total_spent(0.0, 0.0).peak)"
 print(subprocess.run([sys.executable, "-c", inner], capture_output=True, text=True).stdout)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert 0 < float(done.stdout) < 100
+    assert 0 < float(run(program)) < 100
 
 
 def test_seconds_and_memory_are_rounded() -> None:
@@ -82,4 +87,4 @@ def test_the_modules_themselves_cost_no_heavy_import() -> None:
         "import sys, stages.config.times;"
         "sys.exit(bool({'psutil', 'pandas', 'numpy', 'jinja2'} & set(sys.modules)))"
     )
-    subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parents[2])
+    run(program)
