@@ -13,6 +13,7 @@ from stages.config.load import load_params
 from stages.config.lock import only_one
 from stages.config.params import Params
 from stages.config.paths import Paths
+from stages.config.spent import process_age, total_spent
 from stages.config.times import record_time
 
 
@@ -54,10 +55,24 @@ def _guarded(stage_name: str, run: Callable[[], None]) -> None:
 
 
 def _timed(stage_name: str, run: Callable[[], None]) -> None:
-    """Run, and note the seconds; imports are not counted."""
-    start = time.perf_counter()
+    """Run, and note what that and all before it took."""
+    startup, start = process_age(), time.perf_counter()
     run()
-    record_time(Paths(), stage_name, time.perf_counter() - start)
+    _end_workers()
+    record_time(Paths(), stage_name, total_spent(startup, time.perf_counter() - start))
+
+
+def _end_workers() -> None:
+    """End joblib's idle worker processes: what they took counts once they are gone."""
+    # A stage without them is spared the imports.
+    if "joblib" not in sys.modules:
+        return
+    from multiprocessing import active_children
+
+    from joblib.externals.loky import get_reusable_executor
+
+    if active_children():
+        get_reusable_executor().shutdown(wait=True)
 
 
 def _leave_at_once() -> None:

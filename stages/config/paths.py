@@ -56,7 +56,7 @@ class Paths:
         return self.root / "metrics" / "external" / f"{name}.json"
 
     def time(self, stage: str) -> Path:
-        """Seconds of the last run of a stage on this machine; not an output, since it varies."""
+        """What the last run of a stage took on this machine; not an output, since it varies."""
         return self.scratch("times") / f"{stage}.json"
 
     @property

@@ -12,6 +12,7 @@ from stages.config.command import run_single_stage, run_stage
 from stages.config.errors import UserError
 from stages.config.params import Params
 from stages.config.paths import Paths
+from stages.config.spent import Spent
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -44,6 +45,21 @@ def refuse(params, paths):
 
 run_single_stage({stage}, None)
 print("not reached")
+"""
+
+WITH_WORKERS = """
+import time
+from joblib import Parallel, delayed
+from stages.config.command import run_single_stage
+
+def work(number):
+    end = time.process_time() + 2
+    while time.process_time() < end: pass
+
+def spread(params, paths):
+    list(Parallel(n_jobs=2, return_as="generator")(delayed(work)(number) for number in range(2)))
+
+run_single_stage(spread, None)
 """
 
 
@@ -194,7 +210,7 @@ def test_a_user_error_of_a_stage_with_torch_ends_with_status_1() -> None:
 
 
 @pytest.mark.usefixtures("workplace")
-def test_the_seconds_of_a_stage_are_noted_once_it_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_stage_took_is_noted_once_it_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     noted = Paths().time("write_nothing")
 
     def write_nothing(params: Params, paths: Paths) -> None:
@@ -202,5 +218,28 @@ def test_the_seconds_of_a_stage_are_noted_once_it_is_done(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(sys, "argv", ["write_nothing"])
     run_single_stage(write_nothing, None)
-    assert json.loads(noted.read_text())["seconds"] >= 0
+    spent = Spent(**json.loads(noted.read_text()))
+    assert spent.startup > 0
+    assert spent.work >= 0
     assert "write_nothing" in Paths().times.read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("workplace")
+def test_what_a_stage_with_torch_took_is_noted_before_it_leaves() -> None:
+    run_program(program=LEAVING.format(stage="write_much"))
+    spent = Spent(**json.loads(Paths().time("-c").read_text()))
+    assert spent.startup > 0
+    assert spent.peak > 50
+
+
+@pytest.mark.usefixtures("workplace")
+def test_of_a_stage_that_fails_nothing_is_noted() -> None:
+    run_program(program=LEAVING.format(stage="refuse"))
+    assert not Paths().time("-c").exists()
+
+
+@pytest.mark.usefixtures("workplace")
+def test_the_seconds_of_joblib_s_workers_are_noted() -> None:
+    run_program(program=WITH_WORKERS)
+    spent = Spent(**json.loads(Paths().time("-c").read_text()))
+    assert spent.cpu >= 4

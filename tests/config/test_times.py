@@ -1,23 +1,74 @@
+import json
+import re
+from html import unescape
 from pathlib import Path
 
 from stages.config.paths import Paths
+from stages.config.spent import Spent
 from stages.config.times import record_time
 from stages.config.writing import replacing
 
+SPENT = Spent(startup=1.0, work=2.0, cpu=4.0, peak=300.0, in_worker=False)
 
-def test_every_stage_stands_on_the_page_with_the_seconds_of_its_last_run(tmp_path: Path) -> None:
-    paths = Paths(tmp_path)
-    record_time(paths, "train@a", 1.26)
-    record_time(paths, "check", 0.5)
-    record_time(paths, "train@a", 1234.56)
+
+def tables(paths: Paths) -> list[list[tuple[str, ...]]]:
+    """Rows of cells of the two tables of the page: stages, and entries."""
     page = paths.times.read_text(encoding="utf-8")
-    assert '<tr><th scope="row">train@a</th><td>1,234.6</td></tr>' in page
-    assert '<tr><th scope="row">check</th><td>0.5</td></tr>' in page
-    assert page.count("train@a") == 1
+    found = re.findall(r"<table>(.*?)</table>", page, re.DOTALL)
+    rows = [re.findall(r"<tr>(.*?)</tr>", table) for table in found]
+    return [
+        [tuple(unescape(cell) for cell in re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row)) for row in t]
+        for t in rows
+    ]
+
+
+def record_three(paths: Paths) -> None:
+    record_time(paths, "check", Spent(0.25, 0.5, 0.75, 100.4, in_worker=False))
+    record_time(paths, "train@a", Spent(1.26, 1234.56, 2000.0, 900.6, in_worker=False))
+    record_time(paths, "train@b", Spent(1.5, 10.0, 20.0, 1234.5, in_worker=True))
+
+
+def test_every_entry_stands_on_the_page_the_longest_first_and_the_sums_below(
+    tmp_path: Path,
+) -> None:
+    record_three(Paths(tmp_path))
+    _, entries = tables(Paths(tmp_path))
+    assert entries == [
+        ("entry", "start-up, s", "work, s", "CPU, s", "peak memory, MB"),
+        ("train@a", "1.3", "1,234.6", "2,000.0", "901"),
+        ("train@b", "1.5", "10.0", "20.0", "1,234*"),
+        ("check", "0.2", "0.5", "0.8", "100"),
+        ("all, 3 entries", "3.0", "1,245.1", "2,020.8", "1,234*"),
+    ]
+
+
+def test_the_entries_of_a_stage_stand_together(tmp_path: Path) -> None:
+    record_three(Paths(tmp_path))
+    stages, _ = tables(Paths(tmp_path))
+    assert stages == [
+        ("stage", "start-up, s", "work, s", "CPU, s", "peak memory, MB"),
+        ("train, 2 entries", "2.8", "1,244.6", "2,020.0", "1,234*"),
+        ("check", "0.2", "0.5", "0.8", "100"),
+        ("all, 3 entries", "3.0", "1,245.1", "2,020.8", "1,234*"),
+    ]
+
+
+def test_the_share_of_start_up_in_all_is_said(tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+    record_time(paths, "check", SPENT)
+    record_time(paths, "report", SPENT._replace(startup=2.0, work=1.0))
+    assert "Start-up is 50% of the 6 s" in paths.times.read_text(encoding="utf-8")
+
+
+def test_the_last_run_of_an_entry_counts(tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+    record_time(paths, "check", SPENT)
+    record_time(paths, "check", SPENT._replace(work=7.0))
+    assert [row[2] for row in tables(paths)[1]] == ["work, s", "7.0", "7.0"]
 
 
 def test_the_page_fetches_nothing(tmp_path: Path) -> None:
-    record_time(Paths(tmp_path), "check", 0.5)
+    record_time(Paths(tmp_path), "check", SPENT)
     page = Paths(tmp_path).times.read_text(encoding="utf-8")
     assert "src=" not in page
     assert "href=" not in page
@@ -26,9 +77,23 @@ def test_the_page_fetches_nothing(tmp_path: Path) -> None:
 def test_a_file_that_another_stage_is_writing_at_the_moment_is_passed_over(tmp_path: Path) -> None:
     paths = Paths(tmp_path)
     with replacing(paths.time("train@b")) as partial:
-        partial.write_text('{"seco', encoding="utf-8")
-        record_time(paths, "check", 0.5)
-        partial.write_text('{"seconds": 2.0}', encoding="utf-8")
+        partial.write_text('{"start', encoding="utf-8")
+        record_time(paths, "check", SPENT)
+        partial.write_text(json.dumps(SPENT._asdict()), encoding="utf-8")
     assert "train@b" not in paths.times.read_text(encoding="utf-8")
-    record_time(paths, "check", 0.5)
-    assert '<tr><th scope="row">train@b</th><td>2.0</td></tr>' in paths.times.read_text("utf-8")
+    record_time(paths, "check", SPENT)
+    assert "train@b" in [row[0] for row in tables(paths)[1]]
+
+
+def test_what_an_earlier_version_noted_is_left_out_and_counted(tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+    record_time(paths, "check", SPENT)
+    assert "left out" not in paths.times.read_text(encoding="utf-8")
+    paths.time("train@a").write_text('{"seconds": 2.0}', encoding="utf-8")
+    record_time(paths, "check", SPENT)
+    page = paths.times.read_text(encoding="utf-8")
+    assert "1 entry is left out: noted by an earlier version." in page
+    assert "train@a" not in page
+    paths.time("train@b").write_text('{"seconds": 3.0}', encoding="utf-8")
+    record_time(paths, "check", SPENT)
+    assert "2 entries are left out" in paths.times.read_text(encoding="utf-8")

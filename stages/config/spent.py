@@ -1,0 +1,75 @@
+"""What a stage takes of the machine: seconds and memory, as the system counts them."""
+
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+BYTES_PER_MB = 1_000_000
+
+
+class Spent(NamedTuple):
+    """What one run of a stage took.
+
+    Attributes:
+        startup: seconds from the start of the process to the begin of the work: the interpreter,
+            and what modules import at their head.
+        work: seconds of the work, late imports among them.
+        cpu: seconds of all cores, start-up among them, of the process and its workers.
+        peak: most memory that one process held at a time, the process or a worker, MB.
+        in_worker: whether that was a worker.
+    """
+
+    startup: float
+    work: float
+    cpu: float
+    peak: float
+    in_worker: bool
+
+
+def total_spent(startup: float, work: float) -> Spent:
+    """Add CPU and memory up to now; of workers, those that have ended count."""
+    own, workers = _own_peak(), _in_bytes(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+    return Spent(
+        startup=round(startup, 2),
+        work=round(work, 2),
+        cpu=round(sum(os.times()[:4]), 2),
+        peak=round(max(own, workers) / BYTES_PER_MB, 1),
+        in_worker=workers > own,
+    )
+
+
+def process_age() -> float:
+    """Seconds since this process was started, to 0.01 on Linux."""
+    if sys.platform == "linux":
+        # Both count from boot. psutil adds whole seconds of boot time: up to 1 s off.
+        ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    import psutil  # 20 ms
+
+    return time.time() - psutil.Process().create_time()
+
+
+def _own_peak() -> int:
+    """Bytes that this process held at most.
+
+    Linux hands ru_maxrss on to a program that takes another's place: a stage would never lie
+    below DVC, which starts it. A worker's, in the same way, never lies below its stage's, and so
+    is the peak where it exceeds that one. VmHWM is of the program alone.
+    """
+    for line in _status():
+        if line.startswith("VmHWM:"):
+            return 1024 * int(line.split()[1])
+    return _in_bytes(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+def _status() -> list[str]:
+    status = Path("/proc/self/status")
+    return status.read_text(encoding="utf-8").splitlines() if status.exists() else []
+
+
+def _in_bytes(maxrss: int) -> int:
+    """Of ru_maxrss: bytes on macOS, KiB on Linux."""
+    return maxrss if sys.platform == "darwin" else 1024 * maxrss
