@@ -100,10 +100,17 @@ def keep_lung_parts(air: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
 
 
 def close_part(part: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Take vessels and lesions at the pleura into one lung and fill its holes."""
+    """Take vessels and lesions at the pleura into one lung and fill its holes.
+
+    A closing adds nothing outside of the part's box, so that only the box is looked at.
+    """
     radius = max(1, round(CLOSING_FRAC * max(part.shape)))
-    padded = np.pad(part, 2 * radius)
+    box = ndimage.find_objects(part.astype(np.uint8))[0]
+    padded = np.pad(part[box], 2 * radius)
     far = ndimage.distance_transform_edt(~padded) > radius
     closed = ndimage.distance_transform_edt(~far) > radius
+    around, _ = ndimage.label(~closed)  # several times faster than binary_fill_holes
     inner = slice(2 * radius, -2 * radius)
-    return ndimage.binary_fill_holes(closed)[inner, inner]
+    mask = np.zeros_like(part)
+    mask[box] = (around != around[0, 0])[inner, inner]
+    return mask
