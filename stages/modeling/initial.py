@@ -71,25 +71,27 @@ def file_weights(model: str, path: Path) -> InitialWeights:
     """
     state = load_state(path)
     backbone = build_backbone(model)
-    mean, std, scaling = GREY_MEAN, GREY_STD, DEFAULT_SCALING
+    mean, std = GREY_MEAN, GREY_STD
+    facts: dict[str, Any] = {"scaling": DEFAULT_SCALING}
     if (path.parent / "meta.json").exists():
-        mean, std = _scaling_in_meta(path.parent)
-        scaling = "meta.json"
+        meta = _meta_with_scaling(path.parent)
+        mean, std = meta["mean"], meta["std"]
+        facts = {"scaling": "meta.json", "knows": meta.get("knows")}
     elif model != "cnn3" and _sum_colours(backbone, state):
         mean, std = grey_scaling(backbone)
-        scaling = "timm"
+        facts = {"scaling": "timm"}
     left_out = load_backbone(backbone, state, str(path))
-    return InitialWeights(backbone, mean, std, {"scaling": scaling, "tensors_left_out": left_out})
+    return InitialWeights(backbone, mean, std, facts | {"tensors_left_out": left_out})
 
 
-def _scaling_in_meta(folder: Path) -> tuple[float, float]:
+def _meta_with_scaling(folder: Path) -> dict[str, Any]:
     meta = load_meta(folder)
     if "mean" not in meta or "std" not in meta:
         raise UserError(
             f"{folder / 'meta.json'}: has no mean and std; allowed: the meta.json of a model of "
             "this project beside its weights, or none"
         )
-    return meta["mean"], meta["std"]
+    return meta
 
 
 def _sum_colours(backbone: nn.Module, state: dict[str, Tensor]) -> bool:

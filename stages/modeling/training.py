@@ -28,6 +28,7 @@ from stages.modeling.data import (
 )
 from stages.modeling.fit import FitResult, Lesson, fit
 from stages.modeling.freeze import FrozenSnapshot, freeze, trained_blocks
+from stages.modeling.knowledge import Knowledge
 from stages.modeling.losses import build_loss
 from stages.modeling.outputs import Outputs
 
@@ -74,6 +75,7 @@ def train_run(
     result = fit(lesson, plan.recipe, seed=run.seed, hardware=hardware)
     meta["unchanged_though_trained"] = before.verify(classifier)
     meta |= _facts(plan, classifier, result, hardware, run)
+    meta["knows"] = _knowledge(outputs, result, view, run)
     return TrainedRun(classifier, outputs, meta, result)
 
 
@@ -82,6 +84,7 @@ def training_facts(trained: TrainedRun, view: ImageSet, run: Run) -> dict[str, A
     names = view.info.class_names
     return {
         "started_from": trained.meta["started_from"],
+        "start_knows": trained.meta["start_knows"],
         "parameters": {kind: trained.meta["counts"][kind] for kind in ("trained", "frozen")},
         "blocks_trained": trained.meta["blocks_trained"],
         "class_counts": {
@@ -124,6 +127,7 @@ def _initial_classifier(
         "one_logit": outputs.one_logit,
         "implies": {name: list(others) for name, others in outputs.implies.items()},
         "started_from": case.weights,
+        "start_knows": start.get("knows"),  # random weights, timm's: not measured here
         "tensors_left_out": left_out,
     }
     return classifier, facts
@@ -163,6 +167,13 @@ def _facts(
         "counts": count_parameters(classifier),
         "parameters": describe_parameters(classifier),
     }
+
+
+def _knowledge(outputs: Outputs, result: FitResult, view: ImageSet, run: Run) -> dict[str, Any]:
+    """What another case that starts from this one may know, by the validation images."""
+    counts = class_counts(view.targets[run.rows("val")], len(outputs.class_names))
+    task = f"{', '.join(outputs.class_names)} of {view.info.dataset}"
+    return Knowledge.of_fit(task, result, counts).to_json()
 
 
 def _train_counts(view: ImageSet, run: Run) -> list[int]:

@@ -53,7 +53,8 @@ def test_file_of_this_project_comes_back_with_its_scaling(tmp_path: Path) -> Non
     loaded = file_weights(MODEL, tmp_path / "model.safetensors")
     assert same_tensors(backbone, loaded.backbone)
     assert (loaded.mean, loaded.std) == (0.4, 0.2)
-    assert loaded.facts == {"scaling": "meta.json", "tensors_left_out": ["head.1.weight"]}
+    left_out = ["head.1.weight"]
+    assert loaded.facts == {"scaling": "meta.json", "knows": None, "tensors_left_out": left_out}
 
 
 def test_file_without_a_meta_json_and_not_of_timm_says_that_its_scaling_is_the_default(
