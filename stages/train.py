@@ -84,7 +84,7 @@ def _train(
     return _Finished(
         trained.result,
         training_facts(trained, view, run),
-        predict_run(trained.classifier, trained.outputs, view, run, device=hardware.device),
+        predict_run(trained.classifier, trained.outputs, view, run, hardware=hardware),
     )
 
 

@@ -9,13 +9,12 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pandas as pd
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.utils import deterministic as torch_deterministic
 from torch.utils.data import DataLoader
 
 from stages.config.errors import UserError
@@ -222,13 +221,14 @@ def _deterministic() -> Iterator[None]:
     # cuBLAS reads this when it is first used (docs.nvidia.com/cuda/cublas, "Reproducibility").
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before = torch.are_deterministic_algorithms_enabled()
-    filled = torch_deterministic.fill_uninitialized_memory
+    memory = cast(Any, torch.utils.deterministic)  # a property that its stub does not tell of
+    filled = memory.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True)
     # With the switch torch also fills every new tensor with NaN, a fifth of a step's time, to
     # make alike what reads memory that nobody wrote; nothing here does.
-    torch_deterministic.fill_uninitialized_memory = False
+    memory.fill_uninitialized_memory = False
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before)
-        torch_deterministic.fill_uninitialized_memory = filled
+        memory.fill_uninitialized_memory = filled

@@ -16,10 +16,10 @@ from stages.dataset.predictions import WHOLE, average_test_rows, tabulate_run
 from stages.dataset.runs import Run, RunTable, load_runs
 from stages.modeling.checkpoint import load_classifier, load_meta, outputs_of, run_folder
 from stages.modeling.classifier import Classifier
-from stages.modeling.data import ImageRows, ordered_loader, to_unit_range
+from stages.modeling.compute import Hardware
+from stages.modeling.data import EVAL_BATCH_SIZE, ImageRows, ordered_loader, to_unit_range
+from stages.modeling.fused import fuse
 from stages.modeling.outputs import Outputs
-
-BATCH_SIZE = 64
 
 
 class TrainedCase(NamedTuple):
@@ -30,12 +30,14 @@ class TrainedCase(NamedTuple):
         table: its runs, and the images that they know.
         outputs: what the logits of its models mean: classes, the positive one, implied labels.
         ensemble: whether the models that test an image are averaged.
+        precision: that they were trained and validated in, and predict in.
     """
 
     folder: Path
     table: RunTable
     outputs: Outputs
     ensemble: bool
+    precision: str
 
 
 def load_case(folder: Path) -> TrainedCase:
@@ -46,7 +48,7 @@ def load_case(folder: Path) -> TrainedCase:
     """
     table = load_runs(folder)
     meta = load_meta(run_folder(folder, table.runs[0].name))
-    return TrainedCase(folder, table, outputs_of(meta), meta["ensemble"])
+    return TrainedCase(folder, table, outputs_of(meta), meta["ensemble"], meta["precision"])
 
 
 def predict_case(
@@ -58,20 +60,22 @@ def predict_case(
         case: of which one model at a time is in memory.
         images: (N, S, S), cropped and sized as those of the case.
         manifest: (N,) rows; a label is a class of the case. All of them count as test images.
-        device: cpu or cuda.
+        device: cpu or cuda; bf16 is right, though slow, where a processor does not have it.
     """
+    hardware = Hardware(device, case.precision)
     tables = []
     for run in case.table.runs:
         tested = replace(run, splits=np.full(len(images), "test"))
         classifier, _ = load_classifier(run_folder(case.folder, run.name))
-        tables.append(_tabulate(classifier, case.outputs, tested, images, manifest, device))
+        fused = fuse(classifier)
+        tables.append(_tabulate(fused, case.outputs, tested, images, manifest, hardware))
     return pd.concat(tables, ignore_index=True)
 
 
 def predict_run(
-    classifier: Classifier, outputs: Outputs, view: ImageSet, run: Run, *, device: str
+    classifier: Classifier, outputs: Outputs, view: ImageSet, run: Run, *, hardware: Hardware
 ) -> dict[str, pd.DataFrame]:
-    """What the model of one run says of its view.
+    """What the model of one run says of its view, in the precision that it was validated in.
 
     Returns:
         One row per image: `WHOLE` of all images, and by occlusion of the test images in which
@@ -82,10 +86,11 @@ def predict_run(
     images, lung_masks = view.images[rows], view.lung_masks[rows]
     manifest, tested = view.manifest.iloc[rows], replace(run, splits=run.splits[rows])
     grey = compute_mean_grey(view.images, run.rows("train"))
-    tables = {WHOLE: _tabulate(classifier, outputs, run, view.images, view.manifest, device)}
+    fused = fuse(classifier)
+    tables = {WHOLE: _tabulate(fused, outputs, run, view.images, view.manifest, hardware)}
     for occlusion in OCCLUSIONS:
         hidden = occlude(images, lung_masks, occlusion, grey=grey)
-        tables[occlusion] = _tabulate(classifier, outputs, tested, hidden, manifest, device)
+        tables[occlusion] = _tabulate(fused, outputs, tested, hidden, manifest, hardware)
     return tables
 
 
@@ -95,19 +100,23 @@ def combine_runs(rows: pd.DataFrame, class_names: Sequence[str], *, ensemble: bo
 
 
 def predict_probabilities(
-    classifier: Classifier, outputs: Outputs, images: NDArray[np.uint8], *, device: str
+    classifier: Classifier, outputs: Outputs, images: NDArray[np.uint8], *, hardware: Hardware
 ) -> NDArray[np.float64]:
-    """(N, classes) of images (N, S, S), in fp32, in eval mode, at the size trained with."""
+    """(N, classes) of images (N, S, S), in eval mode, at the size trained with.
+
+    The network computes in the precision of `hardware`, what is made of its logits in fp32.
+    """
     if not len(images):
         return np.empty((0, len(outputs.class_names)))
-    classifier = classifier.to(device).to(memory_format=torch.channels_last).eval()
+    classifier = classifier.to(hardware.device).to(memory_format=torch.channels_last).eval()
     rows = ImageRows(images, np.zeros(len(images), np.int64), np.arange(len(images)))
-    with torch.inference_mode():
-        batches = [
-            outputs.probabilities(classifier(to_unit_range(batch.images).to(device))).cpu()
-            for batch in ordered_loader(rows, batch_size=BATCH_SIZE)
+    with torch.inference_mode(), hardware.autocast():
+        logits = [
+            classifier(to_unit_range(batch.images).to(hardware.device)).float()
+            for batch in ordered_loader(rows, batch_size=EVAL_BATCH_SIZE)
         ]
-    return torch.cat(batches).double().numpy()
+        probabilities = outputs.probabilities(torch.cat(logits))
+    return probabilities.cpu().double().numpy()
 
 
 def _tabulate(
@@ -116,7 +125,7 @@ def _tabulate(
     run: Run,
     images: NDArray[np.uint8],
     manifest: pd.DataFrame,
-    device: str,
+    hardware: Hardware,
 ) -> pd.DataFrame:
-    probabilities = predict_probabilities(classifier, outputs, images, device=device)
+    probabilities = predict_probabilities(classifier, outputs, images, hardware=hardware)
     return tabulate_run(manifest, run, probabilities, outputs.class_names)

@@ -13,6 +13,7 @@ from stages.dataset.image_set import DatasetInfo, ImageSet
 from stages.dataset.runs import Run, save_runs
 from stages.modeling.checkpoint import load_classifier, save_model
 from stages.modeling.classifier import Classifier, build_classifier
+from stages.modeling.compute import Hardware
 from stages.modeling.outputs import Outputs
 from stages.modeling.predict import (
     WHOLE,
@@ -23,6 +24,7 @@ from stages.modeling.predict import (
     predict_run,
 )
 
+CPU = Hardware("cpu", "fp32")
 OUTPUTS = Outputs(("normal", "covid"), 1, one_logit=True, implies={})
 SHAPE: dict[str, Any] = {
     "model": "cnn3",
@@ -75,22 +77,37 @@ def covid_probability(mean: float) -> float:
 
 def test_of_no_image_there_is_no_probability() -> None:
     empty = np.empty((0, 4, 4), np.uint8)
-    found = predict_probabilities(brightness_classifier(), OUTPUTS, empty, device="cpu")
+    found = predict_probabilities(brightness_classifier(), OUTPUTS, empty, hardware=CPU)
     assert found.shape == (0, 2)
 
 
 def test_batches_do_not_change_the_order_of_the_images() -> None:
     images = np.arange(130, dtype=np.uint8)[:, None, None] * np.ones((1, 2, 2), np.uint8)
-    found = predict_probabilities(brightness_classifier(), OUTPUTS, images, device="cpu")
+    found = predict_probabilities(brightness_classifier(), OUTPUTS, images, hardware=CPU)
     expected = [covid_probability(level) for level in range(130)]
     np.testing.assert_allclose(found[:, 1], expected, atol=1e-6)
     np.testing.assert_allclose(found.sum(axis=1), 1)
 
 
+def test_a_network_predicts_in_the_precision_it_was_validated_in() -> None:
+    torch.manual_seed(0)
+    classifier = build_classifier(**SHAPE, outputs=1)
+    seen = []
+    classifier.backbone.register_forward_hook(lambda _, __, made: seen.append(made.dtype))
+    images = np.random.default_rng(0).integers(0, 256, (3, 80, 80), dtype=np.uint8)
+    exact, rounded = (
+        predict_probabilities(classifier, OUTPUTS, images, hardware=Hardware("cpu", precision))
+        for precision in ("fp32", "bf16")
+    )
+    assert seen == [torch.float32, torch.bfloat16]
+    np.testing.assert_allclose(rounded, exact, atol=0.01)
+    np.testing.assert_allclose(rounded.sum(axis=1), 1, atol=1e-6)  # made in fp32
+
+
 def test_whole_images_are_predicted_in_every_split_and_occluded_ones_in_test_with_lungs() -> None:
     view = view_of_grey([40, 80, 200, 120], lungs=[True, True, True, False])
     run = Run("", 2, 7, np.array(["train", "train", "test", "test"]))
-    tables = predict_run(brightness_classifier(), OUTPUTS, view, run, device="cpu")
+    tables = predict_run(brightness_classifier(), OUTPUTS, view, run, hardware=CPU)
     assert tables.keys() == {WHOLE, "lungs_hidden", "lungs_only"}
     whole = tables[WHOLE]
     assert whole["image_id"].tolist() == ["i0", "i1", "i2", "i3"]
@@ -110,7 +127,13 @@ def save_case(folder: Path, *, ensemble: bool, seeds: tuple[int, ...] = (1, 2)) 
     known = manifest_of(["covid", "normal"])
     runs = [Run(f"fold1-seed{s}", 1, s, np.array(["train", "test"])) for s in seeds]
     save_runs(folder, known, runs)
-    meta = {"class_names": ["normal", "covid"], "positive": 1, "one_logit": True, "implies": {}}
+    meta = {
+        "class_names": ["normal", "covid"],
+        "positive": 1,
+        "one_logit": True,
+        "implies": {},
+        "precision": "fp32",
+    }
     for run in runs:
         torch.manual_seed(run.seed)
         state = build_classifier(**SHAPE, outputs=1).state_dict()
@@ -129,7 +152,7 @@ def test_every_model_of_a_case_speaks_of_other_images_as_of_test_images(tmp_path
     assert set(table["split"]) == {"test"}
     for seed in (1, 2):
         classifier, _ = load_classifier(tmp_path / f"fold1-seed{seed}")
-        expected = predict_probabilities(classifier, OUTPUTS, images, device="cpu")
+        expected = predict_probabilities(classifier, OUTPUTS, images, hardware=CPU)
         own = table[table["seed"] == seed]
         assert own[["prob_normal", "prob_covid"]].to_numpy().tolist() == expected.round(6).tolist()
 
@@ -159,7 +182,7 @@ def test_an_ensemble_says_of_a_test_image_the_mean_of_its_models() -> None:
             OUTPUTS,
             view,
             Run(f"fold1-seed{seed}", 1, seed, np.array(["train", "test"])),
-            device="cpu",
+            hardware=CPU,
         )[WHOLE]
         for seed, mean in ((1, 0.0), (2, 0.5))
     )
