@@ -14,11 +14,12 @@ from stages.dataset.image_set import ImageSet
 from stages.dataset.runs import load_runs
 from stages.explain.layers import default_target_layer
 from stages.explain.methods import Asked, Explainer, FloatArray, compute_cams
-from stages.explain.sanity import compute_road, randomise
+from stages.explain.sanity import Judge, compute_road, randomise
 from stages.explain.scores import GAUSSIAN, PerImage, gaussian_map, rank_correlations
 from stages.explain.selection import DRAWN, Selection, spread_over, tested_by
 from stages.modeling.checkpoint import load_classifier, outputs_of, run_folder
 from stages.modeling.data import to_unit_range
+from stages.modeling.fused import fuse
 
 Checks = dict[tuple[str, str], PerImage]  # (method, check) -> (N,), NaN where it was not made
 
@@ -100,7 +101,7 @@ def _explain(model: _Model, asked: Asked, checked: _Checked, seed: int) -> Expla
         model.explainer.target_layer,
         maps,
         _check_weights(model, asked, maps, checked.randomised, seed),
-        _check_removal(model.explainer, asked, maps, checked.removed, seed),
+        _check_removal(model, asked, maps, checked.removed, seed),
     )
 
 
@@ -120,21 +121,17 @@ def _check_weights(
 
 
 def _check_removal(
-    explainer: Explainer,
-    asked: Asked,
-    maps: dict[str, FloatArray],
-    at: NDArray[np.bool_],
-    seed: int,
+    model: _Model, asked: Asked, maps: dict[str, FloatArray], at: NDArray[np.bool_], seed: int
 ) -> Checks:
     """Change of the probability as pixels go, in the order of each map `at` and of a Gaussian."""
     checks: Checks = {}
     if not at.any():
         return checks
+    classifier = fuse(model.explainer.classifier)
+    judge = Judge(classifier, model.explainer.outputs, model.meta["precision"])
     gaussian = np.repeat(gaussian_map(asked.images.shape[-1])[None], len(at), axis=0)
     for name, cams in {**maps, GAUSSIAN: gaussian}.items():
-        changes = compute_road(
-            explainer.classifier, explainer.outputs, asked.at(at), cams[at], seed=seed
-        )
+        changes = compute_road(judge, asked.at(at), cams[at], seed=seed)
         checks.update({(name, which): _spread(values, at) for which, values in changes.items()})
     return checks
 

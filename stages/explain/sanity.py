@@ -1,31 +1,56 @@
 """Whether maps tell of the model: does it need what they mark, do they change with its weights?"""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pytorch_grad_cam.metrics.road import (
-    ROADLeastRelevantFirstAverage,
-    ROADMostRelevantFirstAverage,
+from pytorch_grad_cam.metrics.perturbation_confidence import (
+    RemoveLeastRelevantFirst,
+    RemoveMostRelevantFirst,
 )
+from torch import Tensor
 
-from stages.explain.methods import Asked, ClassScore, FloatArray
+from stages.explain.imputation import FastImputer
+from stages.explain.methods import Asked, FloatArray
 from stages.modeling.checkpoint import build_described
 from stages.modeling.classifier import Classifier
+from stages.modeling.compute import Hardware
 from stages.modeling.outputs import Outputs
 
 REMOVED_PERCENT = [10, 30, 50, 70, 90]
 MOST_FIRST, LEAST_FIRST = "most_relevant_first", "least_relevant_first"
 ROAD_ORDERS = {
-    MOST_FIRST: ROADMostRelevantFirstAverage,
-    LEAST_FIRST: ROADLeastRelevantFirstAverage,
+    MOST_FIRST: RemoveMostRelevantFirst,
+    LEAST_FIRST: RemoveLeastRelevantFirst,
 }
+BATCH_SIZE = 64
+
+
+class Judge(NamedTuple):
+    """What gives the probabilities that removal changes.
+
+    Attributes:
+        classifier: in eval mode; its layers may be fused.
+        outputs: what its logits mean.
+        precision: fp32 or bf16, in which the case was validated.
+    """
+
+    classifier: Classifier
+    outputs: Outputs
+    precision: str
+
+    def probabilities(self, images: Tensor, classes: Tensor) -> NDArray[np.float64]:
+        """(M,) of the class named per image (M, 1, S, S)."""
+        with torch.inference_mode(), Hardware("cpu", self.precision).autocast():
+            logits = torch.cat([self.classifier(some) for some in images.split(BATCH_SIZE)])
+            found = self.outputs.probabilities(logits.float()).gather(1, classes[:, None])[:, 0]
+        return found.double().numpy()
 
 
 def compute_road(
-    classifier: Classifier, outputs: Outputs, asked: Asked, maps: FloatArray, *, seed: int
+    judge: Judge, asked: Asked, maps: FloatArray, *, seed: int
 ) -> dict[str, NDArray[np.float64]]:
     """Remove and debias (ROAD, Rong et al. 2022): how the probability changes as pixels go.
 
@@ -34,8 +59,7 @@ def compute_road(
     second small.
 
     Args:
-        classifier: in eval mode.
-        outputs: what its logits mean.
+        judge: the network, and how it is run.
         asked: N images, and the class of each whose probability is followed.
         maps: (N, S, S).
         seed: of the noise, and of the order of pixels that a map marks alike.
@@ -43,20 +67,29 @@ def compute_road(
     Returns:
         Per order, (N,) mean change of probability over the shares removed, in [-1, 1].
     """
-    targets = [_class_probability(outputs, int(wanted)) for wanted in asked.classes]
-    orders = _rank_pixels(maps, seed)
-    changes = {}
-    for name, road in ROAD_ORDERS.items():
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)  # the library draws its noise from the global generator
-            change = road(REMOVED_PERCENT)(asked.images, orders, targets, classifier)
-        changes[name] = change.astype(np.float64)
-    return changes
+    ranks = torch.from_numpy(_rank_pixels(maps, seed))
+    removed = [_remove_pixels(asked.images, ranks, order, seed) for order in ROAD_ORDERS]
+    # All in one pass: first the images as they are, then what is left of them.
+    images = torch.cat([asked.images, *removed])
+    classes = asked.classes.repeat(len(images) // len(asked.classes))
+    found = judge.probabilities(images, classes).reshape(-1, len(asked.classes))
+    by_order = found[1:].reshape(len(ROAD_ORDERS), len(REMOVED_PERCENT), -1)
+    changes = by_order.mean(axis=1) - found[0]
+    return dict(zip(ROAD_ORDERS, changes, strict=True))
 
 
-def _class_probability(outputs: Outputs, wanted: int) -> ClassScore:
-    """The probability of one class, of one row of logits (K,), as the library asks for it."""
-    return lambda logits: outputs.probabilities(logits[None])[0, wanted]
+def _remove_pixels(images: Tensor, ranks: Tensor, order: str, seed: int) -> Tensor:
+    """(shares * N, 1, S, S): images (N, 1, S, S), more and more of which is made up."""
+    imputer = FastImputer()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # the library draws its noise from the global generator
+        return torch.stack(
+            [
+                ROAD_ORDERS[order](percent, imputer)(image, ranked)
+                for percent in REMOVED_PERCENT
+                for image, ranked in zip(images, ranks, strict=True)
+            ]
+        )
 
 
 def _rank_pixels(maps: FloatArray, seed: int) -> FloatArray:

@@ -33,6 +33,7 @@ META = BUILD | {
     "positive": 1,
     "one_logit": True,
     "implies": {},
+    "precision": "fp32",
 }
 SPLITS = (
     np.array(["test", "test", "train", "train", "val", "train"]),

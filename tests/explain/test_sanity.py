@@ -2,10 +2,14 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from pytorch_grad_cam.metrics.road import (
+    ROADLeastRelevantFirstAverage,
+    ROADMostRelevantFirstAverage,
+)
 from torch import Tensor, nn
 
 from stages.explain.methods import Asked
-from stages.explain.sanity import compute_road, randomise
+from stages.explain.sanity import REMOVED_PERCENT, Judge, compute_road, randomise
 from stages.modeling.classifier import Classifier, build_classifier
 from stages.modeling.outputs import Outputs
 
@@ -56,7 +60,7 @@ def map_of(rows: slice, columns: slice, count: int = 2) -> NDArray[np.float32]:
 def road(maps: NDArray[np.float32], seed: int = 0) -> dict[str, NDArray[np.float64]]:
     ones = torch.ones(len(maps), dtype=torch.int64)
     asked = Asked(bright_blob(len(maps)), ones)
-    return compute_road(corner_classifier(), OUTPUTS, asked, maps, seed=seed)
+    return compute_road(Judge(corner_classifier(), OUTPUTS, "fp32"), asked, maps, seed=seed)
 
 
 def test_removing_what_a_right_map_marks_costs_more_than_removing_the_rest() -> None:
@@ -89,10 +93,41 @@ def test_road_is_the_same_for_the_same_seed() -> None:
 
 
 def test_road_leaves_the_generator_of_torch_alone() -> None:
-    classifier, asked = corner_classifier(), Asked(bright_blob(), torch.ones(2, dtype=torch.int64))
+    judge = Judge(corner_classifier(), OUTPUTS, "fp32")
+    asked = Asked(bright_blob(), torch.ones(2, dtype=torch.int64))
     before = torch.random.get_rng_state()
-    compute_road(classifier, OUTPUTS, asked, map_of(slice(1, 6), slice(1, 6)), seed=0)
+    compute_road(judge, asked, map_of(slice(1, 6), slice(1, 6)), seed=0)
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_road_is_that_of_the_library() -> None:
+    rng = np.random.default_rng(3)
+    images = torch.from_numpy(rng.random((3, 1, SIDE, SIDE), np.float32))
+    maps = rng.permuted(np.linspace(0, 1, 3 * SIDE**2, dtype=np.float32)).reshape(3, SIDE, SIDE)
+    wanted = [1, 0, 1]
+    targets = [lambda logits, k=k: logits.softmax(dim=0)[k] for k in wanted]
+    judge = Judge(corner_classifier(), OUTPUTS, "fp32")
+    found = compute_road(judge, Asked(images, torch.tensor(wanted)), maps, seed=7)
+    for name, library in {
+        "most_relevant_first": ROADMostRelevantFirstAverage,
+        "least_relevant_first": ROADLeastRelevantFirstAverage,
+    }.items():
+        torch.manual_seed(7)
+        ranks = np.argsort(np.argsort(maps.reshape(3, -1))).reshape(maps.shape) / (SIDE**2 - 1)
+        expected = library(REMOVED_PERCENT)(
+            images, ranks.astype(np.float32), targets, judge.classifier
+        )
+        np.testing.assert_allclose(found[name], expected, atol=1e-5)
+
+
+def test_probabilities_in_bf16_are_those_in_fp32_to_its_rounding() -> None:
+    images, ones = bright_blob(), torch.ones(2, dtype=torch.int64)
+    exact, rounded = (
+        Judge(corner_classifier(), OUTPUTS, precision).probabilities(images, ones)
+        for precision in ("fp32", "bf16")
+    )
+    np.testing.assert_allclose(rounded, exact, atol=0.02)
+    assert (rounded != exact).any()
 
 
 def trained_classifier() -> Classifier:
