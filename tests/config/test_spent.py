@@ -37,9 +37,8 @@ def test_without_proc_the_age_comes_from_psutil(monkeypatch: pytest.MonkeyPatch)
 def test_the_seconds_of_ended_workers_count() -> None:
     before = total_spent(0.0, 0.0).cpu
     run("import time\nwhile time.process_time() < 0.5: pass")
-    assert (
-        total_spent(0.0, 0.0).cpu - before >= 0.4
-    )  # the system counts in hundredths, rounded down
+    # The system counts in hundredths and rounds down.
+    assert total_spent(0.0, 0.0).cpu - before >= 0.4
 
 
 def test_the_peak_outlives_what_held_the_memory() -> None:
