@@ -17,7 +17,7 @@ from tests.benchmarks import measure
 
 MODULE = "tests.benchmarks.cnn3"
 SIDES = ("original", "product")
-SIZE_PX, CROP_PX = 512, 350
+SIZE_PX = 512
 
 
 def main() -> None:

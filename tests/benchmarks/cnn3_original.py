@@ -11,6 +11,18 @@ from torchvision.transforms import v2
 
 from tests.benchmarks.measure import Cost, Stopwatch
 
+SIZE_PX, CROP_PX = 512, 350
+CHANGE = v2.Compose(
+    [
+        v2.Grayscale(),
+        v2.CenterCrop(CROP_PX),
+        v2.Resize(SIZE_PX),
+        v2.RandomHorizontalFlip(),
+        v2.RandomVerticalFlip(),
+        v2.RandomRotation(15),
+    ]
+)
+
 
 def train_original(folder: Path, batch: int, epochs: int, *, dropout: float) -> Cost:
     """Load all files of class folders, train; the first batch, a warm-up, is not counted."""
@@ -30,7 +42,7 @@ def train_original(folder: Path, batch: int, epochs: int, *, dropout: float) -> 
 
 
 def _load_all(folder: Path) -> tuple[Tensor, Tensor]:
-    """Images (N, 3, H, W) in [0, 1] and class indices (N,)."""
+    """Images (N, 3, 512, 512) in [0, 1] and class indices (N,)."""
     files = sorted(folder.glob("*/*.png"))
     labels = sorted({file.parent.name for file in files})
     targets = torch.tensor([labels.index(file.parent.name) for file in files])
@@ -38,9 +50,10 @@ def _load_all(folder: Path) -> tuple[Tensor, Tensor]:
 
 
 def _load(file: Path) -> Tensor:
-    """(3, H, W) in [0, 1]."""
+    """(3, 512, 512) in [0, 1], the size that the files of its data set have."""
     with Image.open(file) as picture:
-        pixels = torch.from_numpy(np.array(picture.convert("RGB")))
+        square = picture.convert("RGB").resize((SIZE_PX, SIZE_PX))
+    pixels = torch.from_numpy(np.array(square))
     return pixels.permute(2, 0, 1).float() / 255
 
 
@@ -52,18 +65,6 @@ def _network(dropout: float) -> nn.Sequential:
         *(nn.Conv2d(64, 64, 4, stride=3), nn.Dropout(dropout), nn.ReLU()),
         *(nn.Flatten(), nn.Linear(6400, 512), nn.Dropout(dropout), nn.ReLU(), nn.Linear(512, 1)),
     )
-
-
-CHANGE = v2.Compose(
-    [
-        v2.Grayscale(),
-        v2.CenterCrop(350),
-        v2.Resize(512),
-        v2.RandomHorizontalFlip(),
-        v2.RandomVerticalFlip(),
-        v2.RandomRotation(15),
-    ]
-)
 
 
 def _learn(

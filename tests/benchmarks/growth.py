@@ -82,7 +82,7 @@ def main() -> None:
 def _parse() -> argparse.Namespace:
     parser = measure.parser(__doc__, rounds=1)
     parser.add_argument(
-        "--images", type=int, nargs="+", default=[200, 400], help="numbers of phantoms, rising"
+        "--images", type=int, nargs="+", default=[100, 200], help="numbers of phantoms, rising"
     )
     parser.add_argument("--px", type=int, default=64, help="side of phantoms")
     parser.add_argument("--view-px", type=int, default=32, help="side of the view")
@@ -174,8 +174,9 @@ def _show(grown: list[Growth], args: argparse.Namespace) -> None:
         larger = cost.peak_mib / base.cost.peak_mib
         worst_time, worst_memory = max(worst_time, slower), max(worst_memory, larger)
         print(
-            f"{stage:<10}{images:>8}{1000 * cost.seconds / images:>10.2f}{slower:>11.2f}"
-            f"{cost.peak_mib:>8.0f}{larger:>11.2f}"
+            f"{stage:<10}{images:>13}{1000 * cost.seconds / images:>13.2f}"
+            f"{1000 * cost.cpu_seconds / images:>13.2f}{slower:>13.2f}"
+            f"{cost.peak_mib:>13.0f}{larger:>13.2f}"
         )
     print(f"time per image at most {worst_time:.2f} of the smallest size's (limit {LINEAR})")
     print(f"peak memory at most {worst_memory:.2f} of the smallest size's (limit {FLAT})")
