@@ -8,12 +8,11 @@ alone. `--dropout 0` leaves it out of the original: then both compute the same l
 """
 
 import argparse
-import sys
 import tempfile
-from functools import partial
 from pathlib import Path
 
 from tests.benchmarks import measure
+from tests.benchmarks.training_options import parse, sides_on_files, training_parser
 
 MODULE = "tests.benchmarks.cnn3"
 SIDES = ("original", "product")
@@ -26,31 +25,17 @@ def main() -> None:
     if args.side:
         measure.hand_back(_original(args) if args.side == "original" else _product(args))
         return
-    from tests.benchmarks.pictures import draw_pictures
-
-    with tempfile.TemporaryDirectory() as name:
-        draw_pictures(Path(name) / "pictures", train=args.images, size_px=SIZE_PX)
-        sides = {
-            side: partial(measure.in_child, MODULE, *sys.argv[1:], "--side", side, "--folder", name)
-            for side in SIDES
-        }
+    with sides_on_files(MODULE, SIDES, args, file_px=SIZE_PX) as sides:
         costs = measure.interleave(sides, args.rounds)
     title = f"cnn3, {SIZE_PX} px, batch {args.batch}: an epoch of {args.images} images"
     measure.show(title, costs, unit="epoch")
 
 
 def _parse() -> argparse.Namespace:
-    parser = measure.parser(__doc__, rounds=1)
-    parser.add_argument("--images", type=int, default=128, help="training images; whole batches")
+    parser = training_parser(__doc__, images=64, batch=32)
     parser.add_argument("--epochs", type=int, default=1, help="epochs that are timed")
-    parser.add_argument("--batch", type=int, default=32, help="images per step")
     parser.add_argument("--dropout", type=float, default=0.5, help="on the original's maps")
-    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.images % args.batch:
-        parser.error(f"--images: got {args.images}; allowed: multiples of --batch ({args.batch})")
-    return args
+    return parse(parser)
 
 
 def _original(args: argparse.Namespace) -> measure.Cost:
@@ -66,12 +51,9 @@ def _product(args: argparse.Namespace) -> measure.Cost:
     from tests.benchmarks.product import Training, train_product
     from tests.modeling.recipes import recipe_with
 
+    epochs = 1 + args.epochs  # the first is a warm-up
     recipe = recipe_with(
-        optimizer="adam",
-        weight_decay=1e-4,
-        epochs=1 + args.epochs,
-        patience=1 + args.epochs,
-        batch_size=args.batch,
+        optimizer="adam", weight_decay=1e-4, epochs=epochs, patience=epochs, batch_size=args.batch
     )
     training = Training("cnn3", "all", head=[512], dropout=0.5, recipe=recipe, one_logit=True)
     with tempfile.TemporaryDirectory(dir=args.folder) as name:
