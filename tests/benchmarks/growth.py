@@ -163,9 +163,8 @@ def _predict(args: argparse.Namespace) -> measure.Cost:
 
 def _show(grown: list[Growth], args: argparse.Namespace) -> None:
     print(f"\nphantoms of {args.px} px, views of {args.view_px} px, one epoch of {args.model}")
-    print(
-        f"{'stage':<10}{'images':>8}{'ms/image':>10}{'x smallest':>11}{'MiB':>8}{'x smallest':>11}"
-    )
+    columns = ("images", "ms/image", "CPU ms/image", "x smallest", "MiB", "x smallest")
+    print(f"{'stage':<10}" + "".join(f"{column:>13}" for column in columns))
     smallest = {row.stage: row for row in grown if row.images == args.images[0]}
     worst_time = worst_memory = 0.0
     for stage, images, cost in sorted(grown, key=lambda row: STAGES.index(row.stage)):
