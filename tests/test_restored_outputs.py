@@ -70,7 +70,7 @@ def save_untrained_case(raw: RawParams, paths: Paths) -> None:
     build = {"size": 80, "head": [8], "dropout": 0.0, "mean": 0.5, "std": 0.25}
     network = build_classifier("cnn3", outputs=2, **build)
     classes = {"class_names": view.info.class_names, "positive": 1, "one_logit": False}
-    meta = {"model": "cnn3", "implies": {}, **build, **classes}
+    meta = {"model": "cnn3", "precision": "fp32", "implies": {}, **build, **classes}
     save_model(paths.weights(CASE), network.state_dict(), meta)
     runs = plan_runs(view.manifest, folds=1, held_out="test", seeds=[1], seed=raw["seed"])
     save_runs(paths.weights(CASE), view.manifest, runs)

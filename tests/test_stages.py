@@ -304,8 +304,8 @@ def test_learning_curves_have_a_row_per_epoch_and_a_row_per_batch(chain: Chain) 
     steps = pd.read_csv(chain.paths.history_steps("full-ce"))
     assert epochs.columns.tolist() == ["epoch", "split", "loss", "accuracy", "fold", "seed"]
     assert sorted(epochs["split"]) == ["train", "val"]
-    # 32 training and 16 validation images in batches of 8.
-    assert steps["split"].value_counts().to_dict() == {"train": 4, "val": 2}
+    # 32 training images in batches of 8; 16 validation images in one.
+    assert steps["split"].value_counts().to_dict() == {"train": 4, "val": 1}
 
 
 def test_an_audit_has_every_probe_with_its_interval(chain: Chain) -> None:

@@ -111,7 +111,7 @@ def create_timm_backbone(model: str, *, pretrained: bool) -> nn.Module:
         timm_name(model), pretrained=pretrained, in_chans=1, num_classes=0
     )
     if isinstance(backbone, timm.models.VGG) and not keeps_fc(model):
-        backbone.pre_logits = nn.Identity()
+        backbone.add_module("pre_logits", nn.Identity())
     return backbone
 
 

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
-from scipy.special import betaincinv
-
 from stages.modeling.fit import FitResult
 
 
@@ -38,6 +36,8 @@ class Knowledge(NamedTuple):
     @classmethod
     def of_accuracy(cls, task: str, accuracy: float, class_counts: Sequence[int]) -> Self:
         """With the interval that so many images give."""
+        from scipy.special import betaincinv  # SciPy, after the training: nothing waits for it
+
         n = sum(class_counts)
         n_correct = round(accuracy * n)
         low = betaincinv(n_correct, n - n_correct + 1, 0.025) if n_correct else 0.0

@@ -38,5 +38,5 @@ def _scale(layer: nn.Conv2d | nn.Linear, _inputs: object, output: Tensor) -> Ten
     if deviation == 0:  # nothing reaches this layer
         return output
     for parameter in layer.parameters():
-        parameter /= deviation
+        parameter.div_(deviation)
     return output / deviation

@@ -55,6 +55,7 @@ def paths(tmp_path: Path) -> Paths:
     curve = pd.DataFrame({"epoch": [0], "loss": [0.5], "fold": [1], "seed": [1]})
     write_csv(paths.history_epochs(CASE), curve)
     write_csv(paths.history_steps(CASE), curve.rename(columns={"epoch": "step"}))
+    write_json(paths.training_facts(CASE), {"start_knows": None})
     return paths
 
 

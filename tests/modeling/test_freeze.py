@@ -149,11 +149,14 @@ def test_blocks_of_a_resnet_are_its_stem_and_its_layers() -> None:
     assert blocks["layer1"][0] == "layer1.0.conv1.weight"
 
 
-def test_blocks_of_a_vgg_are_its_convolutions_and_its_pre_logits() -> None:
+@pytest.mark.parametrize(("model", "fc"), [("vgg16", []), ("vgg16_fc", ["pre_logits"])])
+def test_blocks_of_a_vgg_are_its_convolutions_and_the_old_fc_layers_that_it_keeps(
+    model: str, fc: list[str]
+) -> None:
     with torch.device("meta"):  # without memory for 134 million weights
-        names = list(backbone_blocks(build_backbone("vgg16")))
+        names = list(backbone_blocks(build_backbone(model)))
     convolutions = [0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28]
-    assert names == [*[f"features.{number}" for number in convolutions], "pre_logits"]
+    assert names == [*[f"features.{number}" for number in convolutions], *fc]
 
 
 def test_blocks_of_a_densenet_have_names_of_their_own() -> None:
