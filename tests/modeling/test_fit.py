@@ -165,6 +165,35 @@ def test_bf16_is_for_the_network_alone() -> None:
     assert {p.dtype for p in lesson.classifier.parameters()} == {torch.float32}
 
 
+def test_images_are_augmented_in_fp32_whatever_the_network_computes_in() -> None:
+    lesson, seen = new_lesson(), set()
+
+    def watch(images: Tensor) -> Tensor:
+        seen.add((images.dtype, torch.is_autocast_enabled("cpu")))
+        return lesson.augment(images)
+
+    watched = lesson._replace(augment=watch)
+    fit(watched, recipe_with(epochs=1), seed=0, hardware=Hardware("cpu", "bf16"))
+    assert seen == {(torch.float32, False)}
+
+
+def test_switch_that_fills_new_tensors_is_as_it_was_after_training() -> None:
+    before = torch.utils.deterministic.fill_uninitialized_memory
+    fitted(new_lesson(), epochs=1)
+    assert torch.utils.deterministic.fill_uninitialized_memory is before is True
+
+
+def test_frozen_and_trained_weights_are_those_of_the_epoch_kept() -> None:
+    lesson = with_val_losses(new_lesson(), [0.1, 0.1, 0.9, 0.9, 0.9, 0.9])
+    lesson.classifier.backbone.requires_grad_(False)
+    shorter = with_val_losses(new_lesson(), [0.1, 0.1])
+    shorter.classifier.backbone.requires_grad_(False)
+    fitted(lesson, epochs=3, schedule="constant")
+    fitted(shorter, epochs=1, schedule="constant")
+    kept, expected = lesson.classifier.state_dict(), shorter.classifier.state_dict()
+    assert all(torch.equal(kept[name], expected[name]) for name in expected)
+
+
 def test_epoch_of_the_lowest_validation_loss_is_kept() -> None:
     lesson, batches = new_lesson(), iter(range(100))
 
