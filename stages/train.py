@@ -11,7 +11,6 @@ Writes: data/weights/<case>/ (model.safetensors, meta.json; a folder of these pe
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -66,9 +65,7 @@ def _train_runs(params: Params, name: str, paths: Paths) -> None:
     )
     finished = []
     for run in runs:
-        folder = run_folder(paths.weights(name), run.name)
-        initial = paths.weights(case.weights)
-        finished.append(_train(plan, view, run, folder, initial=initial, hardware=hardware))
+        finished.append(_train(plan, view, run, name, paths, hardware))
         logger.info("%s: kept epoch %d", run.name or name, finished[-1].result.kept_epoch)
     save_runs(paths.weights(name), view.manifest, runs)
     _save_history(name, runs, finished, paths)
@@ -76,10 +73,18 @@ def _train_runs(params: Params, name: str, paths: Paths) -> None:
 
 
 def _train(
-    plan: Plan, view: ImageSet, run: Run, folder: Path, *, initial: Path, hardware: Hardware
+    plan: Plan, view: ImageSet, run: Run, name: str, paths: Paths, hardware: Hardware
 ) -> _Finished:
     """Train, save and predict; the model is let go before that of the next run is built."""
-    trained = train_run(plan, view, run, initial=initial, hardware=hardware)
+    trained = train_run(
+        plan,
+        view,
+        run,
+        initial=paths.weights(plan.case.weights),
+        hardware=hardware,
+        scratch=paths.scratch(f"train-{name}"),
+    )
+    folder = run_folder(paths.weights(name), run.name)
     save_model(folder, trained.classifier.state_dict(), trained.meta)
     return _Finished(
         trained.result,

@@ -144,6 +144,11 @@ def _pretext_problems(params: Params) -> Iterator[str]:
         yield _unknown("pretext.augment", task.augment, "an augmentation", known)
     if task.recipe not in params.recipes:
         yield _unknown("pretext.recipe", task.recipe, "a recipe", params.recipes)
+    elif params.recipes[task.recipe].cache_views:
+        yield (
+            f"pretext.recipe: got {task.recipe!r}, whose cache_views is not 0, but pretext trains "
+            "the whole network; allowed: a recipe with cache_views: 0"
+        )
 
 
 def _weights_problems(where: str, weights: Weights) -> Iterator[str]:
@@ -177,6 +182,13 @@ def _case_problems(params: Params, where: str, case: Case) -> Iterator[str]:
     dataset = params.datasets.get(view.dataset) if view else None
     if dataset:
         yield from _loss_problems(where, case, dataset)
+    recipe = params.recipes.get(case.recipe)
+    if recipe and recipe.cache_views and case.train == "all":
+        yield (
+            f"{where}.recipe: got {case.recipe!r}, whose cache_views is {recipe.cache_views}, with "
+            "train: all, where nothing is frozen; allowed: a recipe with cache_views: 0, or "
+            "train: head or last-<n>"
+        )
 
 
 def _protocol_problems(where: str, protocol: Protocol) -> Iterator[str]:

@@ -39,10 +39,15 @@ class Classifier(nn.Module):
         Whoever sets a mode comes through here, so no training loop can forget it.
         """
         super().train(mode)
-        for part in self.children():
-            for _, module in frozen_modules(part):
-                module.eval()
+        keep_frozen_in_evaluation(self)
         return self
+
+
+def keep_frozen_in_evaluation(network: nn.Module) -> None:
+    """Put the frozen modules inside a network into evaluation, whatever its own mode."""
+    for part in network.children():
+        for _, module in frozen_modules(part):
+            module.eval()
 
 
 def frozen_modules(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:

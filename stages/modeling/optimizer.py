@@ -3,21 +3,20 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler, OneCycleLR
 from torch.optim.swa_utils import AveragedModel
 
 from stages.config.params import Recipe
-from stages.modeling.classifier import Classifier
 
 
-def build_optimizer(classifier: Classifier, recipe: Recipe) -> Optimizer:
+def build_optimizer(network: nn.Module, recipe: Recipe) -> Optimizer:
     """SGD with momentum 0.9, Adam or AdamW over the trainable parameters.
 
     Weight decay is for weights alone: pulling biases and norm scales to zero does not regularise.
     """
-    trainable = [p for p in classifier.parameters() if p.requires_grad]
+    trainable = [p for p in network.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in trainable if p.ndim > 1], "weight_decay": recipe.weight_decay},
         {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
@@ -38,7 +37,7 @@ def build_schedule(optimizer: Optimizer, recipe: Recipe, steps: int) -> LRSchedu
     return ConstantLR(optimizer, factor=1.0, total_iters=0)
 
 
-def average_weights(classifier: Classifier, decay: float) -> AveragedModel:
+def average_weights(network: nn.Module, decay: float) -> AveragedModel:
     """A copy that becomes the exponential moving average of weights and BatchNorm statistics.
 
     The first update copies. Counters are always copied: an average of integers would be cut to
@@ -53,4 +52,4 @@ def average_weights(classifier: Classifier, decay: float) -> AveragedModel:
             else:
                 mean.copy_(value)
 
-    return AveragedModel(classifier, use_buffers=True, multi_avg_fn=average)
+    return AveragedModel(network, use_buffers=True, multi_avg_fn=average)

@@ -71,6 +71,7 @@ def learn_pretext_weights(
         classifier,
         OUTPUTS,
         build_loss(CrossEntropy(kind="ce", label_smoothing=0.0), OUTPUTS, []),
+        to_unit_range,
         Augmenter(augmentation, torch.Generator().manual_seed(seed)),
         patient_loader(train, batch_size=recipe.batch_size, seed=seed),
         ordered_loader(val, batch_size=EVAL_BATCH_SIZE),

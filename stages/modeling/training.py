@@ -1,15 +1,18 @@
 """One training of a case: initial weights, what is frozen, the fit, and the facts of it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor, nn
 
 from stages.config.params import Augmentation, Case, Protocol, Recipe
 from stages.dataset.image_set import ImageSet
 from stages.dataset.runs import Run
 from stages.modeling.augment import Augmenter
+from stages.modeling.boundary import split_at_boundary
 from stages.modeling.checkpoint import (
     count_parameters,
     describe_parameters,
@@ -22,10 +25,13 @@ from stages.modeling.compute import Hardware, describe_device
 from stages.modeling.data import (
     EVAL_BATCH_SIZE,
     ImageRows,
+    Rows,
     class_counts,
     ordered_loader,
+    to_unit_range,
     train_loader,
 )
+from stages.modeling.features import compute_features
 from stages.modeling.fit import FitResult, Lesson, fit
 from stages.modeling.freeze import FrozenSnapshot, freeze, trained_blocks
 from stages.modeling.knowledge import Knowledge
@@ -52,7 +58,7 @@ class TrainedRun(NamedTuple):
 
 
 def train_run(
-    plan: Plan, view: ImageSet, run: Run, *, initial: Path, hardware: Hardware
+    plan: Plan, view: ImageSet, run: Run, *, initial: Path, hardware: Hardware, scratch: Path
 ) -> TrainedRun:
     """Train on the rows of one run.
 
@@ -62,16 +68,21 @@ def train_run(
         run: which rows train and validate, and the seed.
         initial: folder of the initial weights.
         hardware: device and precision.
+        scratch: folder for activations that are kept while it trains.
 
     Raises:
-        UserError: a tensor does not fit, a block does not exist, or the training diverged.
+        UserError: a tensor does not fit, a block does not exist, activations cannot be kept, or
+            the training diverged.
         RuntimeError: a frozen tensor moved, or a trained one did not.
     """
     outputs = _outputs(plan.case, view)
     classifier, meta = _initial_classifier(plan.case, view, outputs, run, initial)
     freeze(classifier, plan.case.train)
     before = FrozenSnapshot(classifier)
-    lesson = _lesson(plan, classifier, outputs, view, run)
+    shown = _images(plan, classifier, view, run)
+    if plan.recipe.cache_views:
+        shown = _activations(shown, classifier, plan.recipe.cache_views, hardware, scratch)
+    lesson = _lesson(plan, shown, outputs, _train_counts(view, run), run.seed)
     result = fit(lesson, plan.recipe, seed=run.seed, hardware=hardware)
     meta["unchanged_though_trained"] = before.verify(classifier)
     meta |= _facts(plan, classifier, result, hardware, run)
@@ -133,20 +144,58 @@ def _initial_classifier(
     return classifier, facts
 
 
-def _lesson(
-    plan: Plan, classifier: Classifier, outputs: Outputs, view: ImageSet, run: Run
-) -> Lesson:
+class _Shown(NamedTuple):
+    """What a network is given to learn from; see `Lesson`."""
+
+    network: nn.Module
+    to_input: Callable[[Tensor], Tensor]
+    augment: Callable[[Tensor], Tensor]
+    train: Rows
+    val: Rows
+
+
+def _images(plan: Plan, classifier: Classifier, view: ImageSet, run: Run) -> _Shown:
+    """The whole network and the images, augmented anew in each epoch."""
     train, val = (
         ImageRows(view.images, view.targets, run.rows(split)) for split in ("train", "val")
     )
-    size, sampler = plan.recipe.batch_size, plan.case.sampler
+    augment = Augmenter(plan.augmentation, torch.Generator().manual_seed(run.seed))
+    return _Shown(classifier, to_unit_range, augment, train, val)
+
+
+def _activations(
+    images: _Shown, classifier: Classifier, views: int, hardware: Hardware, scratch: Path
+) -> _Shown:
+    """What of the network trains, and what the frozen part makes of the images."""
+    halves = split_at_boundary(classifier)
+    compute = partial(compute_features, halves.frozen, hardware=hardware, scratch=scratch)
+    train = compute(images.train, augment=images.augment, views=views)
+    val = compute(images.val, augment=_as_it_is, views=1)
+    return _Shown(halves.trained, _as_it_is, _as_it_is, train, val)
+
+
+def _as_it_is(values: Tensor) -> Tensor:
+    return values
+
+
+def _lesson(
+    plan: Plan, shown: _Shown, outputs: Outputs, train_counts: Sequence[int], seed: int
+) -> Lesson:
+    train = train_loader(
+        shown.train,
+        batch_size=plan.recipe.batch_size,
+        sampler=plan.case.sampler,
+        seed=seed,
+        views=max(1, plan.recipe.cache_views),
+    )
     return Lesson(
-        classifier,
+        shown.network,
         outputs,
-        build_loss(plan.case.loss, outputs, _train_counts(view, run)),
-        Augmenter(plan.augmentation, torch.Generator().manual_seed(run.seed)),
-        train_loader(train, batch_size=size, sampler=sampler, seed=run.seed),
-        ordered_loader(val, batch_size=EVAL_BATCH_SIZE),
+        build_loss(plan.case.loss, outputs, train_counts),
+        shown.to_input,
+        shown.augment,
+        train,
+        ordered_loader(shown.val, batch_size=EVAL_BATCH_SIZE),
     )
 
 
@@ -163,6 +212,7 @@ def _facts(
         "device": describe_device(hardware.device),
         "precision": hardware.precision,
         "train": plan.case.train,
+        "cache_views": plan.recipe.cache_views,
         "blocks_trained": trained_blocks(classifier),
         "counts": count_parameters(classifier),
         "parameters": describe_parameters(classifier),

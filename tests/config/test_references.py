@@ -97,6 +97,24 @@ CONTRADICTIONS: list[tuple[str, Change, str]] = [
         "pretext.recipe: got 'long', which is not a recipe; allowed: short",
     ),
     (
+        "kept activations of the pretext task",
+        lambda raw: (
+            add_to("recipes", "kept", "short", cache_views=1)(raw),
+            raw["pretext"].update(recipe="kept"),
+        ),
+        "pretext.recipe: got 'kept', whose cache_views is not 0, but pretext trains the whole "
+        "network; allowed: a recipe with cache_views: 0",
+    ),
+    (
+        "kept activations of a case without frozen layers",
+        lambda raw: (
+            add_to("recipes", "kept", "short", cache_views=3)(raw),
+            set_in("cases", "full-ce", recipe="kept")(raw),
+        ),
+        "cases.full-ce.recipe: got 'kept', whose cache_views is 3, with train: all, where nothing "
+        "is frozen; allowed: a recipe with cache_views: 0, or train: head or last-<n>",
+    ),
+    (
         "augmentation of the pretext task",
         lambda raw: raw["pretext"].update(augment="heavy"),
         "pretext.augment: got 'heavy', which is not an augmentation; allowed: light",

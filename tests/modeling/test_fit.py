@@ -53,6 +53,7 @@ def new_lesson(model: str = "cnn3", *, seed: int = 0) -> Lesson:
         classifier,
         outputs,
         build_loss(CrossEntropy(kind="ce", label_smoothing=0.0), outputs, [6, 6]),
+        to_unit_range,
         Augmenter(LIGHT, torch.Generator().manual_seed(seed)),
         train_loader(train, batch_size=BATCH_SIZE, sampler="none", seed=seed),
         ordered_loader(val, batch_size=BATCH_SIZE),

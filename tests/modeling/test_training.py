@@ -92,7 +92,8 @@ def trained(
     of_case = {key: value for key, value in changes.items() if key in Case.model_fields}
     of_recipe = {key: value for key, value in changes.items() if key not in of_case}
     plan = Plan(CASE.model_copy(update=of_case), recipe_with(**of_recipe), LIGHT, ONCE)
-    return train_run(plan, view, run or run_of(), initial=initial, hardware=CPU)
+    scratch = initial.parent / "scratch"
+    return train_run(plan, view, run or run_of(), initial=initial, hardware=CPU, scratch=scratch)
 
 
 def state_of(done: TrainedRun) -> dict[str, torch.Tensor]:
@@ -219,3 +220,20 @@ def test_weights_per_class_need_an_image_of_each_in_training(initial: Path) -> N
     only_a = run_of(splits=np.array(["train"] * 8 + ["test"] * 4 + ["val"] * 8))
     with pytest.raises(UserError, match=r"weighted_ce: got .* a 8, b 0; allowed"):
         trained(initial, run=only_a, loss=loss)
+
+
+@pytest.mark.parametrize("level", ["head", "last:1"])
+def test_kept_activations_train_what_is_to_be_trained_and_say_so(initial: Path, level: str) -> None:
+    done = trained(initial, train=level, cache_views=2)
+    whole = trained(initial, train=level)
+    assert done.meta["cache_views"] == 2
+    assert whole.meta["cache_views"] == 0
+    assert done.meta["blocks_trained"] == whole.meta["blocks_trained"]
+    assert done.meta["unchanged_though_trained"] == []
+    assert not are_equal(done, whole)
+    assert done.classifier.backbone.training is False or level == "last:1"
+
+
+def test_kept_activations_give_the_same_bits_again(initial: Path) -> None:
+    first, second = (trained(initial, train="head", cache_views=2) for _ in range(2))
+    assert are_equal(first, second)

@@ -237,6 +237,7 @@ def make_recipe() -> Json:
         "keep": "best",
         "ema": 0.0,
         "batch_size": 8,
+        "cache_views": 0,
     }
 
 
