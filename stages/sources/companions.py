@@ -4,12 +4,13 @@ Below a class folder lie patients and studies, but in public sets also kinds of 
 COVID/images beside COVID/masks. A folder is taken for such a kind by its name; where its name is
 a word, not a number, also because it holds files of the same names as the folder beside it, or
 because the same two folders lie in every class. Which kind shows the class nobody can know here:
-the run stops, and `ignore` decides, with the name of the folder or with `!` and its name.
+the run stops, and `ignore` decides, with the name of the folder or with `!` and its name. `!*`
+keeps what is only suspected, but neither masks nor splits: these have to be named.
 """
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
@@ -24,13 +25,17 @@ from stages.sources.names import (
     pieces,
     split_of,
     stem_of,
+    words,
 )
 from stages.sources.tree import ClassFolder, Tree
 
 # More folders of names side by side are taken for patients: public sets have two to five kinds.
 MOST_KINDS = 8
 ENOUGH = 0.5  # share of the names of the smaller folder that two kinds of pictures have in common
+LEAST_SHAPES = 4  # of file names, digits aside, from which they are no count
 SHOWN = 5  # names in a message
+NO_PICTURES = "are by their names no pictures of a class"
+PICTURES = frozenset({"image", "images", "img", "imgs", "picture", "pictures", "original", "raw"})
 SUFFIX = re.compile(r"(.+?)[-_. ]+([^\W\d_]{2,})")  # `a_lung`: base and word
 
 
@@ -64,10 +69,11 @@ def require_pictures_alone(folders: Sequence[ClassFolder], tree: Tree) -> None:
     every = {path: level for found in levels.values() for path, level in found.items()}
     named = [(path, name) for path, level in every.items() for name in level.folders]
     kinds = [(path, name) for path, name in named if is_kind(name) and not split_of(name)]
-    _refuse(kinds, every, tree, "are by their names no pictures of a class")
-    _refuse(_with_same_files(every), every, tree, "hold files of the same names")
-    _refuse(_in_every_class(folders, levels, tree), every, tree, "lie in every class")
+    _refuse(kinds, every, tree, tree.kept_by_name, NO_PICTURES)
     _refuse_files(folders, tree)
+    same_files, everywhere = _with_same_files(every), _in_every_class(folders, levels, tree)
+    _refuse(same_files, every, tree, tree.kept, "hold files of the same names")
+    _refuse(everywhere, every, tree, tree.kept, "lie in every class")
 
 
 def _levels(folder: ClassFolder) -> dict[Path, _Level]:
@@ -96,8 +102,8 @@ def _with_same_files(levels: Mapping[Path, _Level]) -> Iterator[tuple[Path, str]
         if len(names) > MOST_KINDS:
             continue
         for first, second in combinations(names, 2):
-            words = not has_digit(first) and not has_digit(second)
-            if _are_alike(level.folders[first], level.folders[second], are_words=words):
+            are_words = not has_digit(first) and not has_digit(second)
+            if _are_alike(level.folders[first], level.folders[second], are_words=are_words):
                 yield from ((path, first), (path, second))
         for name in names:
             if _are_alike(level.folders[name], level.loose, are_words=not has_digit(name)):
@@ -125,10 +131,10 @@ def _without_last_word(stems: Sequence[str]) -> set[str]:
 
 
 def _are_no_count(stems: Iterable[str]) -> bool:
-    """Whether names differ in more than numbers."""
+    """Whether names such as UUIDs differ in more than numbers; `front` and `side` recur too."""
     names = [stem.rpartition("/")[2] for stem in stems]
-    shapes = {re.sub(r"\d+", "#", name) for name in names}
-    return len(shapes) >= max(2, len(names) / 2)
+    shapes = {re.sub(r"\d+", "#", name) for name in names if has_digit(name)}
+    return len(shapes) >= max(LEAST_SHAPES, len(names) / 2)
 
 
 def _in_every_class(
@@ -159,10 +165,14 @@ def _folded(name: str) -> str:
 
 
 def _refuse(
-    found: Iterable[tuple[Path, str]], levels: Mapping[Path, _Level], tree: Tree, what: str
+    found: Iterable[tuple[Path, str]],
+    levels: Mapping[Path, _Level],
+    tree: Tree,
+    kept: Set[Path],
+    what: str,
 ) -> None:
-    """Stop on folders that `ignore` does not keep."""
-    suspects = sorted({(path, name) for path, name in found if path / name not in tree.kept})
+    """Stop on folders that are not kept."""
+    suspects = sorted({(path, name) for path, name in found if path / name not in kept})
     if not suspects:
         return
     files: Counter[str] = Counter()
@@ -182,14 +192,14 @@ def _refuse_files(folders: Sequence[ClassFolder], tree: Tree) -> None:
     for folder in folders:
         for file in folder.files:
             in_folder[file.parent].append(file)
-    for find, what in (
-        (_named_kinds, "are by their names no pictures of a class"),
-        (_suffixed, "are called like a file beside them and a word more"),
-        (_twins, "are called alike but for their endings"),
+    for find, kept, what in (
+        (_named_kinds, tree.kept_by_name, NO_PICTURES),
+        (_suffixed, tree.kept, "are called like files beside them but for a last word"),
+        (_twins, tree.kept, "are called alike but for their endings"),
     ):
         found: dict[str, list[Path]] = defaultdict(list)
         for files in in_folder.values():
-            for pattern, file in find([file for file in files if file not in tree.kept]):
+            for pattern, file in find([file for file in files if file not in kept]):
                 found[pattern].append(file)
         if found:
             listed = [
@@ -215,17 +225,21 @@ def _named_kinds(files: Sequence[Path]) -> Iterator[tuple[str, Path]]:
 
 
 def _suffixed(files: Sequence[Path]) -> Iterator[tuple[str, Path]]:
-    """Files such as `a_lung.png` beside `a.png`, where half of the others have such a one."""
-    stems = {stem_of(file.name) for file in files}
-    found: dict[str, list[Path]] = defaultdict(list)
+    """Files such as `a_lung.png` beside `a.png` or `a_ct.png`, where most have such a one."""
+    of_base: dict[str, dict[str, Path]] = defaultdict(dict)
     for file in files:
-        match = SUFFIX.fullmatch(stem_of(file.name))
-        if match and match[1] in stems:
-            found[stem_of(file.name)[len(match[1]) :]].append(file)
-    for suffix, ones in found.items():
-        others = sum(not stem.endswith(suffix) for stem in stems)
-        if len(ones) > 1 and len(ones) >= ENOUGH * others:
-            yield from ((f"*{suffix}.*", file) for file in ones)
+        stem = stem_of(file.name)
+        of_base[stem][""] = file
+        match = SUFFIX.fullmatch(stem)
+        if match:
+            of_base[match[1]][stem[len(match[1]) :]] = file
+    count = Counter(suffix for found in of_base.values() if len(found) > 1 for suffix in found)
+    common = [{s: f for s, f in found.items() if count[s] > 1} for found in of_base.values()]
+    together = [found for found in common if len(found) > 1]
+    # Two thirds: of pictures every second one has a companion.
+    if len({file for found in together for file in found.values()}) >= len(files) * 2 / 3:
+        for found in together:
+            yield from ((f"*{suffix}.*", file) for suffix, file in found.items() if suffix)
 
 
 def _twins(files: Sequence[Path]) -> Iterator[tuple[str, Path]]:
@@ -246,9 +260,10 @@ def _stop(tree: Tree, what: str, found: Sequence[_Found], why: str) -> None:
         f"{one.entry!r} ({one.files:,} files, such as {one.example!r})" for one in found[:SHOWN]
     )
     more = f" and {len(found) - SHOWN} others" if len(found) > SHOWN else ""
-    first = found[0].entry
+    first = next((one.entry for one in found if not PICTURES & {*words(one.entry)}), found[0].entry)
+    everything = "" if why == NO_PICTURES else " ('!*' for all)"
     raise UserError(
         f"{tree.root}: {what} below class folders {why}: {listed}{more}; add those that do not "
         f"show the class to ignore, such as {first!r}, and those that do with a '!', such as "
-        f"{f'!{first}'!r}"
+        f"{f'!{first}'!r}{everything}"
     )

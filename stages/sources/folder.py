@@ -219,7 +219,7 @@ def _require_own_files(folder: ClassFolder, known: _Classes, tree: Tree) -> None
     """Refuse a class folder without files, or with a folder of another class in it."""
     if not folder.files:
         raise UserError(f"{folder.path}: class folder without any file; fill it or remove it")
-    for inner in sorted(folder.folders() - tree.kept):
+    for inner in sorted(folder.folders() - tree.kept_by_name):
         label = known.label(inner)
         if label not in (None, folder.label):
             raise UserError(

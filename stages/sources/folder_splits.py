@@ -33,7 +33,7 @@ def _split_around(parent: Path, folder: ClassFolder, tree: Tree) -> str | None:
     names = {}
     here = parent
     while here != folder.path:
-        split = None if here in tree.kept else split_of(here.name)
+        split = None if here in tree.kept_by_name else split_of(here.name)
         if split:
             names[split] = here.name
         here = here.parent
@@ -51,7 +51,7 @@ def _split_around(parent: Path, folder: ClassFolder, tree: Tree) -> str | None:
 def _require_plain_names(below: set[Path], tree: Tree) -> None:
     """Refuse two folders for one split, and names that have the word of a split among others."""
     children: dict[Path, list[str]] = defaultdict(list)
-    for path in below - tree.kept:
+    for path in below - tree.kept_by_name:
         children[path.parent].append(path.name)
     for parent, names in sorted(children.items()):
         exact = [(split_of(name), name) for name in sorted(names)]

@@ -11,6 +11,7 @@ from stages.sources.ignore import Ignore
 # `@eaDir` holds thumbnails, `.ipynb_checkpoints` second copies: both would pass for images.
 DROPPINGS = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir"})
 MAX_DEPTH = 100  # folders within folders; archives of patients, studies and series have 3 or 4
+WILDCARDS = "!*?/"
 SHOWN_CHARACTERS = 60  # of a path in a message
 
 
@@ -61,7 +62,8 @@ class Tree:
         self.root = root
         self.ignore = ignore
         self.left_out: list[LeftOut] = []
-        self.kept: set[Path] = set()  # that an entry of `ignore` with `!` keeps
+        self.kept: set[Path] = set()  # by an entry of `ignore` with `!`
+        self.kept_by_name: set[Path] = set()  # by one that says more than `!*`
 
     def folders(self, level: Path) -> list[Path]:
         """The folders of a level above the class folders; its files are left out."""
@@ -119,6 +121,8 @@ class Tree:
         decision = self.ignore.decide(self.inside(entry) + ("/" if is_folder else ""))
         if decision and decision.keeps:
             self.kept.add(entry)
+            if decision.entry.strip(WILDCARDS):
+                self.kept_by_name.add(entry)
         elif decision:
             self._leave_out(entry, f"ignored by {decision.entry!r}")
             return False

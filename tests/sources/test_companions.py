@@ -7,8 +7,10 @@ import pytest
 from stages.config.errors import UserError
 from tests.sources.trees import listed, paths, put
 
+COUNTED = ("1.png", "2.png", "3.png")
 
-def tree(root: Path, *folders: str, files: tuple[str, ...] = ("1.png", "2.png", "3.png")) -> Path:
+
+def tree(root: Path, *folders: str, files: tuple[str, ...] = COUNTED) -> Path:
     """The files in each of the folders."""
     return put(root, *(f"{folder}/{file}" for folder in folders for file in files))
 
@@ -144,6 +146,13 @@ def test_folders_of_words_that_lie_in_every_class_are_refused(tmp_path: Path) ->
     assert len(paths(tmp_path, "PA")) == 2
 
 
+def test_keeping_everything_keeps_no_masks(tmp_path: Path) -> None:
+    put(tmp_path, *each("AP/1.png", "PA/2.png", "masks/3.png"))
+    with pytest.raises(UserError, match="no pictures of a class: 'masks'"):
+        listed(tmp_path, "!*")
+    assert len(paths(tmp_path, "!*", "masks")) == 4
+
+
 # ---- what is let through -----------------------------------------------------------------------
 
 PATIENTS = {
@@ -160,6 +169,7 @@ PATIENTS = {
     "images below a wrapper": each("v1/images"),
     "patients below images": each("images/P1", "images/P2"),
     "kinds of pneumonia": ["COVID", "Normal/left/x", "Normal/x"],
+    "one role per file": ["COVID/P1", "COVID/P2", "Normal/P3"],
     "one class in folders": ["COVID/images", "Normal"],
 }
 
@@ -168,7 +178,8 @@ PATIENTS = {
 def test_patients_and_studies_of_any_depth_are_pictures_of_the_class(
     tmp_path: Path, folders: list[str]
 ) -> None:
-    tree(tmp_path, *folders)
+    roles = folders == PATIENTS["one role per file"]
+    tree(tmp_path, *folders, files=("front.png", "side.png", "x1.png") if roles else COUNTED)
     if folders == PATIENTS["kinds of pneumonia"]:
         put(tmp_path, "Normal/bacterial/a.png", "Normal/viral/b.png")
     found = paths(tmp_path)
@@ -221,10 +232,27 @@ def test_files_called_like_one_beside_them_and_a_word_are_refused(tmp_path: Path
     put(tmp_path, "COVID/0_lung.png")
     assert len(paths(tmp_path)) == 6  # one of four: a name as any other
     put(tmp_path, "COVID/1_lung.png")
-    with pytest.raises(UserError, match=r"and a word more: '\*_lung\.\*' \(2 files, such as 'COV"):
+    with pytest.raises(
+        UserError, match=r"but for a last word: '\*_lung\.\*' \(2 files, such as 'COV"
+    ):
         listed(tmp_path)
     assert len(paths(tmp_path, "*_lung.*")) == 5
     assert len(paths(tmp_path, "!*_lung.*")) == 7
+
+
+def test_pairs_of_files_with_other_last_words_are_refused(tmp_path: Path) -> None:
+    put(tmp_path, *(f"COVID/{n}_{word}.png" for n in range(3) for word in ("ct", "lung")))
+    put(tmp_path, "Normal/x.png")
+    with pytest.raises(UserError, match=r"last word: '\*_ct\.\*' \(3 .*'\*_lung\.\*' \(3 files"):
+        listed(tmp_path)
+    assert len(paths(tmp_path, "*_lung.*")) == 4
+    assert len(paths(tmp_path, "!*_lung.*", "!*_ct.*")) == 7
+
+
+def test_the_picture_s_own_folder_is_not_the_one_advised_to_be_ignored(tmp_path: Path) -> None:
+    tree(tmp_path, *each("images", "lungs"))
+    with pytest.raises(UserError, match=r"to ignore, such as 'lungs', and those that do with a"):
+        listed(tmp_path)
 
 
 def test_files_that_are_there_with_two_endings_are_refused(tmp_path: Path) -> None:

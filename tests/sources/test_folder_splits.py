@@ -117,6 +117,7 @@ def test_names_that_look_like_splits_are_refused(
 def test_folders_that_are_to_be_kept_are_no_splits(tmp_path: Path) -> None:
     put(tmp_path, *each("train/1.png", "test/2.png"))
     assert set(splits(tmp_path, "!train", "!test").values()) == {None}
+    assert set(splits(tmp_path, "!*").values()) == {"train", "test"}  # names none of them
 
 
 def test_patients_whose_names_have_the_word_of_a_split_are_patients(tmp_path: Path) -> None:
