@@ -21,14 +21,14 @@ def find_splits(folders: Sequence[ClassFolder], tree: Tree) -> dict[Path, str | 
         below = folder.folders()
         _require_plain_names(below, tree)
         parents = Counter(file.parent for file in folder.files)
-        found = {parent: _split_around(parent, folder, tree) for parent in parents}
+        found = {parent: split_around(parent, folder, tree) for parent in parents}
         _require_all_or_none(folder, found, parents, tree)
         splits |= found
     _require_in_every_class(folders, splits, tree)
     return splits
 
 
-def _split_around(parent: Path, folder: ClassFolder, tree: Tree) -> str | None:
+def split_around(parent: Path, folder: ClassFolder, tree: Tree) -> str | None:
     """The split that the names between a file and its class folder give, and those above."""
     names = {}
     here = parent
