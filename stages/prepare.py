@@ -2,7 +2,8 @@
 
 Reads:  the source of datasets.<name>
 Writes: data/prepared/<name>/: images.npy, manifest.csv, rejected.csv, duplicates.csv,
-        grouping.json, dataset.json, leaks.csv where groups leak, and truth.npy for phantoms
+        left_out.csv, grouping.json, dataset.json, leaks.csv where groups leak, and truth.npy for
+        phantoms
 """
 
 import logging
@@ -37,10 +38,12 @@ from stages.imaging.grouping import (
 )
 from stages.imaging.intake import REJECTED, Listed, Rejected, array_names, decode_source
 from stages.sources.listing import Listing, describe_source, open_source
+from stages.sources.tree import LeftOut
 
 logger = logging.getLogger(__name__)
 
-TABLES = (MANIFEST, DATASET_INFO, REJECTED, DUPLICATES, GROUPING)
+LEFT_OUT = "left_out.csv"
+TABLES = (MANIFEST, DATASET_INFO, REJECTED, LEFT_OUT, DUPLICATES, GROUPING)
 
 
 def prepare_dataset(params: Params, name: str, paths: Paths) -> None:
@@ -50,6 +53,7 @@ def prepare_dataset(params: Params, name: str, paths: Paths) -> None:
     scratch = paths.scratch(f"prepare-{name}")
     try:
         with open_source(dataset, seed=params.seed, scratch=scratch) as listing:
+            write_csv(folder / LEFT_OUT, pd.DataFrame(listing.left_out, columns=LeftOut._fields))
             listed, rejected = decode_source(listing, dataset, folder)
         _require_readable(listed.manifest, rejected, dataset, folder)
         manifest, grouping = _group(listed, dataset, folder)
@@ -60,7 +64,7 @@ def prepare_dataset(params: Params, name: str, paths: Paths) -> None:
     save_grouping(folder, manifest, grouping)
     _describe(name, dataset, listing, manifest, rejected, grouping.leaks).save(folder)
     keep_only(folder, _file_names(dataset, has_leaks=bool(grouping.leaks)))
-    _log_summary(name, manifest, grouping, rejected, listing.left_out)
+    _log_summary(name, manifest, grouping, rejected, n_left_out=_count_left_out(listing))
 
 
 def _file_names(dataset: Dataset, *, has_leaks: bool) -> list[str]:
@@ -139,10 +143,15 @@ def _describe(
         positive=dataset.positive,
         n_files=len(manifest) + len(rejected),
         n_rejected=len(rejected),
-        n_left_out=len(listing.left_out),
+        n_left_out=_count_left_out(listing),
         leakage=sorted(leaks),
         implies=dict(dataset.implies),
     )
+
+
+def _count_left_out(listing: Listing) -> int:
+    """Files; a folder stands for all it holds."""
+    return sum(entry.files for entry in listing.left_out)
 
 
 def _log_summary(
@@ -150,7 +159,8 @@ def _log_summary(
     manifest: pd.DataFrame,
     grouping: Grouping,
     rejected: Sequence[Rejected],
-    left_out: Sequence[str],
+    *,
+    n_left_out: int,
 ) -> None:
     counts = pd.crosstab(manifest["label"], manifest["split"])
     groups = manifest["group_id"].nunique()
@@ -162,7 +172,9 @@ def _log_summary(
     )
     if grouping.leaks:
         logger.warning("leakage allowed: %d groups in two splits (leaks.csv)", len(grouping.leaks))
-    logger.info("%d files rejected (rejected.csv); %d left out", len(rejected), len(left_out))
+    logger.info(
+        "%d files rejected (rejected.csv); %d left out (left_out.csv)", len(rejected), n_left_out
+    )
 
 
 if __name__ == "__main__":

@@ -139,6 +139,40 @@ def test_files_that_are_no_images_are_listed_with_the_reason(
     assert len(prepared.images) == len(prepared.manifest) == 24
 
 
+def test_what_is_left_out_is_listed_with_the_reason_and_counted_in_files(
+    folder: Path, prepare: Prepare, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / "notes, 1.txt").write_text("not an image")
+    for number in range(3):
+        shutil.copytree(folder / "normal", folder / "covid" / f"masks {number}" / "x")
+    (folder / "normal" / ".DS_Store").write_bytes(b"")
+    with caplog.at_level("INFO"):
+        prepared = prepare(folder, ignore=["masks *"])
+    table = pd.read_csv(Paths(tmp_path / "root").prepared("ct") / "left_out.csv")
+    assert table.columns.tolist() == ["path", "reason", "files"]
+    assert table.to_numpy().tolist() == [
+        *([f"covid/masks {number}/", "ignored by 'masks *'", 12] for number in range(3)),
+        ["normal/.DS_Store", "hidden, or left behind by an operating system", 1],
+        ["notes, 1.txt", "outside the class folders", 1],
+    ]
+    assert prepared.info.n_left_out == 3 * 12 + 2
+    assert "0 files rejected (rejected.csv); 38 left out (left_out.csv)" in caplog.text
+    assert len(prepared.images) == 24
+
+
+def test_splits_below_the_class_folders_are_kept(
+    tmp_path: Path, prepare: Prepare, write_picture: WritePicture
+) -> None:
+    for number, split in enumerate(("train", "val", "test")):
+        for label in ("covid", "normal"):
+            for image in range(3):
+                seed = 100 * number + image + 10 * (label == "covid")
+                write_picture(tmp_path / f"set/{label}/{split}/p{seed}_0.png", seed)
+    prepared = prepare(tmp_path / "set")
+    folders = prepared.manifest["source_path"].str.split("/").str[1]
+    assert folders.tolist() == prepared.manifest["split"].tolist()
+
+
 def test_too_many_unreadable_files_stop_the_run_and_are_listed(
     folder: Path, prepare: Prepare, tmp_path: Path
 ) -> None:

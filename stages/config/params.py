@@ -139,10 +139,12 @@ class NoGroup(Section):
 
 
 class PatternGroup(Section):
-    """The patient stands in the file name."""
+    """The patient stands in the file name, or in that of a folder."""
 
     kind: Literal["pattern"]
-    pattern: str  # regular expression; its first group is the patient
+    # Regular expression; its first group is the patient. With a slash in it, it is also searched in
+    # the path inside the source.
+    pattern: str
 
 
 class TableGroup(Section):
@@ -166,7 +168,7 @@ class Dataset(Section):
     classes: Annotated[dict[Name, Annotated[list[str], Field(min_length=1)]], Field(min_length=2)]
     implies: dict[Name, Annotated[list[str], Field(min_length=1)]]  # class -> classes it is too
     positive: str
-    ignore: list[str]
+    ignore: list[str]  # names, paths and patterns as in a .gitignore; `!` keeps what matches
     group: Group
     near_duplicates: StrictBool  # whether images that look the same belong together
     allow_leakage: StrictBool

@@ -38,8 +38,8 @@ def _facts_table(dataset: Dataset, info: DatasetInfo) -> Table:
         "reference standard": describe_reference(info),
         "files": f"{info.n_files:,}",
         "rejected as unreadable": f"{info.n_rejected:,}",
-        "left out, as no images or of no class": f"{info.n_left_out:,}",
-        "folders ignored": ", ".join(dataset.ignore) or "none",
+        "left out (all are listed in left_out.csv)": f"{info.n_left_out:,}",
+        "ignored": ", ".join(dataset.ignore) or "none",
         "stored size": f"longest side {dataset.size_px} pixels, 8 bit grey",
     }
     return fact_table("Data card", facts)

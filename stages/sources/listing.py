@@ -11,15 +11,17 @@ from stages.config.params import ArchiveSource, Dataset, FolderSource, PhantomSo
 from stages.phantoms.cohort import CohortImage, plan_cohort
 from stages.sources.archive import unpacked
 from stages.sources.folder import folder_items
+from stages.sources.ignore import Ignore
 from stages.sources.item import RawImage, SourceItem
 from stages.sources.patients import name_patients
+from stages.sources.tree import LeftOut
 
 
 class Listing(NamedTuple):
-    """All images of a source, and the file names that were left out as no images of it."""
+    """All images of a source, and what was left out as no images of it."""
 
     items: list[SourceItem]
-    left_out: list[str]
+    left_out: list[LeftOut]
 
 
 @contextmanager
@@ -37,7 +39,7 @@ def open_source(dataset: Dataset, *, seed: int, scratch: Path) -> Iterator[Listi
             yield _folder_listing(Path(path), dataset)
         case ArchiveSource(path=path):
             with unpacked(Path(path), scratch) as folder:
-                yield _folder_listing(folder, dataset)
+                yield _archive_listing(folder, dataset)
 
 
 def require_source(dataset: Dataset) -> None:
@@ -48,6 +50,7 @@ def require_source(dataset: Dataset) -> None:
     """
     path = Path(dataset.source.path)
     where = f"source.path: got {dataset.source.path!r}"
+    Ignore(dataset.ignore)  # refuses what is no pattern
     match dataset.source:
         case PhantomSource() if dataset.cohort is None:
             raise UserError(
@@ -89,6 +92,14 @@ def _phantom_item(image: CohortImage) -> SourceItem:
 def _draw(image: CohortImage) -> RawImage:
     phantom = image.draw()
     return RawImage(phantom.to_png(), phantom.truth)
+
+
+def _archive_listing(folder: Path, dataset: Dataset) -> Listing:
+    """That of the unpacked folder; errors name the archive, since the folder is gone by then."""
+    try:
+        return _folder_listing(folder, dataset)
+    except UserError as error:
+        raise UserError(str(error).replace(str(folder), dataset.source.path)) from None
 
 
 def _folder_listing(folder: Path, dataset: Dataset) -> Listing:

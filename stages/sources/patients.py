@@ -1,5 +1,6 @@
-"""Who is shown: a pattern on the file names, or a table inside the source."""
+"""Who is shown: a pattern on the names of files or folders, or a table inside the source."""
 
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,6 +11,8 @@ import pandas as pd
 from stages.config.errors import UserError
 from stages.config.params import Group, NoGroup, PatternGroup, TableGroup
 from stages.sources.item import SourceItem
+
+logger = logging.getLogger(__name__)
 
 
 def name_patients(items: Sequence[SourceItem], group: Group, root: Path) -> list[SourceItem]:
@@ -26,17 +29,18 @@ def name_patients(items: Sequence[SourceItem], group: Group, root: Path) -> list
     if isinstance(group, NoGroup):
         return list(items)
     if isinstance(group, PatternGroup):
-        pattern = _compiled(group.pattern)
-        patients = [_match(PurePosixPath(item.source_path).name, pattern) for item in items]
+        patients = _search(items, group.pattern)
         where = f"group.pattern: {group.pattern!r}"
     else:
         patients = _look_up(items, _read_table(group, root))
         where = f"group.table: {group.table!r}, column {group.file!r}"
     if not any(patients):
+        hint = _folder_hint(items, group.pattern) if isinstance(group, PatternGroup) else ""
         raise UserError(
             f"{where} names the patient of none of {len(items)} images, such as "
-            f"{items[0].source_path!r}; mend it, or set group to {{kind: none}}"
+            f"{items[0].source_path!r}; {hint or 'mend it'}, or set group to {{kind: none}}"
         )
+    _log_unknown(items, patients, where)
     return [
         replace(item, patient_id=patient) for item, patient in zip(items, patients, strict=True)
     ]
@@ -52,9 +56,48 @@ def _compiled(pattern: str) -> re.Pattern[str]:
         ) from None
 
 
-def _match(file_name: str, pattern: re.Pattern[str]) -> str | None:
+def _search(items: Sequence[SourceItem], text: str) -> list[str | None]:
+    """Search the file names, and then, with a pattern that has a slash, the paths."""
+    pattern = _compiled(text)
+    paths = [PurePosixPath(item.source_path) for item in items]
+    return [
+        _match(path.name, pattern) or (_match(str(path), pattern) if "/" in text else None)
+        for path in paths
+    ]
+
+
+def _folder_hint(items: Sequence[SourceItem], text: str) -> str:
+    """What to write where the pattern would match folders, which it is not searched in."""
+    bare = f"(?:{text})" if "|" in text else text.removeprefix("^").removesuffix("$")
+    for wanted in (f"(?:^|/){bare}/", f"{bare}/", f"(?:^|/){bare}[^/]*/", f"{bare}[^/]*/"):
+        try:
+            count = sum(patient is not None for patient in _search(items, wanted))
+        except UserError:  # a pattern that cannot stand inside another
+            continue
+        if count:
+            return (
+                f"it is searched in file names alone, but {count} of {len(items)} images have it "
+                f"in the name of a folder: to search the path too, write {wanted!r} (with a slash)"
+            )
+    return ""
+
+
+def _log_unknown(items: Sequence[SourceItem], patients: Sequence[str | None], where: str) -> None:
+    """Say how many images are of nobody known; each of them is a group of its own."""
+    unknown = [item.source_path for item, one in zip(items, patients, strict=True) if not one]
+    if unknown:
+        logger.warning(
+            "%s names no patient of %d of %d images, such as %r",
+            where,
+            len(unknown),
+            len(items),
+            unknown[0],
+        )
+
+
+def _match(text: str, pattern: re.Pattern[str]) -> str | None:
     """The first group that took part, or the whole match where there is no group."""
-    match = pattern.search(file_name)
+    match = pattern.search(text)
     if match is None:
         return None
     return next((part for part in match.groups() or (match.group(),) if part), None)

@@ -46,6 +46,7 @@ def test_the_patient_is_searched_in_the_file_name(
     [
         r"(\d*)",  # matches emptily at the start
         r"Q(\d+)",
+        r"Q(\d+)/",
         r"COVID",  # the folder is not searched
     ],
 )
@@ -54,6 +55,58 @@ def test_a_pattern_that_names_nobody_is_refused(tmp_path: Path, pattern: str) ->
         UserError, match=r"names the patient of none of 3 images.*group to \{kind: none\}$"
     ):
         name_patients(items(*FILES), PatternGroup(kind="pattern", pattern=pattern), tmp_path)
+
+
+FOLDERS = ("COVID/patient01/1.png", "COVID/patient02/1.png", "Normal/patient03/s2/1.png")
+
+
+def patients_by_pattern(pattern: str, *files: str) -> list[str | None]:
+    group = PatternGroup(kind="pattern", pattern=pattern)
+    return [item.patient_id for item in name_patients(items(*files), group, Path())]
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [r"patient(\d+)/", r"^[^/]+/patient(\d+)/", r"/\w+?(\d+)/", r"/patient(\d+)/.*1\.png$"],
+)
+def test_a_pattern_with_a_slash_is_searched_in_the_path(pattern: str) -> None:
+    assert patients_by_pattern(pattern, *FOLDERS) == ["01", "02", "03"]
+
+
+def test_the_file_name_comes_before_the_path() -> None:
+    files = ("COVID/P1/P7_1.png", "COVID/P2/x.png")
+    assert patients_by_pattern(r"^P(\d+)_|/P(\d+)/", *files) == ["7", "2"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "wanted"),
+    [
+        (r"patient(\d+)", r"(?:^|/)patient(\d+)/"),
+        (r"^patient(\d+)$", r"(?:^|/)patient(\d+)/"),
+        (r"^(pat)", r"(?:^|/)(pat)[^/]*/"),
+        (r"tient(\d+)", r"tient(\d+)/"),
+        (r"patient(\d+)|P(\d+)", r"(?:^|/)(?:patient(\d+)|P(\d+))/"),
+    ],
+)
+def test_a_pattern_that_matches_folders_alone_says_what_to_write(pattern: str, wanted: str) -> None:
+    with pytest.raises(UserError) as caught:
+        patients_by_pattern(pattern, *FOLDERS)
+    assert str(caught.value) == (
+        f"group.pattern: {pattern!r} names the patient of none of 3 images, such as "
+        "'COVID/patient01/1.png'; it is searched in file names alone, but 3 of 3 images have it in "
+        f"the name of a folder: to search the path too, write {wanted!r} (with a slash), or set "
+        "group to {kind: none}"
+    )
+    assert all(patients_by_pattern(wanted, *FOLDERS))
+
+
+def test_images_that_a_pattern_does_not_match_are_counted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    patients_by_pattern(r"P(\d+)", *FILES)
+    assert [record.getMessage() for record in caplog.records] == [
+        r"group.pattern: 'P(\\d+)' names no patient of 2 of 3 images, such as 'COVID/b.png'"
+    ]
 
 
 def test_a_pattern_that_is_no_regular_expression_is_refused(tmp_path: Path) -> None:
