@@ -100,6 +100,30 @@ def folder_items(
     )
 
 
+def tree_items(root: Path, *, ignore: Sequence[str]) -> FolderListing:
+    """List all files of a folder at any depth, as items without a label.
+
+    A folder around a file that is called train, val or test is its split.
+
+    Raises:
+        UserError: when a folder cannot be read, or a file stands in folders of two splits.
+    """
+    root, left_out = Path(root), list[Path]()
+    files = list(_files(root, frozenset(ignore), left_out, above=()))
+    items = [_item(root, file, _Branch(root, "", _split_around(root, file))) for file in files]
+    items.sort(key=lambda item: os.fsencode(item.source_path))
+    return FolderListing(items, sorted((_relative(root, p) for p in left_out), key=os.fsencode))
+
+
+def _split_around(root: Path, file: Path) -> str | None:
+    """The split that the folders around a file stand for."""
+    around = [Path(part) for part in file.relative_to(root).parts[:-1]]
+    splits = {split for folder in around if (split := _split(folder))}
+    if len(splits) > 1:
+        raise UserError(f"{file}: stands in folders of {_listed(splits)}; move it below one")
+    return splits.pop() if splits else None
+
+
 def _known_classes(classes: Mapping[str, Sequence[str]], ignore: Sequence[str]) -> _Classes:
     """Turn class -> folders around, refusing folders that are named twice."""
     named = Counter([folder for folders in classes.values() for folder in set(folders)])
