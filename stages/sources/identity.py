@@ -44,6 +44,8 @@ class Identities(NamedTuple):
 
 def tidy(text: str) -> str:
     """Text in one Unicode form (NFC), trimmed, with single spaces and nothing invisible."""
+    if text.isascii() and text.isprintable():  # nearly all of a long table, ten times faster
+        return " ".join(text.split())
     seen = "".join(c for c in text if unicodedata.category(c) != "Cf")
     return " ".join(unicodedata.normalize("NFC", seen).split())
 

@@ -9,7 +9,7 @@ unless that is the only one it could mean.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import PurePosixPath
+from os.path import splitext
 from typing import NamedTuple
 
 from stages.sources.identity import tidy
@@ -50,7 +50,7 @@ class _Place(NamedTuple):
 
 def has_image_ending(path: str) -> bool:
     """Whether a name looks like that of an image."""
-    return PurePosixPath(path).suffix.lower() in IMAGE_ENDINGS
+    return splitext(path)[1].lower() in IMAGE_ENDINGS
 
 
 def match_names(names: Iterable[str], files: Sequence[str]) -> dict[str, Found]:
@@ -69,25 +69,15 @@ def match_names(names: Iterable[str], files: Sequence[str]) -> dict[str, Found]:
     found: dict[str, Found] = {}
     taken: set[str] = set()
     for place, index in rules:
-        fitting = _find(place, index, [name for name in distinct if name not in found], taken)
+        fitting = index.find(place, found, taken)
         found |= fitting
         taken.update(files[0] for files, _ in fitting.values() if len(files) == 1)
     # What is left may be second rows of files, but not by another ending: that is another file.
     for place, index in rules:
         if place.needs_only_one or not index.spelling.keeps_ending:
             continue
-        found |= _find(place, index, [name for name in distinct if name not in found], set())
+        found |= index.find(place, found, set())
     return found
-
-
-def _find(
-    place: _Place, index: "_Index", names: Sequence[str], taken: set[str]
-) -> dict[str, Found]:
-    """The names that one rule finds files for."""
-    how = place.said + index.spelling.said
-    return {
-        name: Found(files, how) for name in names if (files := index.look_up(name, place, taken))
-    }
 
 
 class _Index:
@@ -103,11 +93,20 @@ class _Index:
         self.n_rows: Mapping[str, int] = defaultdict(int)
         for parts in self.parts.values():
             self.n_rows[_last(parts)] += 1
+        self.names = [name for name, parts in self.parts.items() if _last(parts) in self.files]
 
-    def look_up(self, name: str, place: _Place, taken: set[str]) -> tuple[str, ...]:
-        """The files not taken yet that the name fits at that place."""
+    def find(self, place: _Place, found: Mapping[str, Found], taken: set[str]) -> dict[str, Found]:
+        """Names not found yet to the files, not taken yet, that they fit at that place."""
+        how = place.said + self.spelling.said
+        return {
+            name: Found(files, how)
+            for name in self.names
+            if name not in found and (files := self._look_up(name, place, taken))
+        }
+
+    def _look_up(self, name: str, place: _Place, taken: set[str]) -> tuple[str, ...]:
         parts = self.parts[name]
-        alike = self.files.get(_last(parts), [])
+        alike = self.files[_last(parts)]
         if place.needs_only_one and (self.n_rows[_last(parts)] > 1 or len(alike) > 1):
             return ()
         return tuple(f for found, f in alike if f not in taken and place.holds(parts, found))
@@ -133,7 +132,7 @@ def _without_case(parts: Callable[[str], Parts]) -> Callable[[str], Parts]:
 
 def _without_ending(path: str) -> Parts:
     parts = _tidied(path)
-    return (*parts[:-1], PurePosixPath(parts[-1]).stem) if parts else parts
+    return (*parts[:-1], splitext(parts[-1])[0]) if parts else parts
 
 
 def _without_image_ending(path: str) -> Parts:

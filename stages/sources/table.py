@@ -13,7 +13,7 @@ from stages.sources.identity import is_missing, tidy
 from stages.sources.item import SourceItem
 from stages.sources.matching import Found, has_image_ending, match_names
 from stages.sources.table_file import TableFile, read_table_file
-from stages.sources.table_values import IGNORED, RowValues, read_values
+from stages.sources.table_values import IGNORED, RowValues, one_line_end, read_values
 
 RECONCILIATION = "reconciliation.csv"
 RECONCILIATION_COLUMNS = (
@@ -124,7 +124,7 @@ def require_matched(reconciliation: pd.DataFrame, max_unmatched: float, *, liste
     if problems:
         raise UserError(
             f"table: {'; '.join(problems)}; allowed: a share of {max_unmatched:g} of either "
-            f"(max_unmatched){listed_in}; mend the table, or move files without a row away"
+            f"(max_unmatched){listed_in}; mend the table, or add files without a row to ignore"
         )
 
 
@@ -134,7 +134,8 @@ def _read(root: Path, settings: SourceTable) -> TableFile:
     if path.is_absolute() or ".." in path.parts:
         raise UserError(f"{where}; allowed: a path inside the source, so that DVC sees it change")
     if not (root / path).is_file():
-        elsewhere = sorted(p.relative_to(root).as_posix() for p in root.rglob(path.name or "?"))
+        alike = (p for p in root.rglob("*") if p.name == path.name)
+        elsewhere = sorted(p.relative_to(root).as_posix() for p in alike)
         found = f"; found {', '.join(elsewhere[:FILES_SHOWN])}" if elsewhere else ""
         raise UserError(f"{where}: there is no such file inside the source{found}")
     columns = (settings.file, settings.label, settings.patient, settings.split, settings.fold)
@@ -222,11 +223,12 @@ def _row_lines(
         file = _file_of(name, matches)
         if file is not None:
             how, note = _how_matched(said[row], matches[name].how, file, dataset)
-            yield _Line(file, str(row), name, how, note)
+            yield _Line(file, str(row), one_line_end(name), how, note)
         elif name in matches:
-            yield _Line("", str(row), name, SEVERAL, _some(matches[name].files))
+            yield _Line("", str(row), one_line_end(name), SEVERAL, _some(matches[name].files))
         else:
-            yield _Line("", str(row), name, NO_NAME if is_missing(tidy(name)) else NO_FILE, "")
+            how = NO_NAME if is_missing(tidy(name)) else NO_FILE
+            yield _Line("", str(row), one_line_end(name), how, "")
 
 
 def _how_matched(values: RowValues, how: str, file: str, dataset: Dataset) -> tuple[str, str]:

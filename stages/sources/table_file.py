@@ -13,7 +13,7 @@ import pandas as pd
 from stages.config.errors import UserError, suggest
 from stages.sources.identity import tidy
 
-MAX_BYTES = 200_000_000  # NIH's table of 112,120 X-rays has 8 MB
+MAX_BYTES = 100_000_000  # NIH's table of 112,120 X-rays has 8 MB
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 # The longer ones first: UTF-32 of this byte order begins as UTF-16 does.
 MARKS = (

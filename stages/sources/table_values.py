@@ -57,12 +57,13 @@ def read_values(
         return [""] * len(rows) if column is None else rows[column].tolist()
 
     patients = unify_ids(cells(settings.patient))
+    kept = rows[settings.keep].map(lambda cell: one_line_end(cell).strip())
     columns = (
         _read_labels(cells(settings.label), settings, classes, ignore),
         patients.ids,
         _read_splits(cells(settings.split), settings),
         _read_folds(cells(settings.fold)),
-        [tuple(map(_kept, row)) for row in rows[settings.keep].to_numpy().tolist()],
+        [tuple(row) for row in kept.to_numpy().tolist()],
     )
     return [RowValues(*row) for row in zip(*columns, strict=True)], patients.notes
 
@@ -115,9 +116,9 @@ def _read_folds(texts: Sequence[str]) -> list[str | None]:
     return [None if is_missing(fold) or fold == NO_FOLD else fold for fold in folds]
 
 
-def _kept(text: str) -> str:
-    """A cell as it stands, but for line ends, which are one thing in a file that is written."""
-    return text.replace("\r\n", "\n").replace("\r", "\n").strip()
+def one_line_end(text: str) -> str:
+    """A cell with one kind of line end: a table that is written has to be read again."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _listed(values: Iterable[str]) -> str:

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -187,6 +188,8 @@ def test_a_split_of_the_table_may_not_contradict_the_folder(apply: Apply) -> Non
         ("/m.csv", r"a path inside the source"),
         ("../m.csv", r"a path inside the source"),
         ("n.csv", r"there is no such file inside the source$"),
+        ("", r"there is no such file inside the source$"),
+        ("a**.csv", r"there is no such file inside the source$"),
         ("deep/x.csv", r"there is no such file inside the source; found other/x\.csv$"),
     ],
 )
@@ -195,7 +198,7 @@ def test_the_table_lies_inside_the_source(
 ) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "x.csv").write_text("file\na\n")
-    with pytest.raises(UserError, match=rf"^table\.path: '{path}'.*{said}"):
+    with pytest.raises(UserError, match=rf"^table\.path: '{re.escape(path)}'.*{said}"):
         apply_table([], dataset_of(path=path), tmp_path)
 
 
