@@ -11,6 +11,7 @@ from stages.config.params import Dataset
 from stages.sources.folder import tree_items
 from stages.sources.item import RawImage, SourceItem
 from stages.sources.table import Tabled, apply_table, require_matched
+from tests.faults.tables import run
 
 RawParams = dict[str, Any]
 Apply = Callable[..., Tabled]
@@ -255,3 +256,9 @@ def test_any_tree_of_files_is_listed_with_the_splits_of_its_folders(tmp_path: Pa
     (tmp_path / "Train/test/6.png").write_bytes(b"")
     with pytest.raises(UserError, match=r"stands in folders of 'test', 'train'; move it"):
         tree_items(tmp_path, ignore=["masks"])
+
+
+def test_harmless_changes_of_a_table_change_nothing_and_others_end_in_one_line() -> None:
+    outcomes = run(200, seed=0)  # which asserts both
+    assert outcomes["harmless", "same"] == 100
+    assert outcomes["other cells", "refused"] > 10
