@@ -15,6 +15,7 @@ from stages.config.paths import Paths
 from stages.config.references import architecture, timm_name
 from stages.config.writing import write_json
 from stages.sources.listing import open_source, require_source
+from stages.sources.table import require_matched
 
 
 def check_params(params: Params, paths: Paths) -> None:
@@ -44,8 +45,9 @@ def _list_source(dataset: Dataset, *, seed: int, scratch: Path) -> None:
     if dataset.source.kind == "archive":
         require_source(dataset)
         return
-    with open_source(dataset, seed=seed, scratch=scratch):
-        pass
+    with open_source(dataset, seed=seed, scratch=scratch) as listing:
+        if listing.reconciliation is not None:
+            require_matched(listing.reconciliation, dataset.max_unmatched, listed_in="")
 
 
 def _model_problems(params: Params) -> Iterator[str]:

@@ -55,6 +55,26 @@ def test_check_names_a_class_that_has_no_folder(
     assert message.startswith(f"params.yaml: datasets.ct: {source}: class 'normal' has no folder")
 
 
+def test_check_names_files_that_a_table_leaves_without_a_row(
+    tiny_params: RawParams, tmp_path: Path, write_picture: WritePicture
+) -> None:
+    source = tmp_path / "source"
+    for name in ("covid/a.png", "covid/b.png", "normal/c.png"):
+        write_picture(source / name, 0)
+    (source / "m.csv").write_text("name,who\na,1\nc,2\n")
+    columns = {"file": "name", "label": None, "patient": "who", "split": None, "fold": None}
+    tiny_params["datasets"]["ct"] |= {
+        "source": {"kind": "folder", "path": str(source)},
+        "table": {"path": "m.csv", **columns, "keep": []},
+        "group": {"kind": "table", "patients_per_class": False},
+        "max_unmatched": 0.3,
+    }
+    message = check_message(tiny_params, tmp_path)
+    assert message.startswith("params.yaml: datasets.ct: table: 1 of 3 files have no row")
+    tiny_params["datasets"]["ct"]["max_unmatched"] = 0.4
+    check_params(parse_params(tiny_params), Paths(tmp_path))
+
+
 def test_check_does_not_unpack_an_archive(tiny_params: RawParams, tmp_path: Path) -> None:
     archive = tmp_path / "source.zip"
     archive.write_bytes(b"not really a zip: prepare will tell")

@@ -26,6 +26,7 @@ from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from stages.config.errors import UserError, suggest
 
+MAX_FOLDS = 50
 NAME_PATTERN = r"^[a-z0-9_-]+$"  # a dot would break DVC's `cases.${key}`
 
 
@@ -39,6 +40,14 @@ def _number(value: object) -> float:
         raise PydanticCustomError("number", "a valid number") from None
 
 
+def _folds(value: object) -> object:
+    """Take a number of folds or `given`, as one type, so that a wrong value is one error."""
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    if value != "given" and not (is_number and 1 <= value <= MAX_FOLDS):  # type: ignore[operator]
+        raise PydanticCustomError("folds", f"a whole number from 1 to {MAX_FOLDS}, or given")
+    return value
+
+
 T = TypeVar("T")
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
@@ -46,6 +55,7 @@ Share = Annotated[Number, Field(ge=0, le=1)]
 ProperShare = Annotated[Number, Field(gt=0, lt=1)]
 Count = Annotated[StrictInt, Field(ge=1, le=100_000)]
 Seed = Annotated[StrictInt, Field(ge=0, lt=2**31)]
+Folds = Annotated[int | Literal["given"], BeforeValidator(_folds)]
 Modality = Literal["ct", "xray"]
 # `last-2` is `last:2`, spelt so that it may stand in a line of the matrix: inside {} the C parser
 # refuses a plain colon, and DVC drops quotes when `-S` writes the file.
@@ -145,18 +155,29 @@ class PatternGroup(Section):
     # Regular expression; its first group is the patient. With a slash in it, it is also searched in
     # the path inside the source.
     pattern: str
+    patients_per_class: StrictBool  # whether ids begin anew in each class
 
 
 class TableGroup(Section):
-    """The patient stands in a CSV file inside the source."""
+    """The patient stands in the table of the data set, in its column `patient`."""
 
     kind: Literal["table"]
-    table: str  # path inside the source, so that DVC sees when it changes
-    file: str  # column of file names or paths
-    group: str  # column of patients
+    patients_per_class: StrictBool  # as above
 
 
 Group = Annotated[NoGroup | PatternGroup | TableGroup, Field(discriminator="kind")]
+
+
+class SourceTable(Section):
+    """A table of text with a row per image, inside the source; the names are those of columns."""
+
+    path: str  # inside the source, so that DVC sees when it changes
+    file: str  # names or paths of files
+    label: str | None  # values are what `classes` lists; null: class folders
+    patient: str | None
+    split: str | None  # train, val or test
+    fold: str | None  # ready-made folds, for protocols with `folds: given`
+    keep: list[str]  # handed on in metadata.csv
 
 
 class Dataset(Section):
@@ -169,12 +190,14 @@ class Dataset(Section):
     implies: dict[Name, Annotated[list[str], Field(min_length=1)]]  # class -> classes it is too
     positive: str
     ignore: list[str]  # names, paths and patterns as in a .gitignore; `!` keeps what matches
+    table: SourceTable | None
     group: Group
     near_duplicates: StrictBool  # whether images that look the same belong together
     allow_leakage: StrictBool
     size_px: Annotated[StrictInt, Field(ge=32, le=4096)]
     split: SplitShares
     max_rejected: Share
+    max_unmatched: Share  # of the files without a row of the table, and of the rows without a file
     provenance: str  # who collected the images, where; for the data card
     licence: str
 
@@ -334,7 +357,7 @@ class Recipe(Section):
 class Protocol(Section):
     """How often to train, and on which splits."""
 
-    folds: Annotated[StrictInt, Field(ge=1, le=50)]  # 1: the splits of the data set
+    folds: Folds  # 1: the splits of the data set; given: those of its table
     held_out: Literal["test", "val"]  # what a fold is to the model that is not trained on it
     seeds: Annotated[list[Seed], Field(min_length=1, max_length=100)]  # one training each
     ensemble: StrictBool  # average the probabilities of all models that test an image
@@ -342,7 +365,12 @@ class Protocol(Section):
     @property
     def is_one_run(self) -> bool:
         """Whether it asks for a single training."""
-        return self.folds == 1 and len(self.seeds) == 1
+        return not self.has_folds and len(self.seeds) == 1
+
+    @property
+    def has_folds(self) -> bool:
+        """Whether more than one split is trained on."""
+        return self.folds != 1
 
 
 class Case(Section):

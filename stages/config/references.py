@@ -69,6 +69,28 @@ def _dataset_problems(where: str, dataset: Dataset) -> Iterator[str]:
         yield f"{where}.split: train + val + test is {total:g}; allowed: a sum of 1"
     yield from _folder_problems(where, dataset)
     yield from _source_problems(where, dataset)
+    yield from _table_problems(where, dataset)
+
+
+def _table_problems(where: str, dataset: Dataset) -> Iterator[str]:
+    table = dataset.table
+    takes_patients = dataset.group.kind == "table"
+    if takes_patients and (table is None or table.patient is None):
+        yield (
+            f"{where}.group.kind: got table, but table.patient is no column; allowed: a column, "
+            "or another kind"
+        )
+    if table is None:
+        return
+    if dataset.is_phantom:
+        yield f"{where}.table: got a table; allowed for phantoms: null"
+    if table.patient is not None and not takes_patients:
+        yield (
+            f"{where}.table.patient: got {table.patient!r}, which group {{kind: "
+            f"{dataset.group.kind}}} leaves aside; allowed: null, or group.kind table"
+        )
+    if len(set(table.keep)) < len(table.keep) or "image_id" in table.keep:
+        yield f"{where}.table.keep: got {table.keep}; allowed: each column once, without image_id"
 
 
 def _implies_problems(where: str, dataset: Dataset) -> Iterator[str]:
@@ -182,6 +204,7 @@ def _case_problems(params: Params, where: str, case: Case) -> Iterator[str]:
     dataset = params.datasets.get(view.dataset) if view else None
     if dataset:
         yield from _loss_problems(where, case, dataset)
+        yield from _fold_problems(params, where, case, dataset)
     recipe = params.recipes.get(case.recipe)
     if recipe and recipe.cache_views and case.train == "all":
         yield (
@@ -194,6 +217,16 @@ def _case_problems(params: Params, where: str, case: Case) -> Iterator[str]:
 def _protocol_problems(where: str, protocol: Protocol) -> Iterator[str]:
     if len(set(protocol.seeds)) < len(protocol.seeds):
         yield f"{where}.seeds: got {protocol.seeds}; allowed: each seed once"
+
+
+def _fold_problems(params: Params, where: str, case: Case, dataset: Dataset) -> Iterator[str]:
+    protocol = params.protocols.get(case.protocol)
+    has_folds = dataset.table is not None and dataset.table.fold is not None
+    if protocol is not None and protocol.folds == "given" and not has_folds:
+        yield (
+            f"{where}.protocol: got {case.protocol!r}, whose folds are given, on a data set "
+            "without table.fold; allowed: a protocol with a number of folds"
+        )
 
 
 def _loss_problems(where: str, case: Case, dataset: Dataset) -> Iterator[str]:
@@ -241,7 +274,7 @@ def _is_one_run(params: Params, case: Case) -> bool:
 
 def _has_folds(params: Params, case: Case) -> bool:
     protocol = params.protocols.get(case.protocol)
-    return protocol is not None and protocol.folds > 1
+    return protocol is not None and protocol.has_folds
 
 
 def _starts_on_same_images(params: Params, case: Case) -> bool:

@@ -426,6 +426,7 @@ class Grouping(Document):
     n_images: int
     n_patients: int
     n_images_of_known_patient: int
+    n_patients_of_two_classes: int
     n_groups: int
     largest_group: int
     n_same_files: int = _at("pairs", "bytes")  # pairs of images, as those below
@@ -435,3 +436,4 @@ class Grouping(Document):
     n_images_in_clusters: int
     clusters_with_two_labels: int
     leaks: dict[str, Leak]
+    notes: list[str]

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from stages.config.errors import UserError
 from stages.sources.companions import require_pictures_alone
-from stages.sources.folder_splits import find_splits
+from stages.sources.folder_splits import find_splits, split_around
 from stages.sources.ignore import Ignore
 from stages.sources.item import RawImage, SourceItem
 from stages.sources.names import composed, did_you_mean, shown, split_of
@@ -87,6 +87,23 @@ def folder_items(
     for entry in known.ignore.unused():
         logger.warning("ignore: %r matches nothing in %s%s", entry, root, _path_hint(entry))
     _log_folders(folders)
+    return FolderListing(items, sorted(tree.left_out, key=lambda out: os.fsencode(out.path)))
+
+
+def tree_items(root: Path, *, ignore: Sequence[str]) -> FolderListing:
+    """List all files of a folder at any depth, as items without a label.
+
+    A folder around a file that is called train, val or test is its split.
+
+    Raises:
+        UserError: when a folder cannot be read, or a file stands in folders of two splits.
+    """
+    tree = Tree(Path(root), Ignore(ignore))
+    whole = ClassFolder(tree.root, "", None, tree.files(tree.root))
+    folders = {file.parent for file in whole.files}
+    splits = {folder: split_around(folder, whole, tree) for folder in folders}
+    items = [_item(file, whole, splits, tree) for file in whole.files]
+    items.sort(key=lambda item: os.fsencode(item.source_path))
     return FolderListing(items, sorted(tree.left_out, key=lambda out: os.fsencode(out.path)))
 
 

@@ -40,6 +40,12 @@ INITIAL = "stages/modeling/initial.py"
 ALL_CLASSES = {"covid": ["covid"], "normal": ["normal"], "pneumonia": ["pneumonia"]}
 SPLIT = {"train": 0.7, "val": 0.2, "test": 0.2}
 
+FILES = {"source": {"kind": "folder", "path": "/data/x"}, "cohort": None}
+BY_TABLE = {"kind": "table", "patients_per_class": False}
+TABLE: dict[str, Any] = {
+    **{"path": "m.csv", "file": "name", "label": None, "patient": None},
+    **{"split": None, "fold": None, "keep": []},
+}
 SEVERAL_TRAININGS = (
     "cases.lungs-bce.weights: got 'full-ce', a case of several trainings; "
     "allowed: a case with folds 1 and one seed"
@@ -176,6 +182,44 @@ CONTRADICTIONS: list[tuple[str, Change, str]] = [
         ),
         "cases.lungs-bce.weights: got 'full-ce', trained on the images that the folds of this "
         "case test; allowed with folds: an entry of weights, or a case on another data set",
+    ),
+    (
+        "folds that no table gives",
+        lambda raw: (
+            add_to("protocols", "folds", "once", folds="given")(raw),
+            set_in("cases", "full-ce", protocol="folds")(raw),
+        ),
+        "cases.full-ce.protocol: got 'folds', whose folds are given, on a data set without "
+        "table.fold; allowed: a protocol with a number of folds",
+    ),
+    (
+        "patients of a table that is not there",
+        add_to("datasets", "spare", "ct", group=BY_TABLE),
+        "datasets.spare.group.kind: got table, but table.patient is no column; allowed: a column, "
+        "or another kind",
+    ),
+    (
+        "patients of a table without their column",
+        add_to("datasets", "spare", "ct", **FILES, group=BY_TABLE, table=TABLE),
+        "datasets.spare.group.kind: got table, but table.patient is no column; allowed: a column, "
+        "or another kind",
+    ),
+    (
+        "a column of patients that nobody looks at",
+        add_to("datasets", "spare", "ct", **FILES, table=TABLE | {"patient": "who"}),
+        "datasets.spare.table.patient: got 'who', which group {kind: none} leaves aside; allowed: "
+        "null, or group.kind table",
+    ),
+    (
+        "a table of phantoms",
+        add_to("datasets", "spare", "ct", table=TABLE),
+        "datasets.spare.table: got a table; allowed for phantoms: null",
+    ),
+    (
+        "a column kept twice",
+        add_to("datasets", "spare", "ct", **FILES, table=TABLE | {"keep": ["age", "age"]}),
+        "datasets.spare.table.keep: got ['age', 'age']; allowed: each column once, without "
+        "image_id",
     ),
     (
         "implied by what is no class",
