@@ -1,5 +1,6 @@
 """One training of a case: initial weights, what is frozen, the fit, and the facts of it."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,11 @@ from stages.modeling.checkpoint import (
 )
 from stages.modeling.classifier import Classifier, build_classifier, load_backbone
 from stages.modeling.compute import Hardware, describe_device
+from stages.modeling.convergence import (
+    ended_in_divergence,
+    naming_recipe,
+    require_finite_weights,
+)
 from stages.modeling.data import (
     EVAL_BATCH_SIZE,
     ImageRows,
@@ -30,7 +36,10 @@ from stages.modeling.fit import FitResult, Lesson, fit
 from stages.modeling.freeze import FrozenSnapshot, freeze, trained_blocks
 from stages.modeling.knowledge import Knowledge
 from stages.modeling.losses import build_loss
+from stages.modeling.optimizer import require_enough_steps
 from stages.modeling.outputs import Outputs
+
+logger = logging.getLogger(__name__)
 
 
 class Plan(NamedTuple):
@@ -64,16 +73,16 @@ def train_run(
         hardware: device and precision.
 
     Raises:
-        UserError: a tensor does not fit, a block does not exist, or the training diverged.
-        RuntimeError: a frozen tensor moved, or a trained one did not.
+        UserError: a tensor does not fit, a block does not exist, the schedule needs more steps,
+            the training diverged, or what was to train did not.
+        RuntimeError: a frozen tensor moved, or gradients reached only a part.
     """
     outputs = _outputs(plan.case, view)
     classifier, meta = _initial_classifier(plan.case, view, outputs, run, initial)
     freeze(classifier, plan.case.train)
-    before = FrozenSnapshot(classifier)
     lesson = _lesson(plan, classifier, outputs, view, run)
-    result = fit(lesson, plan.recipe, seed=run.seed, hardware=hardware)
-    meta["unchanged_though_trained"] = before.verify(classifier)
+    with naming_recipe(plan.case.recipe):
+        result, meta["unchanged_though_trained"] = _learn(lesson, plan.recipe, run, hardware)
     meta |= _facts(plan, classifier, result, hardware, run)
     meta["knows"] = _knowledge(outputs, result, view, run)
     return TrainedRun(classifier, outputs, meta, result)
@@ -92,6 +101,7 @@ def training_facts(trained: TrainedRun, view: ImageSet, run: Run) -> dict[str, A
             "drawn_per_epoch": _by_class(names, trained.result.drawn),
         },
         "kept_epoch": trained.result.kept_epoch,
+        "diverged": ended_in_divergence(trained.result.epochs),
         **{key: trained.meta[key] for key in ("epochs_run", "device", "precision")},
         "versions": library_versions(),
     }
@@ -131,6 +141,31 @@ def _initial_classifier(
         "tensors_left_out": left_out,
     }
     return classifier, facts
+
+
+def _learn(
+    lesson: Lesson, recipe: Recipe, run: Run, hardware: Hardware
+) -> tuple[FitResult, list[str]]:
+    """Train, and prove that what was to train did and the rest did not; see `FrozenSnapshot`."""
+    _log_what_trains(lesson.classifier)
+    require_enough_steps(recipe, recipe.epochs * len(lesson.train))
+    before = FrozenSnapshot(lesson.classifier)
+    result = fit(lesson, recipe, seed=run.seed, hardware=hardware)
+    require_finite_weights(lesson.classifier, recipe, result.steps)
+    if ended_in_divergence(result.epochs):
+        logger.warning("training diverged after epoch %d, which is kept", result.kept_epoch)
+    n_steps = int(result.steps["step"].max())
+    return result, before.verify(lesson.classifier, recipe, n_steps)
+
+
+def _log_what_trains(classifier: Classifier) -> None:
+    counts = count_parameters(classifier)
+    logger.info(
+        "trains %s of %s parameters: %s",
+        f"{counts['trained']:,}",
+        f"{counts['trained'] + counts['frozen']:,}",
+        ", ".join(trained_blocks(classifier)),
+    )
 
 
 def _lesson(
