@@ -18,7 +18,7 @@ from stages.modeling.checkpoint import (
     load_meta,
     load_state,
 )
-from stages.modeling.classifier import Classifier, build_classifier, load_backbone
+from stages.modeling.classifier import Classifier, build_classifier
 from stages.modeling.compute import Hardware, describe_device
 from stages.modeling.convergence import (
     ended_in_divergence,
@@ -35,6 +35,7 @@ from stages.modeling.data import (
 from stages.modeling.fit import FitResult, Lesson, fit
 from stages.modeling.freeze import FrozenSnapshot, freeze, trained_blocks
 from stages.modeling.knowledge import Knowledge
+from stages.modeling.loading import load_backbone
 from stages.modeling.losses import build_loss
 from stages.modeling.optimizer import require_enough_steps
 from stages.modeling.outputs import Outputs
