@@ -12,8 +12,8 @@ from stages.config.errors import UserError
 from stages.config.params import Recipe
 from stages.modeling.classifier import Classifier
 
-# A cycle of fewer steps has no rise: of 1 step it is its end, 1/250,000 of the learning rate.
-MIN_CYCLE_STEPS = 4
+# The only step of a cycle is its end, at 1/250,000 of the learning rate; two reach four fifths.
+MIN_CYCLE_STEPS = 2
 # Averaged weights must not be those after the first step to more than this share.
 MAX_FIRST_SHARE = 0.9
 
@@ -52,15 +52,15 @@ def require_enough_steps(recipe: Recipe, steps: int) -> None:
         steps: of the optimiser, over all epochs.
 
     Raises:
-        UserError: one cycle has fewer than 4 steps, or the averaged weights would still be those
+        UserError: one cycle has a single step, or the averaged weights would still be those
             after the first step to more than 90 %.
     """
     got = describe_steps(recipe, steps)
     if recipe.schedule == "onecycle" and steps < MIN_CYCLE_STEPS:
         raise UserError(
-            f"schedule: {got}; allowed for onecycle: at least {MIN_CYCLE_STEPS} steps, as fewer "
-            "have no rise and next to no learning rate; give more epochs, a smaller batch_size or "
-            "more images, or schedule: cosine or constant"
+            f"schedule: {got}; allowed for onecycle: at least {MIN_CYCLE_STEPS} steps, as the "
+            "only one is its end, with next to no learning rate; give more epochs, a smaller "
+            "batch_size or more images, or schedule: cosine or constant"
         )
     first_share = recipe.ema ** (steps - 1)
     if steps > 1 and first_share > MAX_FIRST_SHARE:

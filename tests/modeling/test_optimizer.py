@@ -107,23 +107,20 @@ def test_onecycle_schedule_rises_to_the_learning_rate_and_falls_below_its_start(
     assert rates[-1] < rates[0] < 0.01
 
 
-@pytest.mark.parametrize("steps", [1, 2, 3])
-def test_one_cycle_of_too_few_steps_is_refused_with_what_to_do(steps: int) -> None:
+def test_one_cycle_of_a_single_step_is_refused_with_what_to_do() -> None:
     recipe = recipe_with(schedule="onecycle", epochs=1, batch_size=32)
     expected = (
-        rf"^schedule: got lr 0\.001 \(adamw, onecycle\), 1 epochs of batch_size 32: {steps} steps; "
-        r"allowed for onecycle: at least 4 steps, .* give more epochs, a smaller batch_size"
+        r"^schedule: got lr 0\.001 \(adamw, onecycle\), 1 epochs of batch_size 32: 1 steps; "
+        r"allowed for onecycle: at least 2 steps, .* give more epochs, a smaller batch_size"
     )
     with pytest.raises(UserError, match=expected):
-        require_enough_steps(recipe, steps)
+        require_enough_steps(recipe, 1)
 
 
-def test_the_shortest_cycle_allowed_rises_and_falls() -> None:
-    require_enough_steps(recipe_with(schedule="onecycle"), 4)
-    first, *middle, last = learning_rates("onecycle", 4)
-    assert max(middle) > 0.5 * 0.1
-    assert first == pytest.approx(0.1 / 25)
-    assert last < first
+@pytest.mark.parametrize("steps", [2, 3, 4, 5, 6])
+def test_the_shortest_cycles_allowed_come_near_the_learning_rate(steps: int) -> None:
+    require_enough_steps(recipe_with(schedule="onecycle"), steps)
+    assert max(learning_rates("onecycle", steps)) > 0.75 * 0.1
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
