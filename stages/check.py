@@ -4,18 +4,21 @@ Reads:  params.yaml, and the folders and networks that it names
 Writes: data/check.json, always the same, so that a changed parameter re-runs only its own stages
 """
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from stages.config.command import run_single_stage
 from stages.config.errors import UserError
-from stages.config.params import Dataset, Params
+from stages.config.params import Dataset, FileWeights, Params
 from stages.config.paths import Paths
 from stages.config.references import architecture, timm_name
 from stages.config.writing import write_json
 from stages.sources.listing import open_source, require_source
 from stages.sources.table import require_matched
+
+logger = logging.getLogger(__name__)
 
 
 def check_params(params: Params, paths: Paths) -> None:
@@ -94,13 +97,15 @@ def _size_problems(params: Params) -> Iterator[str]:
 
 
 def _level_problems(params: Params) -> Iterator[str]:
-    cases = {name: case for name, case in params.cases.items() if case.train.startswith("last:")}
+    """Blocks that a network has not; of the others, the log says how much of it trains."""
+    cases = {name: case for name, case in params.cases.items() if case.train != "all"}
     if not cases:
         return
     import torch
 
+    from stages.modeling.checkpoint import count_parameters
     from stages.modeling.classifier import Classifier, build_backbone
-    from stages.modeling.freeze import freeze
+    from stages.modeling.freeze import freeze, trained_blocks
 
     for name, case in cases.items():
         try:
@@ -110,6 +115,17 @@ def _level_problems(params: Params) -> Iterator[str]:
             freeze(classifier, case.train)
         except UserError as error:
             yield f"cases.{name}.{error}"
+            continue
+        counts, blocks = count_parameters(backbone), trained_blocks(classifier)
+        total = counts["trained"] + counts["frozen"]
+        logger.info(
+            "cases.%s: %s trains the head and %s of %s parameters of the backbone: %s",
+            name,
+            case.train,
+            f"{counts['trained']:,}",
+            f"{total:,}",
+            ", ".join(blocks) or "none",
+        )
 
 
 def _layer_problems(model: str, layer: str) -> Iterator[str]:
@@ -134,10 +150,23 @@ def _weights_problems(params: Params) -> Iterator[str]:
     already, from an earlier run or a DVC remote, need no network.
     """
     for name, entry in params.weights.items():
-        if entry.source.kind == "file" and not os.path.isfile(entry.source.path):
-            yield f"weights.{name}.source.path: got {entry.source.path!r}; there is no such file"
+        if entry.source.kind == "file":
+            yield from _file_problems(f"weights.{name}", entry.model, entry.source)
         if entry.source.kind == "timm":
             yield from _pretrained_problems(f"weights.{name}.model", entry.model)
+
+
+def _file_problems(where: str, model: str, source: FileWeights) -> Iterator[str]:
+    """What is wrong with a file of weights: it is read whole, as a NaN may be anywhere."""
+    if not os.path.exists(source.path):
+        yield f"{where}.source.path: got {source.path!r}; there is no such file"
+        return
+    from stages.modeling.initial import check_file  # as above
+
+    try:
+        check_file(model, source)
+    except UserError as error:
+        yield f"{where}: {error}"
 
 
 def _pretrained_problems(where: str, model: str) -> Iterator[str]:

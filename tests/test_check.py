@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from stages.check import check_params
 from stages.config.errors import UserError
 from stages.config.load import parse_params
 from stages.config.paths import Paths
+from stages.modeling.cnn3 import Cnn3
 
 RawParams = dict[str, Any]
 WritePicture = Callable[[Path, int], Path]
@@ -172,11 +174,42 @@ def test_check_of_cnn3_alone_does_not_wait_for_timm(
 def test_check_names_a_file_of_weights_that_is_missing(
     tiny_params: RawParams, tmp_path: Path
 ) -> None:
-    file = {"kind": "file", "path": "own.safetensors"}
+    file = {"kind": "file", "path": "own.safetensors", "scaling": {"kind": "imagenet"}}
     tiny_params["weights"]["cnn3-random"]["source"] = file
     assert check_message(tiny_params, tmp_path) == (
         "params.yaml: weights.cnn3-random.source.path: got 'own.safetensors'; there is no such file"
     )
+
+
+def test_check_reads_a_file_of_weights(tiny_params: RawParams, tmp_path: Path) -> None:
+    path = tmp_path / "own.pth"
+    state = Cnn3().state_dict()
+    torch.save(state, path)
+    file = {"kind": "file", "path": str(path), "scaling": {"kind": "imagenet"}}
+    tiny_params["weights"]["cnn3-random"]["source"] = file
+    check_params(parse_params(tiny_params), Paths(tmp_path))
+    Paths(tmp_path).check.unlink()
+    state["conv2.bias"][0] = float("nan")
+    torch.save(state, path)
+    assert check_message(tiny_params, tmp_path) == (
+        f"params.yaml: weights.cnn3-random: {path}: tensor 'conv2.bias' holds NaN or infinity (as "
+        "32-bit floats); allowed: finite numbers"
+    )
+
+
+def test_check_tells_how_many_parameters_train_where_it_is_not_all(
+    tiny_params: RawParams, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tiny_params["cases"]["full-ce"]["train"] = "last:1"
+    tiny_params["cases"]["lungs-bce"]["train"] = "head"
+    with caplog.at_level("INFO"):
+        check_params(parse_params(tiny_params), Paths(tmp_path))
+    # cnn3: 32*64 + 32, 64*32*49 + 64, 64*64*16 + 64
+    assert caplog.messages == [
+        "cases.full-ce: last:1 trains the head and 65,600 of 168,096 parameters of the backbone: "
+        "backbone.conv3",
+        "cases.lungs-bce: head trains the head and 0 of 168,096 parameters of the backbone: none",
+    ]
 
 
 def timm_weights_of(model: str) -> RawParams:
@@ -201,6 +234,6 @@ def test_check_needs_no_network_for_weights_of_timm(tiny_params: RawParams, tmp_
 
 def test_check_lists_all_problems_at_once(tiny_params: RawParams, tmp_path: Path) -> None:
     tiny_params["datasets"]["ct"]["source"] = {"kind": "folder", "path": "gone"}
-    file = {"kind": "file", "path": "own.safetensors"}
+    file = {"kind": "file", "path": "own.safetensors", "scaling": {"kind": "imagenet"}}
     tiny_params["weights"]["cnn3-random"]["source"] = file
     assert check_message(tiny_params, tmp_path).count("\n") == 1

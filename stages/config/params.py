@@ -261,11 +261,51 @@ class TimmWeights(Section):
     path: str
 
 
+def _of_colours(value: object) -> object:
+    """Take a figure of three colours in a list as that of grey, their mean."""
+    if not isinstance(value, list):
+        return value
+    if len(value) not in (1, 3):
+        raise PydanticCustomError("colours", "a number, or a list of 1 or 3 numbers")
+    numbers = [_number(one) for one in value]
+    if not all(0 <= number <= 1 for number in numbers):
+        raise PydanticCustomError("colours", "numbers from 0 to 1, for images in [0, 1]")
+    return sum(numbers) / len(numbers)
+
+
+ScaleMean = Annotated[Number, BeforeValidator(_of_colours), Field(ge=0, le=1)]
+ScaleStd = Annotated[Number, BeforeValidator(_of_colours), Field(ge=1e-4, le=1)]
+
+
+class ImageNetScaling(Section):
+    """That of most networks trained on ImageNet: mean 0.449, std 0.226 of grey images."""
+
+    kind: Literal["imagenet"]
+
+
+class FixedScaling(Section):
+    """The network gets (image - mean) / std, of images in [0, 1]; of three colours their mean."""
+
+    kind: Literal["fixed"]
+    mean: ScaleMean
+    std: ScaleStd
+
+
+class MetaScaling(Section):
+    """That of the meta.json beside the file: weights of this project."""
+
+    kind: Literal["meta"]
+
+
+Scaling = Annotated[ImageNetScaling | FixedScaling | MetaScaling, Field(discriminator="kind")]
+
+
 class FileWeights(Section):
-    """A .safetensors file."""
+    """A file of tensors, or the folder of a model.safetensors and its meta.json."""
 
     kind: Literal["file"]
     path: str
+    scaling: Scaling
 
 
 WeightsSource = Annotated[

@@ -5,7 +5,16 @@ import math
 import re
 from collections.abc import Iterable, Iterator
 
-from stages.config.params import Case, Dataset, External, Params, Protocol, View, Weights
+from stages.config.params import (
+    Case,
+    Dataset,
+    External,
+    FileWeights,
+    Params,
+    Protocol,
+    View,
+    Weights,
+)
 
 PHANTOM_CLASSES = {
     "ct": ("covid", "normal"),
@@ -13,6 +22,7 @@ PHANTOM_CLASSES = {
     "xray": ("infected", "normal"),
     "xray3": ("covid", "pneumonia", "normal"),
 }
+WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 # What DVC watches where something is made by code: the code.
 PHANTOM_CODE = "stages/phantoms"
 WEIGHTS_CODE = {
@@ -176,12 +186,27 @@ def _pretext_problems(params: Params) -> Iterator[str]:
 def _weights_problems(where: str, weights: Weights) -> Iterator[str]:
     source = weights.source
     if source.kind == "file":
-        if not source.path.endswith(".safetensors"):
-            yield f"{where}.source.path: got {source.path!r}; allowed: a file named *.safetensors"
+        yield from _file_problems(f"{where}.source", source)
         return
     yield from _path_problems(where, source.path, WEIGHTS_CODE[source.kind])
     if source.kind == "timm" and weights.model == "cnn3":
         yield f"{where}.model: got 'cnn3'; allowed for weights of timm: a timm model name"
+
+
+def _file_problems(where: str, source: FileWeights) -> Iterator[str]:
+    """A scaling that is read from a file needs a path by which DVC watches that file too."""
+    is_file = source.path.endswith(WEIGHTS_SUFFIXES)
+    if source.scaling.kind == "meta" and is_file:
+        yield (
+            f"{where}.path: got {source.path!r} with the scaling of a meta.json; allowed here: the "
+            "folder of model.safetensors and meta.json, so that DVC watches both"
+        )
+    if source.scaling.kind != "meta" and not is_file:
+        yield (
+            f"{where}.path: got {source.path!r}; allowed: a file named "
+            f"{', '.join(f'*{suffix}' for suffix in WEIGHTS_SUFFIXES)}; or a folder of "
+            "model.safetensors and meta.json, with scaling: {kind: meta}"
+        )
 
 
 def _shared_name_problems(params: Params) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """A network as every case uses it: scaling, backbone, head."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Self
 
 import torch
@@ -142,30 +142,3 @@ def count_features(backbone: nn.Module, model: str, size: int) -> int:
     finally:
         backbone.train()
     return int(features.shape[1])
-
-
-def load_backbone(backbone: nn.Module, state: Mapping[str, Tensor], source: str) -> list[str]:
-    """Copy a state dict into a backbone.
-
-    Args:
-        backbone: the network to fill.
-        state: tensors named as in the backbone, with or without the prefix `backbone.`.
-        source: named in errors.
-
-    Returns:
-        Names of the tensors that the backbone has no place for: heads, made anew.
-
-    Raises:
-        UserError: a tensor of the backbone is missing or has another shape; it is named.
-    """
-    given = {name.removeprefix(BACKBONE): tensor for name, tensor in state.items()}
-    wanted = backbone.state_dict()
-    for name, want in wanted.items():
-        if name not in given or given[name].shape != want.shape:
-            has = tuple(given[name].shape) if name in given else "none"
-            raise UserError(
-                f"{source}: tensor {name!r} does not fit: the weights have {has}, "
-                f"the model wants {tuple(want.shape)}"
-            )
-    backbone.load_state_dict({name: given[name] for name in wanted})
-    return sorted(given.keys() - wanted.keys())

@@ -17,10 +17,10 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from stages.config.errors import UserError
 from stages.config.params import Recipe
 from stages.modeling.classifier import frozen_modules
 from stages.modeling.compute import Hardware
+from stages.modeling.convergence import diverged
 from stages.modeling.data import Batch, as_channels_last
 from stages.modeling.history import EpochFigures, History
 from stages.modeling.losses import LossFunction
@@ -99,7 +99,7 @@ def fit(lesson: Lesson, recipe: Recipe, *, seed: int, hardware: Hardware) -> Fit
             )
             if kept.offer(epoch, round(of_val.loss, 6), loop.validated):
                 break
-    kept.require_convergence()
+    kept.require_convergence(history.steps())
     kept.restore(lesson.classifier.cpu())
     return FitResult(history.epochs(), history.steps(), kept.epoch, history.drawn())
 
@@ -206,17 +206,18 @@ class KeptWeights:
             elif not name.startswith(frozen):
                 self._state[name] = tensor.detach().cpu().clone()
 
-    def require_convergence(self) -> None:
+    def require_convergence(self, steps: pd.DataFrame) -> None:
         """Refuse an epoch to keep whose validation loss is no number.
+
+        Args:
+            steps: the losses of all batches, as `FitResult` has them.
 
         Raises:
             UserError: it is none.
         """
         if not math.isfinite(self._loss):
-            raise UserError(
-                f"training diverged: the validation loss of epoch {self.epoch} is {self._loss}; "
-                f"got lr {self._recipe.lr:g} ({self._recipe.optimizer}); try a smaller lr"
-            )
+            what = f"the validation loss of epoch {self.epoch} is {self._loss}"
+            raise diverged(what, self._recipe, steps)
 
 
 @contextmanager

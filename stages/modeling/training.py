@@ -1,18 +1,16 @@
 """One training of a case: initial weights, what is frozen, the fit, and the facts of it."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
 
 from stages.config.params import Augmentation, Case, Protocol, Recipe
 from stages.dataset.image_set import ImageSet
 from stages.dataset.runs import Run
 from stages.modeling.augment import Augmenter
-from stages.modeling.boundary import split_at_boundary
 from stages.modeling.checkpoint import (
     count_parameters,
     describe_parameters,
@@ -20,23 +18,31 @@ from stages.modeling.checkpoint import (
     load_meta,
     load_state,
 )
-from stages.modeling.classifier import Classifier, build_classifier, load_backbone
+from stages.modeling.classifier import Classifier, build_classifier
 from stages.modeling.compute import Hardware, describe_device
+from stages.modeling.convergence import (
+    ended_in_divergence,
+    naming_recipe,
+    require_finite_weights,
+)
 from stages.modeling.data import (
     EVAL_BATCH_SIZE,
     ImageRows,
-    Rows,
     class_counts,
     ordered_loader,
     to_unit_range,
     train_loader,
 )
-from stages.modeling.features import compute_features
 from stages.modeling.fit import FitResult, Lesson, fit
 from stages.modeling.freeze import FrozenSnapshot, freeze, trained_blocks
+from stages.modeling.inputs import Inputs, behind_boundary
 from stages.modeling.knowledge import Knowledge
+from stages.modeling.loading import load_backbone
 from stages.modeling.losses import build_loss
+from stages.modeling.optimizer import require_enough_steps
 from stages.modeling.outputs import Outputs
+
+logger = logging.getLogger(__name__)
 
 
 class Plan(NamedTuple):
@@ -71,20 +77,18 @@ def train_run(
         scratch: folder for activations that are kept while it trains.
 
     Raises:
-        UserError: a tensor does not fit, a block does not exist, activations cannot be kept, or
-            the training diverged.
-        RuntimeError: a frozen tensor moved, or a trained one did not.
+        UserError: a tensor does not fit, a block does not exist, activations cannot be kept, the
+            schedule needs more steps, the training diverged, or what was to train did not.
+        RuntimeError: a frozen tensor moved, or gradients reached only a part.
     """
     outputs = _outputs(plan.case, view)
     classifier, meta = _initial_classifier(plan.case, view, outputs, run, initial)
     freeze(classifier, plan.case.train)
-    before = FrozenSnapshot(classifier)
-    shown = _images(plan, classifier, view, run)
-    if plan.recipe.cache_views:
-        shown = _activations(shown, classifier, plan.recipe.cache_views, hardware, scratch)
-    lesson = _lesson(plan, shown, outputs, _train_counts(view, run), run.seed)
-    result = fit(lesson, plan.recipe, seed=run.seed, hardware=hardware)
-    meta["unchanged_though_trained"] = before.verify(classifier)
+    inputs = _inputs(plan, classifier, view, run, hardware=hardware, scratch=scratch)
+    lesson = _lesson(plan, inputs, outputs, _train_counts(view, run), run.seed)
+    with naming_recipe(plan.case.recipe):
+        result, unchanged = _learn(classifier, lesson, plan.recipe, run, hardware)
+    meta["unchanged_though_trained"] = unchanged
     meta |= _facts(plan, classifier, result, hardware, run)
     meta["knows"] = _knowledge(outputs, result, view, run)
     return TrainedRun(classifier, outputs, meta, result)
@@ -103,6 +107,7 @@ def training_facts(trained: TrainedRun, view: ImageSet, run: Run) -> dict[str, A
             "drawn_per_epoch": _by_class(names, trained.result.drawn),
         },
         "kept_epoch": trained.result.kept_epoch,
+        "diverged": ended_in_divergence(trained.result.epochs),
         **{key: trained.meta[key] for key in ("epochs_run", "device", "precision")},
         "versions": library_versions(),
     }
@@ -144,58 +149,69 @@ def _initial_classifier(
     return classifier, facts
 
 
-class _Shown(NamedTuple):
-    """What a network is given to learn from; see `Lesson`."""
+def _learn(
+    classifier: Classifier, lesson: Lesson, recipe: Recipe, run: Run, hardware: Hardware
+) -> tuple[FitResult, list[str]]:
+    """Train, and prove that what was to train did and the rest did not; see `FrozenSnapshot`."""
+    _log_what_trains(classifier)
+    require_enough_steps(recipe, recipe.epochs * len(lesson.train))
+    before = FrozenSnapshot(classifier)
+    result = fit(lesson, recipe, seed=run.seed, hardware=hardware)
+    require_finite_weights(classifier, recipe, result.steps)
+    if ended_in_divergence(result.epochs):
+        logger.warning("training diverged after epoch %d, which is kept", result.kept_epoch)
+    n_steps = int(result.steps["step"].max())
+    return result, before.verify(classifier, recipe, n_steps)
 
-    network: nn.Module
-    to_input: Callable[[Tensor], Tensor]
-    augment: Callable[[Tensor], Tensor]
-    train: Rows
-    val: Rows
+
+def _log_what_trains(classifier: Classifier) -> None:
+    counts = count_parameters(classifier)
+    logger.info(
+        "trains %s of %s parameters: %s",
+        f"{counts['trained']:,}",
+        f"{counts['trained'] + counts['frozen']:,}",
+        ", ".join(trained_blocks(classifier)),
+    )
 
 
-def _images(plan: Plan, classifier: Classifier, view: ImageSet, run: Run) -> _Shown:
-    """The whole network and the images, augmented anew in each epoch."""
+def _inputs(
+    plan: Plan,
+    classifier: Classifier,
+    view: ImageSet,
+    run: Run,
+    *,
+    hardware: Hardware,
+    scratch: Path,
+) -> Inputs:
     train, val = (
         ImageRows(view.images, view.targets, run.rows(split)) for split in ("train", "val")
     )
     augment = Augmenter(plan.augmentation, torch.Generator().manual_seed(run.seed))
-    return _Shown(classifier, to_unit_range, augment, train, val)
-
-
-def _activations(
-    images: _Shown, classifier: Classifier, views: int, hardware: Hardware, scratch: Path
-) -> _Shown:
-    """What of the network trains, and what the frozen part makes of the images."""
-    halves = split_at_boundary(classifier)
-    compute = partial(compute_features, halves.frozen, hardware=hardware, scratch=scratch)
-    train = compute(images.train, augment=images.augment, views=views)
-    val = compute(images.val, augment=_as_it_is, views=1)
-    return _Shown(halves.trained, _as_it_is, _as_it_is, train, val)
-
-
-def _as_it_is(values: Tensor) -> Tensor:
-    return values
+    images = Inputs(classifier, to_unit_range, augment, train, val)
+    views = plan.recipe.cache_views
+    if not views:
+        return images
+    return behind_boundary(images, classifier, views=views, hardware=hardware, scratch=scratch)
 
 
 def _lesson(
-    plan: Plan, shown: _Shown, outputs: Outputs, train_counts: Sequence[int], seed: int
+    plan: Plan, inputs: Inputs, outputs: Outputs, train_counts: Sequence[int], seed: int
 ) -> Lesson:
     train = train_loader(
-        shown.train,
+        inputs.train,
         batch_size=plan.recipe.batch_size,
         sampler=plan.case.sampler,
         seed=seed,
         views=max(1, plan.recipe.cache_views),
     )
     return Lesson(
-        shown.network,
+        inputs.network,
         outputs,
         build_loss(plan.case.loss, outputs, train_counts),
-        shown.to_input,
-        shown.augment,
+        inputs.to_input,
+        inputs.augment,
         train,
-        ordered_loader(shown.val, batch_size=EVAL_BATCH_SIZE),
+        ordered_loader(inputs.val, batch_size=EVAL_BATCH_SIZE),
     )
 
 

@@ -241,6 +241,7 @@ class Training(Document):
     drawn_per_epoch: dict[str, float] = _at("class_counts", "drawn_per_epoch")
     kept_epoch: int
     epochs_run: int
+    diverged: bool
     device: str
     precision: str
     versions: dict[str, str]

@@ -22,6 +22,10 @@ def set_in(section: str, entry: str, **values: object) -> Change:
     return lambda raw: raw[section][entry].update(values)
 
 
+def file_source(path: str, scaling: str) -> RawParams:
+    return {"kind": "file", "path": path, "scaling": {"kind": scaling}}
+
+
 def add_to(section: str, name: str, like: str, **values: object) -> Change:
     """Add an entry to a section, like another one."""
     return lambda raw: raw[section].update({name: raw[section][like] | values})
@@ -138,8 +142,15 @@ CONTRADICTIONS: list[tuple[str, Change, str]] = [
     ),
     (
         "weights of a file of another format",
-        add_to("weights", "own", "cnn3-random", source={"kind": "file", "path": "model.pt"}),
-        "weights.own.source.path: got 'model.pt'; allowed: a file named *.safetensors",
+        add_to("weights", "own", "cnn3-random", source=file_source("model.h5", "imagenet")),
+        "weights.own.source.path: got 'model.h5'; allowed: a file named *.safetensors, *.pth, "
+        "*.pt, *.bin; or a folder of model.safetensors and meta.json, with scaling: {kind: meta}",
+    ),
+    (
+        "a scaling from a file beside the one that is watched",
+        add_to("weights", "own", "cnn3-random", source=file_source("w/model.safetensors", "meta")),
+        "weights.own.source.path: got 'w/model.safetensors' with the scaling of a meta.json; "
+        "allowed here: the folder of model.safetensors and meta.json, so that DVC watches both",
     ),
     (
         "cnn3 from timm",

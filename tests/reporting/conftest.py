@@ -527,6 +527,7 @@ def make_training(classes: list[str]) -> Json:
         },
         "kept_epoch": 7,
         "epochs_run": 19,
+        "diverged": False,
         "started_from": "cnn3-random",
         "start_knows": None,
         "device": "a processor, 2 cores",

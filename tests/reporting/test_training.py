@@ -61,6 +61,12 @@ def test_trained_blocks_are_named(files: Files, blocks: object, shown: str) -> N
     assert training_column(files.load(), "blocks trained").text == shown
 
 
+def test_a_training_that_ended_in_divergence_says_so(files: Files) -> None:
+    assert training_column(files.load(), "epochs run").note == ""
+    files.cases["full-ce"].training["diverged"] = True
+    assert "no number" in training_column(files.load(), "epochs run").note
+
+
 def test_cases_trained_alike_share_a_row(files: Files) -> None:
     files.cases["lungs-bce"].training["device"] = "a graphics card"
     versions = "torch 2.15.0, timm 1.0.31"

@@ -257,7 +257,9 @@ def test_any_tree_of_files_is_listed_with_the_splits_of_its_folders(tmp_path: Pa
     assert [out.path for out in found.left_out] == [".hidden/", "masks/"]
     (tmp_path / "Train/test").mkdir()
     (tmp_path / "Train/test/6.png").write_bytes(b"")
-    with pytest.raises(UserError, match=r"'Train/test' lies in the splits 'Train', 'test'; move"):
+    with pytest.raises(
+        UserError, match=r"'Train/test' lies in the splits 'Train' and 'test'; move"
+    ):
         tree_items(tmp_path, ignore=["masks"])
 
 
