@@ -10,6 +10,7 @@ Writes: data/weights/<case>/ (model.safetensors, meta.json; a folder of these pe
 """
 
 import logging
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -68,18 +69,27 @@ def _train_runs(params: Params, name: str, paths: Paths) -> None:
     for run in runs:
         folder = run_folder(paths.weights(name), run.name)
         initial = paths.weights(case.weights)
-        finished.append(_train(plan, view, run, folder, initial=initial, hardware=hardware))
+        scratch = paths.scratch(f"train-{name}") / (run.name or "run")
+        finished.append(_train(plan, view, run, folder, initial, scratch, hardware))
         logger.info("%s: kept epoch %d", run.name or name, finished[-1].result.kept_epoch)
     save_runs(paths.weights(name), view.manifest, runs)
     _save_history(name, runs, finished, paths)
     _save_predictions(name, view, finished, protocol.ensemble, paths)
+    # A killed stage goes on from here; with all outputs in their places nothing is left to do.
+    shutil.rmtree(paths.scratch(f"train-{name}"), ignore_errors=True)
 
 
 def _train(
-    plan: Plan, view: ImageSet, run: Run, folder: Path, *, initial: Path, hardware: Hardware
+    plan: Plan,
+    view: ImageSet,
+    run: Run,
+    folder: Path,
+    initial: Path,
+    scratch: Path,
+    hardware: Hardware,
 ) -> _Finished:
     """Train, save and predict; the model is let go before that of the next run is built."""
-    trained = train_run(plan, view, run, initial=initial, hardware=hardware)
+    trained = train_run(plan, view, run, initial=initial, hardware=hardware, scratch=scratch)
     save_model(folder, trained.classifier.state_dict(), trained.meta)
     return _Finished(
         trained.result,

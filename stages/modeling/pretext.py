@@ -6,6 +6,7 @@ consolidation. The lesions are plain to see; those of the cohorts often are not.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -31,6 +32,7 @@ from stages.modeling.initial import DEFAULT_SCALING, GREY_MEAN, GREY_STD, Initia
 from stages.modeling.knowledge import Knowledge
 from stages.modeling.losses import build_loss
 from stages.modeling.outputs import Outputs
+from stages.modeling.resume import Checkpoints
 from stages.modeling.unit_variance import scale_to_unit_variance
 from stages.phantoms.ct import draw_ct
 from stages.phantoms.lesions import PATTERNS
@@ -53,8 +55,12 @@ def learn_pretext_weights(
     *,
     seed: int,
     hardware: Hardware,
+    scratch: Path,
 ) -> InitialWeights:
-    """Train a network on the task; its backbone is what transfers."""
+    """Train a network on the task; its backbone is what transfers.
+
+    A killed training goes on from what it left in `scratch`, which is the caller's to remove.
+    """
     torch.manual_seed(seed)  # the network's first weights
     classifier = build_classifier(
         model,
@@ -75,7 +81,8 @@ def learn_pretext_weights(
         patient_loader(train, batch_size=recipe.batch_size, seed=seed),
         ordered_loader(val, batch_size=EVAL_BATCH_SIZE),
     )
-    result = fit(lesson, recipe, seed=seed, hardware=hardware)
+    checkpoints = Checkpoints(scratch, [model, pretext, recipe, augmentation])
+    result = fit(lesson, recipe, seed=seed, hardware=hardware, checkpoints=checkpoints)
     counts = class_counts(val.targets, len(PATTERNS))
     knows = Knowledge.of_fit(TASK, result, counts).to_json()
     facts = {"scaling": DEFAULT_SCALING, "knows": knows}
@@ -108,14 +115,14 @@ class Pictures(Sampler[list[int]]):
     """Positions of the pictures of some patients, from batches of patients."""
 
     def __init__(self, patients: BatchSampler) -> None:
-        self._patients = patients
+        self.sampler = patients
 
     def __len__(self) -> int:
-        return len(self._patients)
+        return len(self.sampler)
 
     def __iter__(self) -> Iterator[list[int]]:
         each = range(len(PATTERNS))
-        for batch in self._patients:
+        for batch in self.sampler:
             yield [patient * len(PATTERNS) + pattern for patient in batch for pattern in each]
 
 

@@ -31,6 +31,7 @@ from stages.modeling.freeze import FrozenSnapshot, freeze, trained_blocks
 from stages.modeling.knowledge import Knowledge
 from stages.modeling.losses import build_loss
 from stages.modeling.outputs import Outputs
+from stages.modeling.resume import Checkpoints
 
 
 class Plan(NamedTuple):
@@ -52,7 +53,13 @@ class TrainedRun(NamedTuple):
 
 
 def train_run(
-    plan: Plan, view: ImageSet, run: Run, *, initial: Path, hardware: Hardware
+    plan: Plan,
+    view: ImageSet,
+    run: Run,
+    *,
+    initial: Path,
+    hardware: Hardware,
+    scratch: Path | None = None,
 ) -> TrainedRun:
     """Train on the rows of one run.
 
@@ -62,6 +69,8 @@ def train_run(
         run: which rows train and validate, and the seed.
         initial: folder of the initial weights.
         hardware: device and precision.
+        scratch: folder of checkpoints, which a killed training goes on from and which is the
+            caller's to remove; None writes none.
 
     Raises:
         UserError: a tensor does not fit, a block does not exist, or the training diverged.
@@ -72,7 +81,8 @@ def train_run(
     freeze(classifier, plan.case.train)
     before = FrozenSnapshot(classifier)
     lesson = _lesson(plan, classifier, outputs, view, run)
-    result = fit(lesson, plan.recipe, seed=run.seed, hardware=hardware)
+    checkpoints = Checkpoints(scratch, [plan.case, plan.augmentation]) if scratch else None
+    result = fit(lesson, plan.recipe, seed=run.seed, hardware=hardware, checkpoints=checkpoints)
     meta["unchanged_though_trained"] = before.verify(classifier)
     meta |= _facts(plan, classifier, result, hardware, run)
     meta["knows"] = _knowledge(outputs, result, view, run)
@@ -93,6 +103,7 @@ def training_facts(trained: TrainedRun, view: ImageSet, run: Run) -> dict[str, A
         },
         "kept_epoch": trained.result.kept_epoch,
         **{key: trained.meta[key] for key in ("epochs_run", "device", "precision")},
+        "threads": torch.get_num_threads(),  # sums are cut into as many parts, and rounded so
         "versions": library_versions(),
     }
 
