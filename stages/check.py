@@ -13,6 +13,7 @@ from stages.config.errors import UserError
 from stages.config.params import Dataset, Params
 from stages.config.paths import Paths
 from stages.config.references import architecture, timm_name
+from stages.config.scratch import clean_scratch
 from stages.config.writing import write_json
 from stages.sources.listing import open_source, require_source
 
@@ -28,6 +29,7 @@ def check_params(params: Params, paths: Paths) -> None:
     ]
     if problems:
         raise UserError("\n".join(f"params.yaml: {problem}" for problem in problems))
+    clean_scratch(params, paths)
     write_json(paths.check, {"params.yaml": "checked"})
 
 

@@ -6,6 +6,7 @@ Writes: data/prepared/<name>/: images.npy, manifest.csv, rejected.csv, duplicate
 """
 
 import logging
+import shutil
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,7 +37,7 @@ from stages.imaging.grouping import (
     save_leaks,
 )
 from stages.imaging.intake import REJECTED, Listed, Rejected, array_names, decode_source
-from stages.sources.listing import Listing, describe_source, open_source
+from stages.sources.listing import Listing, describe_source, open_source, source_at_rest
 
 logger = logging.getLogger(__name__)
 
@@ -48,8 +49,12 @@ def prepare_dataset(params: Params, name: str, paths: Paths) -> None:
     dataset = params.dataset(name)
     folder = paths.prepared(name)
     scratch = paths.scratch(f"prepare-{name}")
+    shutil.rmtree(scratch, ignore_errors=True)  # what a killed process had unpacked
     try:
-        with open_source(dataset, seed=params.seed, scratch=scratch) as listing:
+        with (
+            source_at_rest(dataset),
+            open_source(dataset, seed=params.seed, scratch=scratch) as listing,
+        ):
             listed, rejected = decode_source(listing, dataset, folder)
         _require_readable(listed.manifest, rejected, dataset, folder)
         manifest, grouping = _group(listed, dataset, folder)

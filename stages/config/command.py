@@ -15,6 +15,9 @@ from stages.config.params import Params
 from stages.config.paths import Paths
 from stages.config.spent import process_age, total_spent
 from stages.config.times import record_time
+from stages.config.writing import ADVICE
+
+INTERRUPTED = 130  # as shells have it: 128 and the number of SIGINT
 
 
 def run_stage(
@@ -50,8 +53,21 @@ def _guarded(stage_name: str, run: Callable[[], None]) -> None:
             _timed(stage_name, run)
     except UserError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        print(f"{stage_name}: interrupted; run again to go on", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except OSError as error:
+        if error.errno not in ADVICE:
+            raise
+        sys.exit(f"error: {stage_name}: {_refusal(error)}")
     if "torch" in sys.modules:
         _leave_at_once()
+
+
+def _refusal(error: OSError) -> str:
+    """What the machine has against a file that no writer or reader of the project tells of."""
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror}; {ADVICE[error.errno or 0]}, then run again"
 
 
 def _timed(stage_name: str, run: Callable[[], None]) -> None:
