@@ -67,7 +67,7 @@ def _opened(path: Path) -> Iterator[IO[str]]:
 
 
 def _holder(path: Path) -> str:
-    """`: process 12 on this machine, since 14:05:00 (python -m ...)`, as far as it can be told."""
+    """`: process 12, since 14:05:00`, as far as it can be told."""
     host, _, number = path.read_text(encoding="utf-8").partition(" ")
     if not number.isdecimal():  # the holder has only just got the lock
         return ""
@@ -82,6 +82,6 @@ def _holder(path: Path) -> str:
         if started > path.stat().st_mtime + TURN_S:
             return ""
         since = time.strftime("%H:%M:%S", time.localtime(started))
-        return f": process {number}, since {since}, {' '.join(process.cmdline())}"
+        return f": process {number}, since {since}"
     except psutil.Error:
         return ""

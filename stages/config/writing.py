@@ -35,10 +35,12 @@ ADVICE = {
     errno.EROFS: "use a folder on a file system that can be written to",
     errno.EACCES: "give this user access to it",
     errno.EPERM: "give this user access to it",
+    errno.ENOTDIR: "a file stands where a folder is needed: move it away",
+    errno.EEXIST: "a file stands where a folder is needed: move it away",
     errno.EIO: "look at the disk: it reports errors",
 }
 # Of these a block that writes may be told when it reads; of the others it cannot.
-OF_READING_TOO = {errno.EACCES, errno.EPERM, errno.EIO}
+OF_READING_TOO = {errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EIO}
 
 
 @contextmanager
@@ -72,12 +74,17 @@ def explain_refusal(path: Path, error: OSError) -> str:
     return f"{path}: cannot be written ({error.strerror}); {ADVICE[error.errno or 0]}"
 
 
+def is_of_writing_alone(error: OSError) -> bool:
+    """Whether an error is of the machine and cannot come of reading."""
+    return error.errno in ADVICE and error.errno not in OF_READING_TOO
+
+
 def _is_of_writing(error: OSError, folder: Path) -> bool:
     """Whether an error of a block is the machine's refusal to write into the folder."""
     if error.errno in OF_READING_TOO:
         named = Path(str(error.filename or ""))
         return folder == named or folder in named.parents or named in folder.parents
-    return error.errno in ADVICE
+    return is_of_writing_alone(error)
 
 
 @cache  # once per folder and process: listing it for every file would cost
