@@ -243,6 +243,7 @@ class Training(Document):
     epochs_run: int
     device: str
     precision: str
+    threads: int
     versions: dict[str, str]
 
 

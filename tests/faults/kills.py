@@ -58,7 +58,7 @@ def main() -> None:
         expected, duration = _run_alone(alone, options.epochs)
         print(f"alone: {duration:.0f} s, {len(expected)} files", flush=True)
         make_clone(killed, options.epochs)
-        log = (Path(folder) / "log").open("w+", encoding="utf-8")
+        log = (Path(folder) / "log").open("a+", encoding="utf-8")
         kills = list(_kill_often(killed, log, options, expected, duration))
         _finish(killed, log)
         _require_same(expected, killed)
