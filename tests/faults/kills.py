@@ -51,27 +51,39 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=15, help="of each training")
-    parser.add_argument("--folder", type=Path, help="for the clones; default: a temporary one")
+    parser.add_argument("--folder", type=Path, help="for the clones, which stay there")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        alone, killed = Path(folder) / "alone", Path(folder) / "killed"
-        expected, duration = _run_alone(alone, options.epochs)
-        print(f"alone: {duration:.0f} s, {len(expected)} files", flush=True)
-        make_clone(killed, options.epochs)
-        log = (Path(folder) / "log").open("a+", encoding="utf-8")
-        kills = list(_kill_often(killed, log, options, expected, duration))
-        _finish(killed, log)
-        _require_same(expected, killed)
-        _report(kills, log, expected)
+    with tempfile.TemporaryDirectory() as temporary:
+        _run(options, options.folder or Path(temporary))
 
 
-def _run_alone(folder: Path, epochs: int) -> tuple[dict[str, str], float]:
-    make_clone(folder, epochs)
+def _run(options: argparse.Namespace, folder: Path) -> None:
+    original, alone, killed = (folder / name for name in ("original", "alone", "killed"))
+    make_clone(original, options.epochs)  # once: whoever edits the code meanwhile changes nothing
+    duration = _run_alone(shutil.copytree(original, alone))
+    expected = read_outputs(alone)
+    print(f"alone: {duration:.0f} s, {len(expected)} files", flush=True)
+    shutil.copytree(original, killed)
+    log = (folder / "log").open("a+", encoding="utf-8")
+    kills = []
+    for kill in _kill_often(killed, log, options, duration):
+        if kill:
+            kills.append(kill)
+            print(f"kill {len(kills)}: {kill.target} during {kill.stage}", flush=True)
+        else:
+            _require_same(expected, killed)
+            shutil.rmtree(killed)
+            shutil.copytree(original, killed)
+    _finish(killed, log)
+    _require_same(expected, killed)
+    _report(kills, log, expected)
+
+
+def _run_alone(folder: Path) -> float:
     start = time.monotonic()
-    done = _start(folder, sys.stdout)
-    if done.wait():
+    if _start(folder, sys.stdout).wait():
         sys.exit("the pipeline fails without being killed")
-    return read_outputs(folder), time.monotonic() - start
+    return time.monotonic() - start
 
 
 def make_clone(folder: Path, epochs: int) -> None:
@@ -108,13 +120,9 @@ def _params(epochs: int) -> dict[str, Any]:
 
 
 def _kill_often(
-    folder: Path,
-    log: IO[str],
-    options: argparse.Namespace,
-    expected: dict[str, str],
-    duration: float,
-) -> Iterator[Kill]:
-    """At moments spread evenly over a run, each of which begins where the last was killed."""
+    folder: Path, log: IO[str], options: argparse.Namespace, duration: float
+) -> Iterator[Kill | None]:
+    """At moments spread over a run, each start going on where the last was killed; None: done."""
     rng = random.Random(options.seed)
     longest = max(SHORTEST_S, 2 * duration / options.kills)
     number = 0
@@ -124,16 +132,12 @@ def _kill_often(
             dvc.wait(timeout=rng.uniform(1, longest))
         except subprocess.TimeoutExpired:
             number += 1
-            kill = _kill(dvc, rng, folder)
-            print(f"kill {number}: {kill.target} during {kill.stage}", flush=True)
-            yield kill
+            yield _kill(dvc, rng, folder)
             continue
         if dvc.returncode:
             _require_an_orphan(folder, log)
         else:
-            _require_same(expected, folder)
-            shutil.rmtree(folder)
-            make_clone(folder, options.epochs)
+            yield None
 
 
 def _start(folder: Path, log: IO[str]) -> subprocess.Popen[bytes]:
