@@ -1,6 +1,7 @@
 """How a stage is run from the command line: one name, one lock, errors in one line."""
 
 import argparse
+import errno
 import logging
 import os
 import sys
@@ -57,17 +58,22 @@ def _guarded(stage_name: str, run: Callable[[], None]) -> None:
         print(f"{stage_name}: interrupted; run again to go on", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except OSError as error:
-        if error.errno not in ADVICE:
+        if not (line := _explain(error)):
             raise
-        sys.exit(f"error: {stage_name}: {_refusal(error)}")
+        sys.exit(f"error: {stage_name}: {line}")
     if "torch" in sys.modules:
         _leave_at_once()
 
 
-def _refusal(error: OSError) -> str:
-    """What the machine has against a file that no writer or reader of the project tells of."""
+def _explain(error: OSError) -> str:
+    """What the machine has against a file of which no reader or writer tells; "" for a bug."""
     where = f"{error.filename}: " if error.filename else ""
-    return f"{where}{error.strerror}; {ADVICE[error.errno or 0]}, then run again"
+    if error.errno in ADVICE:
+        return f"{where}{error.strerror}; {ADVICE[error.errno]}, then run again"
+    is_made = Path(str(error.filename)).parts[:1] in [("data",), ("metrics",), ("plots",)]
+    if error.errno == errno.ENOENT and is_made:
+        return f"{where}does not exist; `dvc repro` makes it before it runs this stage"
+    return ""
 
 
 def _timed(stage_name: str, run: Callable[[], None]) -> None:

@@ -219,6 +219,31 @@ def test_a_full_disk_is_an_error_of_one_line_wherever_it_is_met(
         run_single_stage(fill, None)
 
 
+@pytest.mark.usefixtures("workplace")
+def test_what_an_earlier_stage_has_not_made_yet_is_an_error_of_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def read(params: Params, paths: Paths) -> None:
+        (paths.prepared("ct") / "dataset.json").read_text(encoding="utf-8")
+
+    monkeypatch.setattr(sys, "argv", ["read"])
+    said = r"^error: read: data/prepared/ct/dataset.json: does not exist; `dvc repro` makes it"
+    with pytest.raises(SystemExit, match=said):
+        run_single_stage(read, None)
+
+
+@pytest.mark.usefixtures("workplace")
+def test_a_file_of_the_program_that_is_missing_keeps_its_traceback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def read(params: Params, paths: Paths) -> None:
+        Path("/nowhere/template.html").read_text(encoding="utf-8")
+
+    monkeypatch.setattr(sys, "argv", ["read"])
+    with pytest.raises(FileNotFoundError):
+        run_single_stage(read, None)
+
+
 def test_a_folder_without_the_right_to_write_is_an_error_of_one_line(workplace: Path) -> None:
     (workplace / "data").write_bytes(b"")  # root may write anywhere, but not below a file
     done = run_program(program=LEAVING.format(stage="write_much"))
