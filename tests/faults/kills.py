@@ -37,7 +37,11 @@ SHORTEST_S = 8.0  # DVC needs some seconds to get to a stage
 PASSES = 2  # through the pipeline, in all kills
 # DVC 3.67 writes these in place: killed in that moment it leaves half a file, and says so. What
 # README.md tells its user to do is done here.
-HALF_A_LOCK = {"RWLock-file": ".dvc/tmp/rwlock", "'dvc.lock' is invalid": "dvc.lock"}
+HALF_A_LOCK = {
+    "RWLock-file": ".dvc/tmp/rwlock",
+    "dvc.lock' validation failed": "dvc.lock",
+    "dvc.lock', YAML file structure is corrupted": "dvc.lock",
+}
 REFUSED = "another process is running this stage"
 WENT_ON = "the training goes on from here"
 NO_OUTPUTS = ("data/scratch/", "plots/times.html")
