@@ -14,6 +14,7 @@ from stages.config.errors import UserError
 from stages.config.params import Dataset, FileWeights, Params
 from stages.config.paths import Paths
 from stages.config.references import architecture, timm_name
+from stages.config.scratch import clean_scratch
 from stages.config.writing import write_json
 from stages.sources.listing import open_source, require_source
 from stages.sources.table import require_matched
@@ -32,6 +33,7 @@ def check_params(params: Params, paths: Paths) -> None:
     ]
     if problems:
         raise UserError("\n".join(f"params.yaml: {problem}" for problem in problems))
+    clean_scratch(params, paths)
     write_json(paths.check, {"params.yaml": "checked"})
 
 

@@ -8,6 +8,7 @@ Writes: data/prepared/<name>/: images.npy, manifest.csv, rejected.csv, duplicate
 """
 
 import logging
+import shutil
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,7 +43,7 @@ from stages.imaging.grouping import (
     save_patients_of_two_classes,
 )
 from stages.imaging.intake import REJECTED, Listed, Rejected, array_names, decode_source
-from stages.sources.listing import Listing, describe_source, open_source
+from stages.sources.listing import Listing, describe_source, open_source, source_at_rest
 from stages.sources.table import RECONCILIATION, require_matched
 from stages.sources.tree import LeftOut
 
@@ -57,8 +58,12 @@ def prepare_dataset(params: Params, name: str, paths: Paths) -> None:
     dataset = params.dataset(name)
     folder = paths.prepared(name)
     scratch = paths.scratch(f"prepare-{name}")
+    shutil.rmtree(scratch, ignore_errors=True)  # what a killed process had unpacked
     try:
-        with open_source(dataset, seed=params.seed, scratch=scratch) as listing:
+        with (
+            source_at_rest(dataset),
+            open_source(dataset, seed=params.seed, scratch=scratch) as listing,
+        ):
             write_csv(folder / LEFT_OUT, pd.DataFrame(listing.left_out, columns=LeftOut._fields))
             _reconcile(listing, dataset, folder)
             listed, rejected = decode_source(listing, dataset, folder)

@@ -10,6 +10,7 @@ Writes: data/weights/<case>/ (model.safetensors, meta.json; a folder of these pe
 """
 
 import logging
+import shutil
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -71,6 +72,8 @@ def _train_runs(params: Params, name: str, paths: Paths) -> None:
     save_runs(paths.weights(name), view.manifest, runs)
     _save_history(name, runs, finished, paths)
     _save_predictions(name, view, finished, protocol.ensemble, paths)
+    # A killed stage goes on from here; with all outputs in their places nothing is left to do.
+    shutil.rmtree(paths.scratch(f"train-{name}"), ignore_errors=True)
 
 
 def _train(
@@ -84,7 +87,7 @@ def _train(
             run,
             initial=paths.weights(plan.case.weights),
             hardware=hardware,
-            scratch=paths.scratch(f"train-{name}"),
+            scratch=paths.scratch(f"train-{name}") / (run.name or "run"),
         )
         folder = run_folder(paths.weights(name), run.name)
         save_model(folder, trained.classifier.state_dict(), trained.meta)

@@ -4,6 +4,9 @@ Reads:  weights.<name>, and the file where it names one
 Writes: data/weights/<name>/ (model.safetensors, meta.json)
 """
 
+import shutil
+from pathlib import Path
+
 from stages.config.command import run_stage
 from stages.config.errors import UserError
 from stages.config.params import Params, Weights, WeightsSource
@@ -18,8 +21,9 @@ def make_weights(params: Params, name: str, paths: Paths) -> None:
     """Write the initial weights of one entry; every tensor's name starts with `backbone.`."""
     keep_freed_memory()
     entry = params.initial_weights(name)
+    scratch = paths.scratch(f"weights-{name}")
     try:
-        initial = _make(params, entry)
+        initial = _make(params, entry, scratch)
     except UserError as error:
         raise UserError(f"params.yaml: weights.{name}: {error}") from None
     state = {f"{BACKBONE}{key}": tensor for key, tensor in initial.backbone.state_dict().items()}
@@ -35,9 +39,10 @@ def make_weights(params: Params, name: str, paths: Paths) -> None:
         },
     }
     save_model(paths.weights(name), state, meta)
+    shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _make(params: Params, entry: Weights) -> InitialWeights:
+def _make(params: Params, entry: Weights, scratch: Path) -> InitialWeights:
     match entry.source.kind:
         case "random":
             return random_weights(entry.model, seed=params.seed)
@@ -55,6 +60,7 @@ def _make(params: Params, entry: Weights) -> InitialWeights:
                 params.augmentation(params.pretext.augment),
                 seed=params.seed,
                 hardware=choose_hardware(params.compute),
+                scratch=scratch,
             )
 
 

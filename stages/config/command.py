@@ -1,6 +1,7 @@
 """How a stage is run from the command line: one name, one lock, errors in one line."""
 
 import argparse
+import errno
 import logging
 import os
 import sys
@@ -15,6 +16,9 @@ from stages.config.params import Params
 from stages.config.paths import Paths
 from stages.config.spent import process_age, total_spent
 from stages.config.times import record_time
+from stages.config.writing import ADVICE
+
+INTERRUPTED = 130  # as shells have it: 128 and the number of SIGINT
 
 
 def run_stage(
@@ -50,8 +54,26 @@ def _guarded(stage_name: str, run: Callable[[], None]) -> None:
             _timed(stage_name, run)
     except UserError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        print(f"{stage_name}: interrupted; run again to go on", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except OSError as error:
+        if not (line := _explain(error)):
+            raise
+        sys.exit(f"error: {stage_name}: {line}")
     if "torch" in sys.modules:
         _leave_at_once()
+
+
+def _explain(error: OSError) -> str:
+    """What the machine has against a file of which no reader or writer tells; "" for a bug."""
+    where = f"{error.filename}: " if error.filename else ""
+    if error.errno in ADVICE:
+        return f"{where}{error.strerror}; {ADVICE[error.errno]}, then run again"
+    is_made = Path(str(error.filename)).parts[:1] in [("data",), ("metrics",), ("plots",)]
+    if error.errno == errno.ENOENT and is_made:
+        return f"{where}does not exist; `dvc repro` makes it before it runs this stage"
+    return ""
 
 
 def _timed(stage_name: str, run: Callable[[], None]) -> None:

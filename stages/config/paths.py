@@ -39,6 +39,10 @@ class Paths:
         """Folder for work in progress; never an output, never in Git."""
         return self.root / "data" / "scratch" / name
 
+    def lock(self, stage: str) -> Path:
+        """Held by the process that runs a stage, such as `train@ct-cnn-full`, with its number."""
+        return self.scratch("locks") / f"{stage}.lock"
+
     def audit(self, view: str) -> Path:
         """How much of the label shortcuts alone give away."""
         return self.root / "metrics" / "audit" / f"{view}.json"

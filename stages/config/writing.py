@@ -3,18 +3,44 @@
 A file is written beside its place under another name, flushed to the disk, and moved onto its
 place in one step. So a file is never half there, and never written *into*: DVC hands out its
 outputs as hard links to its cache, read-only, and writing into one would change the cache itself.
+What a killed process left of such names goes when another writes into the folder: it would pass for
+an output where DVC watches the whole folder.
 """
 
+import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stages.config.errors import UserError
+
 if TYPE_CHECKING:  # 0.3 s of CPU, which a stage without tables need not spend
     import pandas as pd
+
+
+HOST = os.uname().nodename
+# Of a process on this machine; another may write into the same folder over a network.
+PARTIAL = re.compile(rf"\..*\.{re.escape(HOST)}-(\d+)\.partial(\..*)?")
+# What the machine may have against a file, and what a person can do.
+ADVICE = {
+    errno.ENOSPC: "make room on the disk (`dvc gc -w` clears DVC's cache of old results)",
+    errno.EDQUOT: "make room in the quota (`dvc gc -w` clears DVC's cache of old results)",
+    errno.EFBIG: "use a file system, or a `ulimit -f`, that allows larger files",
+    errno.EROFS: "use a folder on a file system that can be written to",
+    errno.EACCES: "give this user access to it",
+    errno.EPERM: "give this user access to it",
+    errno.ENOTDIR: "a file stands where a folder is needed: move it away",
+    errno.EEXIST: "a file stands where a folder is needed: move it away",
+    errno.EIO: "look at the disk: it reports errors",
+}
+# Of these a block that writes may be told when it reads; of the others it cannot.
+OF_READING_TOO = {errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EIO}
 
 
 @contextmanager
@@ -22,16 +48,63 @@ def replacing(path: Path) -> Iterator[Path]:
     """Give a path to write to, which becomes `path` if the block ends well, else is removed.
 
     It has the ending of `path`, by which some libraries choose a format. Missing folders are made.
+
+    Raises:
+        UserError: the machine does not let it be written; what stood there still does.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    partial = path.with_name(f".{path.stem}.{HOST}-{os.getpid()}.partial{path.suffix}")
     try:
-        yield partial
-        with partial.open("rb") as written:
-            os.fsync(written.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path.parent.absolute())
+        try:
+            yield partial
+            with partial.open("rb") as written:
+                os.fsync(written.fileno())
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        if not _is_of_writing(error, path.parent):
+            raise
+        raise UserError(explain_refusal(path, error)) from None
+
+
+def explain_refusal(path: Path, error: OSError) -> str:
+    """One line on a file that the machine does not let be written."""
+    return f"{path}: cannot be written ({error.strerror}); {ADVICE[error.errno or 0]}"
+
+
+def is_of_writing_alone(error: OSError) -> bool:
+    """Whether an error is of the machine and cannot come of reading."""
+    return error.errno in ADVICE and error.errno not in OF_READING_TOO
+
+
+def _is_of_writing(error: OSError, folder: Path) -> bool:
+    """Whether an error of a block is the machine's refusal to write into the folder."""
+    if error.errno in OF_READING_TOO:
+        named = Path(str(error.filename or ""))
+        return folder == named or folder in named.parents or named in folder.parents
+    return is_of_writing_alone(error)
+
+
+@cache  # once per folder and process: listing it for every file would cost
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what processes that are no more were about to write when they were killed."""
+    for entry in folder.iterdir():
+        match = PARTIAL.fullmatch(entry.name)
+        if match and not is_alive(int(match[1])):
+            entry.unlink(missing_ok=True)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is a process of this number."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):  # another user's; a number that none can have
+        return True
+    return True
 
 
 def write_text(path: Path, text: str) -> None:

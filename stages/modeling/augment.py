@@ -30,11 +30,15 @@ class _CropWindows(NamedTuple):
 
 
 class Augmenter:
-    """Crop, flips, rotation, zoom, shift in one resampling; then contrast, brightness and noise."""
+    """Crop, flips, rotation, zoom, shift in one resampling; then contrast, brightness and noise.
+
+    Attributes:
+        generator: that all is drawn from.
+    """
 
     def __init__(self, settings: Augmentation, generator: torch.Generator) -> None:
         self._settings = settings
-        self._generator = generator
+        self.generator = generator
 
     def __call__(self, images: Tensor) -> Tensor:
         """Change images (B, 1, H, W) in [0, 1], in fp32; the result stays in [0, 1]."""
@@ -93,7 +97,7 @@ class Augmenter:
         # Around mid-grey: the mean of an image would tie its brightness to its padding.
         changed = (images - 0.5).mul_(factors[0]).add_(factors[1])
         if s.noise:
-            noise = torch.randn(images.shape, generator=self._generator)
+            noise = torch.randn(images.shape, generator=self.generator)
             changed.add_(_beside(noise, images), alpha=s.noise)
         return changed.clamp_(0, 1)
 
@@ -106,7 +110,7 @@ class Augmenter:
         return (2 * self._random(count) - 1) * half_width
 
     def _random(self, count: int) -> Tensor:
-        return torch.rand(count, generator=self._generator)
+        return torch.rand(count, generator=self.generator)
 
 
 def _beside(drawn: Tensor, images: Tensor) -> Tensor:

@@ -1,6 +1,8 @@
 """A model on disk: `model.safetensors` and a readable `meta.json` beside it."""
 
 import json
+import os
+import re
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -44,8 +46,17 @@ def save_model(folder: Path, state: Mapping[str, Tensor], meta: Mapping[str, Any
     """Write both files; `meta` is completed by the versions of the libraries."""
     contiguous = {name: tensor.detach().contiguous() for name, tensor in state.items()}
     with replacing(folder / "model.safetensors") as partial:
-        safetensors.torch.save_file(contiguous, partial)
+        try:
+            safetensors.torch.save_file(contiguous, partial)
+        except safetensors.SafetensorError as error:
+            raise _as_os_error(error) from None
     write_json(folder / "meta.json", {**meta, "versions": library_versions()})
+
+
+def _as_os_error(error: safetensors.SafetensorError) -> Exception:
+    """What the system said, of which the library hands on the text alone: `... (os error 28)`."""
+    said = re.search(r"os error (\d+)", str(error))
+    return OSError(int(said[1]), os.strerror(int(said[1]))) if said else error
 
 
 def library_versions() -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Batches of a view for torch: uint8 from the memory map, drawn by a seeded sampler."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -66,14 +66,14 @@ class DrawnViews(Sampler[int]):
         self._order = order
         self._images = images
         self._views = views
-        self._generator = generator
+        self.generator = generator
 
     def __len__(self) -> int:
         return self._images
 
     def __iter__(self) -> Iterator[int]:
         for image in self._order:
-            view = int(torch.randint(self._views, (), generator=self._generator))
+            view = int(torch.randint(self._views, (), generator=self.generator))
             yield view * self._images + image
 
 
@@ -109,6 +109,15 @@ def ordered_loader(images: Rows, *, batch_size: int) -> DataLoader[Batch]:
     """Every image once, in order."""
     batches = BatchSampler(SequentialSampler(images), batch_size, drop_last=False)
     return DataLoader(images, sampler=batches, batch_size=None)
+
+
+def order_generator(loader: DataLoader[Batch]) -> torch.Generator:
+    """What a loader of random order draws from, found in its samplers from the outside in."""
+    sampler: Any = loader.sampler
+    while (generator := getattr(sampler, "generator", None)) is None:
+        sampler = sampler.sampler  # an AttributeError: this order is not drawn with a seed
+    assert isinstance(generator, torch.Generator)
+    return generator
 
 
 def class_balancing_weights(targets: NDArray[np.int64]) -> Sequence[float]:

@@ -6,9 +6,9 @@ The loop is here to be read; Lightning Fabric brings networks, batches and gradi
 import logging
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, NamedTuple, cast
 
 import pandas as pd
@@ -18,14 +18,16 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from stages.config.params import Recipe
+from stages.modeling.augment import Augmenter
 from stages.modeling.classifier import frozen_modules
 from stages.modeling.compute import Hardware
 from stages.modeling.convergence import diverged
-from stages.modeling.data import Batch, as_channels_last
+from stages.modeling.data import EVAL_BATCH_SIZE, Batch, as_channels_last, order_generator
 from stages.modeling.history import EpochFigures, History
 from stages.modeling.losses import LossFunction
 from stages.modeling.optimizer import average_weights, build_optimizer, build_schedule
 from stages.modeling.outputs import Outputs
+from stages.modeling.resume import Checkpoints
 
 logger = logging.getLogger(__name__)
 
@@ -71,14 +73,24 @@ class FitResult(NamedTuple):
     drawn: list[float]
 
 
-def fit(lesson: Lesson, recipe: Recipe, *, seed: int, hardware: Hardware) -> FitResult:
+def fit(
+    lesson: Lesson,
+    recipe: Recipe,
+    *,
+    seed: int,
+    hardware: Hardware,
+    checkpoints: Checkpoints | None = None,
+) -> FitResult:
     """Train, stop early, and leave the weights of the epoch to keep in the classifier, on the CPU.
+
+    A training that was killed goes on from its last checkpoint and gives the same bits.
 
     Args:
         lesson: what is learned.
         recipe: how.
         seed: of dropout; loaders and augmentation bring generators of their own.
         hardware: device and precision.
+        checkpoints: where the ends of epochs are written; None writes nothing.
 
     Raises:
         UserError: the validation loss of the epoch to keep is not a number.
@@ -88,7 +100,8 @@ def fit(lesson: Lesson, recipe: Recipe, *, seed: int, hardware: Hardware) -> Fit
     with _deterministic():
         loop = _Loop(lesson, recipe, hardware, history)
         torch.manual_seed(seed)
-        for epoch in range(recipe.epochs):
+        progress = _Progress(loop, kept, history, checkpoints)
+        for epoch in range(progress.start(lesson, recipe, hardware), recipe.epochs):
             of_train = loop.train_epoch(epoch)
             of_val = loop.validate(epoch)
             logger.info(
@@ -97,7 +110,9 @@ def fit(lesson: Lesson, recipe: Recipe, *, seed: int, hardware: Hardware) -> Fit
                 *of_train,
                 *of_val,
             )
-            if kept.offer(epoch, round(of_val.loss, 6), loop.validated):
+            stops = kept.offer(epoch, round(of_val.loss, 6), loop.validated)
+            progress.note(epoch, is_last=stops or epoch + 1 == recipe.epochs)
+            if stops:
                 break
     kept.require_convergence(history.steps())
     kept.restore(lesson.classifier.cpu())
@@ -122,6 +137,7 @@ class _Loop:
         classifier = lesson.classifier.to(memory_format=torch.channels_last)
         optimizer = build_optimizer(classifier, recipe)
         self._schedule = build_schedule(optimizer, recipe, recipe.epochs * len(lesson.train))
+        self._plain_optimizer = optimizer  # whose state Fabric's wrapper shows and moves
         self._model, self._optimizer = self._fabric.setup(classifier, optimizer)
         self._train, self._val = self._fabric.setup_dataloaders(lesson.train, lesson.val)
         self._average = average_weights(classifier, recipe.ema) if recipe.ema else None
@@ -154,6 +170,42 @@ class _Loop:
             for batch in self._val:
                 self._judge(self.validated, self._lesson.to_input(batch.images), batch.targets)
         return self._history.sum_up(epoch, "val")
+
+    def state(self) -> dict[str, Any]:
+        """All that the next epoch depends on, by reference; what is frozen is left out."""
+        average = self._average
+        return {
+            "step": self._step,
+            "weights": unfrozen_state(self._lesson.classifier),
+            "average": unfrozen_state(average.module) if average else {},
+            "n_averaged": average.n_averaged if average else None,
+            "optimizer": self._plain_optimizer.state_dict(),
+            "schedule": self._schedule.state_dict(),
+            "drawn": [generator.get_state() for generator in self._generators()],
+            "drawn_cpu": torch.get_rng_state(),
+            "drawn_gpu": torch.cuda.get_rng_state() if self._hardware.device == "cuda" else None,
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self._step = state["step"]
+        self._lesson.classifier.load_state_dict(state["weights"], strict=False)
+        if self._average:
+            self._average.module.load_state_dict(state["average"], strict=False)
+            self._average.n_averaged.copy_(state["n_averaged"])
+        self._plain_optimizer.load_state_dict(state["optimizer"])
+        self._schedule.load_state_dict(state["schedule"])
+        for generator, drawn in zip(self._generators(), state["drawn"], strict=True):
+            generator.set_state(drawn)
+        torch.set_rng_state(state["drawn_cpu"])
+        if state["drawn_gpu"] is not None:
+            torch.cuda.set_rng_state(state["drawn_gpu"])
+
+    def _generators(self) -> list[torch.Generator]:
+        """Of the order of the images and, where they are augmented, of that."""
+        augment = self._lesson.augment
+        of_augment = [augment.generator] if isinstance(augment, Augmenter) else []
+        return [order_generator(self._lesson.train), *of_augment]
 
     def _judge(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
         """Mean loss of a batch, which goes down in the history."""
@@ -198,12 +250,25 @@ class KeptWeights:
         """Put the copied weights back."""
         model.load_state_dict(self._state, strict=False)  # the frozen ones are not among them
 
+    def state(self) -> dict[str, Any]:
+        """All that is known of the epochs so far, for a file, by reference."""
+        return {
+            "losses": (self._loss, self._best_loss),
+            "epochs": (self.epoch, self._best_epoch),
+            "weights": self._state,
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self._loss, self._best_loss = state["losses"]
+        self.epoch, self._best_epoch = state["epochs"]
+        self._state = state["weights"]
+
     def _copy(self, model: nn.Module) -> None:
-        frozen = tuple(f"{name}." for name, _ in frozen_modules(model))
-        for name, tensor in model.state_dict().items():
+        for name, tensor in unfrozen_state(model).items():
             if name in self._state:
                 self._state[name].copy_(tensor)
-            elif not name.startswith(frozen):
+            else:
                 self._state[name] = tensor.detach().cpu().clone()
 
     def require_convergence(self, steps: pd.DataFrame) -> None:
@@ -218,6 +283,66 @@ class KeptWeights:
         if not math.isfinite(self._loss):
             what = f"the validation loss of epoch {self.epoch} is {self._loss}"
             raise diverged(what, self._recipe, steps)
+
+
+def unfrozen_state(model: nn.Module) -> dict[str, Tensor]:
+    """The state dict without what frozen modules hold, by reference."""
+    frozen = tuple(f"{name}." for name, _ in frozen_modules(model))
+    state = model.state_dict()
+    return {name: tensor for name, tensor in state.items() if not name.startswith(frozen)}
+
+
+class _Progress:
+    """A training with its checkpoints, or without any."""
+
+    def __init__(
+        self, loop: _Loop, kept: KeptWeights, history: History, checkpoints: Checkpoints | None
+    ) -> None:
+        self._loop, self._kept, self._history = loop, kept, history
+        self._checkpoints = checkpoints
+
+    def start(self, lesson: Lesson, recipe: Recipe, hardware: Hardware) -> int:
+        """The epoch to begin with; all is put to where its predecessor left it."""
+        if not self._checkpoints:
+            return 0
+        begin = chain([recipe, self._loop.state()], _named(lesson.classifier), _images(lesson))
+        state = self._checkpoints.open(begin, hardware)
+        if state is None:
+            return 0
+        self._kept.load(state["kept"])
+        self._history.load(state["history"])
+        if state["loop"] is None:  # there are no more epochs
+            return recipe.epochs
+        self._loop.load(state["loop"])
+        return int(state["epoch"]) + 1
+
+    def note(self, epoch: int, *, is_last: bool) -> None:
+        """Offer the end of an epoch to the checkpoints."""
+        if self._checkpoints:
+            state = {
+                "epoch": epoch,
+                "loop": None if is_last else self._loop.state(),
+                "kept": self._kept.state(),
+                "history": self._history.state(),
+            }
+            self._checkpoints.offer(epoch, state, is_last=is_last)
+
+
+def _named(network: nn.Module) -> Iterator[object]:
+    """Every parameter and buffer of a network, frozen ones too, and whether it trains."""
+    for name, tensor in chain(network.named_parameters(), network.named_buffers()):
+        yield name, tensor.requires_grad, tensor
+
+
+def _images(lesson: Lesson) -> Iterator[Batch]:
+    """What a training learns from and is judged by, in the order of the rows.
+
+    Not through the loaders, which would draw a random number.
+    """
+    for loader in (lesson.train, lesson.val):
+        rows: Any = loader.dataset
+        for start in range(0, len(rows), EVAL_BATCH_SIZE):
+            yield rows[list(range(start, min(start + EVAL_BATCH_SIZE, len(rows))))]
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Learning curves: the loss of every batch, summed up by epoch."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
@@ -70,6 +71,15 @@ class History:
         """Training images of each class in the mean epoch."""
         epochs = sum(split == "train" for _, split, *_ in self._epochs)
         return [round(count / epochs, 2) for count in self._drawn.tolist()]
+
+    def state(self) -> dict[str, Any]:
+        """All that the finished epochs left, for a file; not what is open."""
+        return {"steps": self._steps, "epochs": self._epochs, "drawn": self._drawn}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self._steps, self._epochs = list(state["steps"]), list(state["epochs"])
+        self._drawn = state["drawn"]
 
     def steps(self) -> pd.DataFrame:
         """One row per batch: step, epoch, split, loss."""

@@ -6,6 +6,7 @@ consolidation. The lesions are plain to see; those of the cohorts often are not.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -34,6 +35,7 @@ from stages.modeling.losses import build_loss
 from stages.modeling.memory import advising_on_memory
 from stages.modeling.optimizer import require_enough_steps
 from stages.modeling.outputs import Outputs
+from stages.modeling.resume import Checkpoints
 from stages.modeling.unit_variance import scale_to_unit_variance
 from stages.phantoms.ct import draw_ct
 from stages.phantoms.lesions import PATTERNS
@@ -56,8 +58,12 @@ def learn_pretext_weights(
     *,
     seed: int,
     hardware: Hardware,
+    scratch: Path,
 ) -> InitialWeights:
-    """Train a network on the task; its backbone is what transfers."""
+    """Train a network on the task; its backbone is what transfers.
+
+    A killed training goes on from what it left in `scratch`, which is the caller's to remove.
+    """
     torch.manual_seed(seed)  # the network's first weights
     classifier = build_classifier(
         model,
@@ -81,7 +87,8 @@ def learn_pretext_weights(
     )
     with naming_recipe(pretext.recipe), advising_on_memory(recipe.batch_size, pretext.size_px):
         require_enough_steps(recipe, recipe.epochs * len(lesson.train))
-        result = fit(lesson, recipe, seed=seed, hardware=hardware)
+        checkpoints = Checkpoints(scratch, [model, pretext, recipe, augmentation])
+        result = fit(lesson, recipe, seed=seed, hardware=hardware, checkpoints=checkpoints)
         require_finite_weights(classifier, recipe, result.steps)
     counts = class_counts(val.targets, len(PATTERNS))
     knows = Knowledge.of_fit(TASK, result, counts).to_json()
@@ -115,14 +122,14 @@ class Pictures(Sampler[list[int]]):
     """Positions of the pictures of some patients, from batches of patients."""
 
     def __init__(self, patients: BatchSampler) -> None:
-        self._patients = patients
+        self.sampler = patients
 
     def __len__(self) -> int:
-        return len(self._patients)
+        return len(self.sampler)
 
     def __iter__(self) -> Iterator[list[int]]:
         each = range(len(PATTERNS))
-        for batch in self._patients:
+        for batch in self.sampler:
             yield [patient * len(PATTERNS) + pattern for patient in batch for pattern in each]
 
 

@@ -41,6 +41,7 @@ from stages.modeling.loading import load_backbone
 from stages.modeling.losses import build_loss
 from stages.modeling.optimizer import require_enough_steps
 from stages.modeling.outputs import Outputs
+from stages.modeling.resume import Checkpoints
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +75,8 @@ def train_run(
         run: which rows train and validate, and the seed.
         initial: folder of the initial weights.
         hardware: device and precision.
-        scratch: folder for activations that are kept while it trains.
+        scratch: folder of checkpoints, which a killed training goes on from, and of activations
+            that are kept while it trains; the caller's to remove.
 
     Raises:
         UserError: a tensor does not fit, a block does not exist, activations cannot be kept, the
@@ -87,7 +89,9 @@ def train_run(
     inputs = _inputs(plan, classifier, view, run, hardware=hardware, scratch=scratch)
     lesson = _lesson(plan, inputs, outputs, _train_counts(view, run), run.seed)
     with naming_recipe(plan.case.recipe):
-        result, unchanged = _learn(classifier, lesson, plan.recipe, run, hardware)
+        result, unchanged = _learn(
+            classifier, lesson, plan, seed=run.seed, hardware=hardware, scratch=scratch
+        )
     meta["unchanged_though_trained"] = unchanged
     meta |= _facts(plan, classifier, result, hardware, run)
     meta["knows"] = _knowledge(outputs, result, view, run)
@@ -109,6 +113,7 @@ def training_facts(trained: TrainedRun, view: ImageSet, run: Run) -> dict[str, A
         "kept_epoch": trained.result.kept_epoch,
         "diverged": ended_in_divergence(trained.result.epochs),
         **{key: trained.meta[key] for key in ("epochs_run", "device", "precision")},
+        "threads": torch.get_num_threads(),  # sums are cut into as many parts, and rounded so
         "versions": library_versions(),
     }
 
@@ -150,13 +155,21 @@ def _initial_classifier(
 
 
 def _learn(
-    classifier: Classifier, lesson: Lesson, recipe: Recipe, run: Run, hardware: Hardware
+    classifier: Classifier,
+    lesson: Lesson,
+    plan: Plan,
+    *,
+    seed: int,
+    hardware: Hardware,
+    scratch: Path,
 ) -> tuple[FitResult, list[str]]:
     """Train, and prove that what was to train did and the rest did not; see `FrozenSnapshot`."""
+    recipe = plan.recipe
     _log_what_trains(classifier)
     require_enough_steps(recipe, recipe.epochs * len(lesson.train))
     before = FrozenSnapshot(classifier)
-    result = fit(lesson, recipe, seed=run.seed, hardware=hardware)
+    checkpoints = Checkpoints(scratch, [plan.case, plan.augmentation])
+    result = fit(lesson, recipe, seed=seed, hardware=hardware, checkpoints=checkpoints)
     require_finite_weights(classifier, recipe, result.steps)
     if ended_in_divergence(result.epochs):
         logger.warning("training diverged after epoch %d, which is kept", result.kept_epoch)

@@ -244,6 +244,7 @@ class Training(Document):
     diverged: bool
     device: str
     precision: str
+    threads: int
     versions: dict[str, str]
 
 

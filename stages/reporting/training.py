@@ -119,15 +119,16 @@ def _draw_runs(axis: Axes, epochs: pd.DataFrame, quantity: str) -> None:
 
 
 def build_hardware_table(cases: Sequence[CaseResults]) -> Table:
-    """Each combination of device, precision and versions, with the cases trained so."""
-    setups: dict[tuple[str, str, str], list[str]] = {}
+    """Each combination of what the bits of a training depend on, with the cases trained so."""
+    setups: dict[tuple[str, str, str, str], list[str]] = {}
     for case in cases:
         facts = case.training
         versions = ", ".join(f"{name} {number}" for name, number in facts.versions.items())
-        setups.setdefault((facts.device, facts.precision, versions), []).append(case.name)
+        setup = (facts.device, str(facts.threads), facts.precision, versions)
+        setups.setdefault(setup, []).append(case.name)
     return Table(
         "Hardware and versions",
-        ["device", "precision", "versions", "cases trained so"],
+        ["device", "threads", "precision", "versions", "cases trained so"],
         [[*map(Cell, setup), Cell(", ".join(names))] for setup, names in setups.items()],
     )
 

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from stages.config.errors import UserError
+from stages.config.writing import explain_refusal, is_of_writing_alone
 
 ZIP_SUFFIXES = (".zip",)
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
@@ -81,6 +82,8 @@ def unpacked(path: Path, scratch: Path) -> Iterator[Path]:
         except UserError:
             raise
         except DAMAGE as error:
+            if isinstance(error, OSError) and is_of_writing_alone(error):
+                raise UserError(explain_refusal(scratch, error)) from None  # it may be sound
             raise UserError(
                 f"{path}: cannot be unpacked ({_one_line(error)}); download it again, or unpack "
                 "it by hand and give the folder"

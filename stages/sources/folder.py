@@ -8,7 +8,7 @@ studies at any depth; splits there are kept, and what else is there stops the ru
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -288,3 +288,28 @@ def _log_folders(folders: Sequence[ClassFolder]) -> None:
 def _listed(names: Iterable[str]) -> str:
     """Names for a message: quoted, so that spaces and line ends show, sorted, or `none`."""
     return ", ".join(repr(name) for name in sorted(names)) or "none"
+
+
+def file_states(path: Path) -> dict[str, tuple[int, ...] | None]:
+    """Of a file, or of all files below a folder: what changes when one is written; None: gone."""
+    files = [path] if path.is_file() else _files_below(path)
+    return {str(file): _state(file) for file in files}
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Through links too, each folder once."""
+    seen: set[str] = set()
+    for here, folders, files in os.walk(folder, followlinks=True):
+        if os.path.realpath(here) in seen:
+            folders.clear()
+            continue
+        seen.add(os.path.realpath(here))
+        yield from (Path(here, file) for file in files)
+
+
+def _state(file: Path) -> tuple[int, ...] | None:
+    try:
+        facts = file.stat()
+    except OSError:
+        return None
+    return facts.st_ino, facts.st_size, facts.st_mtime_ns

@@ -14,7 +14,7 @@ from stages.config.errors import UserError
 from stages.config.params import ArchiveSource, Dataset, FolderSource, PhantomSource
 from stages.phantoms.cohort import CohortImage, plan_cohort
 from stages.sources.archive import unpacked
-from stages.sources.folder import folder_items, tree_items
+from stages.sources.folder import file_states, folder_items, tree_items
 from stages.sources.ignore import Ignore
 from stages.sources.item import RawImage, SourceItem
 from stages.sources.patients import name_patients
@@ -57,6 +57,31 @@ def open_source(dataset: Dataset, *, seed: int, scratch: Path) -> Iterator[Listi
         case ArchiveSource(path=path):
             with unpacked(Path(path), scratch) as folder:
                 yield _archive_listing(folder, dataset)
+
+
+@contextmanager
+def source_at_rest(dataset: Dataset) -> Iterator[None]:
+    """Look at a source's files before and after the block, which reads them.
+
+    DVC notes the state of a source when its stage has ended: of one that changed meanwhile it would
+    never know that the outputs are of another state.
+
+    Raises:
+        UserError: a file was added, removed or written to.
+    """
+    if dataset.is_phantom:
+        yield
+        return
+    path = Path(dataset.source.path)
+    before = file_states(path)
+    yield
+    after = file_states(path)
+    changed = sorted(n for n in before.keys() | after.keys() if before.get(n) != after.get(n))
+    if changed:
+        raise UserError(
+            f"source.path: {path} changed while it was read: {len(changed)} files, the first of "
+            f"them {changed[0]!r}; wait until nothing writes there, then run again"
+        )
 
 
 def require_source(dataset: Dataset) -> None:

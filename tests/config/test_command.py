@@ -1,3 +1,4 @@
+import errno
 import fcntl
 import json
 import os
@@ -190,6 +191,64 @@ def test_an_error_of_the_program_keeps_its_traceback(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(sys, "argv", ["fail"])
     with pytest.raises(ZeroDivisionError):
         run_single_stage(fail, "Fail.")
+
+
+@pytest.mark.usefixtures("workplace")
+def test_an_interrupted_stage_says_so_in_a_line_and_ends_as_shells_expect(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(params: Params, paths: Paths) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "argv", ["interrupt"])
+    with pytest.raises(SystemExit, match=r"^130$"):
+        run_single_stage(interrupt, None)
+    assert capsys.readouterr().err == "interrupt: interrupted; run again to go on\n"
+
+
+@pytest.mark.usefixtures("workplace")
+def test_a_full_disk_is_an_error_of_one_line_wherever_it_is_met(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fill(params: Params, paths: Paths) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/tmp/somewhere")
+
+    monkeypatch.setattr(sys, "argv", ["fill"])
+    said = r"^error: fill: /tmp/somewhere: No space left on device; make room on the disk .*again$"
+    with pytest.raises(SystemExit, match=said):
+        run_single_stage(fill, None)
+
+
+@pytest.mark.usefixtures("workplace")
+def test_what_an_earlier_stage_has_not_made_yet_is_an_error_of_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def read(params: Params, paths: Paths) -> None:
+        (paths.prepared("ct") / "dataset.json").read_text(encoding="utf-8")
+
+    monkeypatch.setattr(sys, "argv", ["read"])
+    said = r"^error: read: data/prepared/ct/dataset.json: does not exist; `dvc repro` makes it"
+    with pytest.raises(SystemExit, match=said):
+        run_single_stage(read, None)
+
+
+@pytest.mark.usefixtures("workplace")
+def test_a_file_of_the_program_that_is_missing_keeps_its_traceback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def read(params: Params, paths: Paths) -> None:
+        Path("/nowhere/template.html").read_text(encoding="utf-8")
+
+    monkeypatch.setattr(sys, "argv", ["read"])
+    with pytest.raises(FileNotFoundError):
+        run_single_stage(read, None)
+
+
+def test_a_folder_without_the_right_to_write_is_an_error_of_one_line(workplace: Path) -> None:
+    (workplace / "data").write_bytes(b"")  # root may write anywhere, but not below a file
+    done = run_program(program=LEAVING.format(stage="write_much"))
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith("error: data/scratch/locks/-c.lock: cannot be written (")
 
 
 def test_what_was_written_is_complete_although_a_stage_with_torch_leaves_at_once(

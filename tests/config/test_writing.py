@@ -1,11 +1,17 @@
+import errno
 import json
 import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from stages.config.writing import keep_only, link_or_copy, replacing, write_csv, write_json
+from stages.config.errors import UserError
+from stages.config.writing import HOST, keep_only, link_or_copy, replacing, write_csv, write_json
 
 
 def linked_into_a_cache(path: Path) -> Path:
@@ -79,3 +85,82 @@ def test_files_and_folders_of_an_earlier_run_are_removed(tmp_path: Path) -> None
     keep_only(tmp_path, {"new.csv", "method"})
     assert {path.name for path in tmp_path.iterdir()} == {"new.csv", "method"}
     assert (tmp_path / "method" / "a.png").exists()
+
+
+DEAD = 4_194_304  # above the largest number that Linux gives a process (PID_MAX_LIMIT)
+
+
+def test_what_a_killed_process_was_about_to_write_is_removed(tmp_path: Path) -> None:
+    for name in (f".a.{HOST}-{DEAD}.partial.csv", f".b.{HOST}-{DEAD}.partial"):
+        (tmp_path / name).touch()
+    others = {f".a.{HOST}-{os.getppid()}.partial.csv", f".a.elsewhere-{DEAD}.partial.csv", ".x.csv"}
+    for name in others:
+        (tmp_path / name).touch()
+    write_json(tmp_path / "out.json", {})
+    assert {path.name for path in tmp_path.iterdir()} == {*others, "out.json"}
+
+
+def test_a_file_that_a_killed_process_was_writing_is_recognised(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from stages.config.writing import replacing\n"
+        "with replacing(Path(sys.argv[1])) as partial:\n"
+        "    partial.touch(); os.kill(os.getpid(), 9)"
+    )
+    place = str(tmp_path / "out.json")
+    done = subprocess.run([sys.executable, "-c", code, place], cwd=REPOSITORY, check=False)
+    assert done.returncode == -9
+    assert len(list(tmp_path.iterdir())) == 1
+    write_json(tmp_path / "out.json", {})
+    assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
+
+
+REPOSITORY = Path(__file__).parents[2]
+KINDS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO, errno.EFBIG)
+
+
+@pytest.mark.parametrize("at", ["fsync", "replace", "mkdir"])
+@pytest.mark.parametrize("kind", KINDS, ids=errno.errorcode.get)
+def test_a_machine_that_does_not_take_a_file_is_told_of_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: int, at: str
+) -> None:
+    path = tmp_path / "out.txt"
+    path.write_text("before", encoding="utf-8")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(kind, os.strerror(kind), str(path.parent))
+
+    monkeypatch.setattr(Path if at == "mkdir" else os, at, refuse)
+    with pytest.raises(UserError) as caught, replacing(path) as partial:
+        partial.write_text("after", encoding="utf-8")
+    assert str(caught.value).startswith(f"{path}: cannot be written ({os.strerror(kind)}); ")
+    assert len(str(caught.value).splitlines()) == 1
+    monkeypatch.undo()
+    assert path.read_text(encoding="utf-8") == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_error_of_what_a_block_reads_is_not_taken_for_one_of_writing(tmp_path: Path) -> None:
+    with pytest.raises(PermissionError), replacing(tmp_path / "out.npy"):
+        raise PermissionError(errno.EACCES, "Permission denied", "/elsewhere/picture.png")
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    if not shutil.which("mount") or subprocess.run(mount, check=False).returncode:
+        pytest.skip("mounting needs root")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_on_a_full_disk_the_results_before_are_as_they_were(tiny_disk: Path) -> None:
+    write_json(tiny_disk / "a.json", {"a": 1})
+    for path, content in ((tiny_disk / "a.json", "x" * 10**6), (tiny_disk / "b.json", "x" * 10**6)):
+        said = r"json: cannot be written \(No space left on device\); make room on the disk"
+        with pytest.raises(UserError, match=said):
+            write_json(path, content)
+    assert json.loads((tiny_disk / "a.json").read_text(encoding="utf-8")) == {"a": 1}
+    assert [path.name for path in tiny_disk.iterdir()] == ["a.json"]

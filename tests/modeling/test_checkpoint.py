@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 
 from stages.config.errors import UserError
@@ -150,3 +151,16 @@ def test_file_that_was_cut_short_is_named(tmp_path: Path) -> None:
 def test_file_that_does_not_exist_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"gone\.safetensors: is not a readable"):
         load_state(tmp_path / "gone.safetensors")
+
+
+def test_a_disk_that_is_full_is_told_of_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(*_: object) -> None:
+        raise safetensors.SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(safetensors.torch, "save_file", fill)
+    said = r"model\.safetensors: cannot be written \(No space left on device\); make room"
+    with pytest.raises(UserError, match=said):
+        save_model(tmp_path, {}, {})
+    assert list(tmp_path.iterdir()) == []

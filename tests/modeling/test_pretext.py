@@ -54,6 +54,7 @@ def test_pretext_training_gives_a_backbone_its_scaling_and_its_figures(tmp_path:
         NO_CHANGE,
         seed=0,
         hardware=Hardware("cpu", "fp32"),
+        scratch=tmp_path / "scratch",
     )
     assert initial.backbone(torch.zeros(2, 1, SIDE, SIDE)).shape == (2, 96)
     assert (initial.mean, initial.std) == (0.5, 0.25)

@@ -1,4 +1,7 @@
+import logging
 from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +20,7 @@ from stages.config.params import (
 )
 from stages.dataset.image_set import DatasetInfo, ImageSet
 from stages.dataset.runs import Run
+from stages.modeling import resume
 from stages.modeling.checkpoint import load_state, save_model
 from stages.modeling.classifier import BACKBONE
 from stages.modeling.compute import Hardware
@@ -87,12 +91,17 @@ def run_of(seed: int = 1, splits: NDArray[np.str_] = SPLITS) -> Run:
 
 
 def trained(
-    initial: Path, *, view: ImageSet = VIEW, run: Run | None = None, **changes: object
+    initial: Path,
+    *,
+    view: ImageSet = VIEW,
+    run: Run | None = None,
+    scratch: Path | None = None,
+    **changes: object,
 ) -> TrainedRun:
     of_case = {key: value for key, value in changes.items() if key in Case.model_fields}
     of_recipe = {key: value for key, value in changes.items() if key not in of_case}
     plan = Plan(CASE.model_copy(update=of_case), recipe_with(**of_recipe), LIGHT, ONCE)
-    scratch = initial.parent / "scratch"
+    scratch = scratch or Path(mkdtemp(dir=initial.parent))
     return train_run(plan, view, run or run_of(), initial=initial, hardware=CPU, scratch=scratch)
 
 
@@ -305,3 +314,50 @@ def test_log_tells_how_many_parameters_train(
     trains = 65536 + 64 + 270
     total = trains + 2048 + 32 + 100352 + 64
     assert f"trains {trains:,} of {total:,} parameters: backbone.conv3, head" in caplog.text
+
+
+def test_facts_tell_the_number_of_threads(initial: Path) -> None:
+    facts = training_facts(trained(initial), VIEW, run_of())
+    assert facts["threads"] == torch.get_num_threads()
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_used"),
+    [
+        ({}, True),
+        ({"dropout": 0.3}, False),
+        ({"sampler": "weighted"}, False),
+        ({"loss": CrossEntropy(kind="ce", label_smoothing=0.1)}, False),
+        ({"run": run_of(seed=2)}, False),
+        ({"run": run_of(splits=np.roll(SPLITS, 4))}, False),
+        ({"view": blackened(slice(3, 4))}, False),
+        ({"view": blackened(slice(19, 20))}, True),  # a test image
+    ],
+)
+def test_a_finished_training_is_used_again_by_the_same_one_alone(
+    initial: Path,
+    tmp_path: Path,
+    changes: dict[str, Any],
+    is_used: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(resume, "COST_SHARE", 1e9)  # every epoch is written
+    trained(initial, scratch=tmp_path)
+    with caplog.at_level(logging.INFO, logger="stages.modeling"):
+        again = trained(initial, scratch=tmp_path, **changes)
+    assert ("the training goes on from here" in caplog.text) == is_used
+    assert ("epoch 0:" in caplog.text) != is_used
+    assert are_equal(again, trained(initial, **changes))
+
+
+def test_a_finished_training_from_other_weights_is_not_used(
+    initial: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(resume, "COST_SHARE", 1e9)
+    trained(initial, scratch=tmp_path / "runs")
+    state = load_state(initial / "model.safetensors")
+    state["backbone.conv3.bias"][5] += 1e-6
+    save_model(tmp_path / "other", state, {"mean": 0.4, "std": 0.2})
+    trained(tmp_path / "other", scratch=tmp_path / "runs")
+    assert "of a training with other parameters, code, data" in caplog.text

@@ -532,6 +532,7 @@ def make_training(classes: list[str]) -> Json:
         "start_knows": None,
         "device": "a processor, 2 cores",
         "precision": "fp32",
+        "threads": 2,
         "versions": {"torch": "2.15.0", "timm": "1.0.31"},
     }
 

@@ -72,8 +72,8 @@ def test_cases_trained_alike_share_a_row(files: Files) -> None:
     versions = "torch 2.15.0, timm 1.0.31"
     others = "full-ce, lungs-folds, labels-bce"
     assert texts(build_hardware_table(list(files.load().cases.values()))) == [
-        ["a processor, 2 cores", "fp32", versions, others],
-        ["a graphics card", "fp32", versions, "lungs-bce"],
+        ["a processor, 2 cores", "2", "fp32", versions, others],
+        ["a graphics card", "2", "fp32", versions, "lungs-bce"],
     ]
 
 

@@ -1,4 +1,7 @@
+import errno
 import io
+import os
+import shutil
 import tarfile
 import zipfile
 from pathlib import Path
@@ -64,6 +67,23 @@ def test_folder_is_removed_when_its_user_fails(tmp_path: Path) -> None:
     path = make_zip(tmp_path / "set.zip", MEMBERS)
     with pytest.raises(KeyError, match="mine"), unpacked(path, tmp_path / "scratch"):
         raise KeyError("mine")
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar.gz"])
+def test_a_full_disk_is_not_taken_for_a_damaged_archive(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make(tmp_path / f"set{suffix}", MEMBERS)
+
+    def fill(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(shutil, "copyfileobj", fill)  # zipfile's
+    monkeypatch.setattr(tarfile, "copyfileobj", fill)
+    said = r"scratch: cannot be written \(No space left on device\); make room on the disk"
+    with pytest.raises(UserError, match=said), unpacked(path, tmp_path / "scratch"):
+        pass
     assert list((tmp_path / "scratch").iterdir()) == []
 
 

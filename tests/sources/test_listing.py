@@ -1,3 +1,4 @@
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -10,7 +11,13 @@ from stages.config.errors import UserError
 from stages.config.load import parse_params
 from stages.config.params import Dataset
 from stages.sources.item import SourceItem
-from stages.sources.listing import Listing, describe_source, open_source, require_source
+from stages.sources.listing import (
+    Listing,
+    describe_source,
+    open_source,
+    require_source,
+    source_at_rest,
+)
 from stages.sources.tree import LeftOut
 
 RawParams = dict[str, Any]
@@ -159,3 +166,61 @@ def test_a_source_is_described_by_its_path_and_phantoms_by_their_kind(
     assert describe_source(dataset_of("phantom", "stages/phantoms")) == "phantom:ct"
     assert describe_source(dataset_of("folder", "/data/ct")) == "/data/ct"
     assert describe_source(dataset_of("archive", "ct.zip", **NO_COHORT)) == "ct.zip"
+
+
+@pytest.mark.parametrize("change", ["add", "remove", "write", "replace", "add behind a link"])
+def test_a_source_that_changes_while_it_is_read_is_refused(
+    dataset_of: Callable[..., Dataset], tmp_path: Path, write_picture: WritePicture, change: str
+) -> None:
+    folder, elsewhere = tmp_path / "set", tmp_path / "elsewhere"
+    for number, label in enumerate(("covid", "normal")):
+        write_picture(folder / label / "a.png", number)
+    elsewhere.mkdir()
+    (folder / "normal" / "more").symlink_to(elsewhere)
+    (folder / "normal" / "round").symlink_to(folder)  # not followed for ever
+    path = folder / "covid" / "a.png"
+    dataset = dataset_of("folder", folder)
+
+    def make_it() -> None:
+        if change == "add":
+            write_picture(folder / "covid" / "b.png", 2)
+        elif change == "add behind a link":
+            write_picture(elsewhere / "b.png", 2)
+        elif change == "remove":
+            path.unlink()
+        elif change == "write":
+            os.utime(path)
+        else:
+            os.replace(write_picture(tmp_path / "new.png", 0), path)
+
+    with source_at_rest(dataset):
+        path.read_bytes()
+    with pytest.raises(UserError) as caught, source_at_rest(dataset):
+        make_it()
+    name = (
+        "normal/more/b.png" if "link" in change else f"covid/{'b' if change == 'add' else 'a'}.png"
+    )
+    assert str(caught.value) == (
+        f"source.path: {folder} changed while it was read: 1 files, the first of them "
+        f"'{folder / name}'; wait until nothing writes there, then run again"
+    )
+
+
+def test_an_archive_that_is_downloaded_meanwhile_is_refused(
+    dataset_of: Callable[..., Dataset], tmp_path: Path
+) -> None:
+    archive = tmp_path / "set.zip"
+    archive.write_bytes(b"half")
+    with (
+        pytest.raises(UserError, match=r"set\.zip changed while it was read: 1 files"),
+        source_at_rest(dataset_of("archive", archive)),
+        archive.open("ab") as file,
+    ):
+        file.write(b"whole")
+
+
+def test_an_error_within_is_not_hidden_by_a_change(
+    dataset_of: Callable[..., Dataset], tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="mine"), source_at_rest(dataset_of("folder", tmp_path)):
+        raise UserError("mine")
