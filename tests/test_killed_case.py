@@ -52,6 +52,7 @@ def outputs(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in files}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["save_model", "predict_run"])
 def test_finished_trainings_of_a_killed_case_are_not_trained_again(
     work: Work,

@@ -27,7 +27,7 @@ from tests.conftest import REPOSITORY, load_raw_params, shrink, write_params
 
 COPIED = (
     *("stages", ".dvc/config", ".dvcignore", "dvc.yaml", ".dvc/plots", "data/.gitignore"),
-    "metrics/external/.gitkeep",
+    *(".gitignore", "metrics/external/.gitkeep"),
 )
 # As of this pipeline's own training time; the product writes when a write has been paid for.
 EVERY_EPOCH = ("COST_SHARE = 0.02", "COST_SHARE = 1e9")
