@@ -20,7 +20,7 @@ from stages.check import check_params
 from stages.compare import compare_all
 from stages.config.errors import UserError
 from stages.config.load import parse_params
-from stages.config.params import External, Params
+from stages.config.params import CenterCrop, External, Params
 from stages.config.paths import Paths
 from stages.config.references import find_reference_problems
 from stages.config.writing import write_json
@@ -408,6 +408,21 @@ def test_a_case_that_was_removed_is_not_compared_although_its_files_stay(
     assert load_json(paths.comparisons) == {}
 
 
+@pytest.mark.parametrize(("fraction", "expected"), [(0.5, 1), (1, 0)])
+def test_crop_says_what_it_enlarges(
+    chain_copy: Chain, caplog: pytest.LogCaptureFixture, fraction: float, expected: int
+) -> None:
+    """Pictures are of 96 px in their longest side: half of that is less than 80 px."""
+    params, paths = chain_copy
+    middle = CenterCrop(kind="center", fraction=fraction)
+    view = params.view("full").model_copy(update={"crop": middle})
+    with caplog.at_level(logging.INFO):
+        crop_view(params.model_copy(update={"views": {"full": view}}), "full", paths)
+    said = [message for message in caplog.messages if "enlarged" in message]
+    assert len(said) == expected
+    assert all(re.search(r"^64 images .* median 1\.[67]\d times", message) for message in said)
+
+
 def test_a_case_that_failed_costs_the_others_nothing(chain_copy: Chain) -> None:
     """After `dvc repro --keep-going`, DVC has removed what the failed stage was to write."""
     params, paths = chain_copy
@@ -505,7 +520,9 @@ def test_every_crop_is_counted_in_the_log(
     boxes = boxes_of(load_image_set(chain_copy.paths.view("lungs")))
     assert {crop: int(n) for crop, n in counted} == boxes["crop"].value_counts().to_dict()
     assert caplog.messages[0].startswith("lungs: 64 images; crops: lungs ")
-    untrusted = sum(int(m.split(" in ")[1].split()[0]) for m in caplog.messages[1:])
+    untrusted = sum(
+        int(m.split(" in ")[1].split()[0]) for m in caplog.messages if "not trusted" in m
+    )
     assert untrusted == (boxes["quality"] != "ok").sum()
 
 
