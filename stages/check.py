@@ -13,13 +13,14 @@ import pandas as pd
 
 from stages.config.command import run_single_stage
 from stages.config.errors import UserError
-from stages.config.params import Case, CenterCrop, Params
+from stages.config.params import Case, CenterCrop, FileWeights, Params, Protocol
 from stages.config.paths import Paths
 from stages.config.references import architecture, timm_name
 from stages.config.writing import write_json
 from stages.dataset.runs import plan_runs
 from stages.dataset.split import assign_splits, rarest_class
 from stages.sources.listing import Listing, open_source, require_source
+from stages.sources.table import require_matched
 
 if TYPE_CHECKING:  # torch
     from stages.modeling.classifier import Classifier
@@ -58,6 +59,8 @@ def _source_problems(params: Params, paths: Paths) -> Iterator[str]:
                 require_source(dataset)
                 continue
             with open_source(dataset, seed=params.seed, scratch=paths.scratch("check")) as listing:
+                if listing.reconciliation is not None:
+                    require_matched(listing.reconciliation, dataset.max_unmatched, listed_in="")
                 files = _tabulate(listing)
         except UserError as error:
             yield f"datasets.{name}: {error}"
@@ -68,13 +71,13 @@ def _source_problems(params: Params, paths: Paths) -> Iterator[str]:
 
 
 def _tabulate(listing: Listing) -> pd.DataFrame:
-    """Label, group_id and given split of each file, as far as they are known before it is read.
+    """Label, group_id, given split and fold of each file, as far as they are known unread.
 
     `prepare` will also join pictures that look the same and leave out what it cannot read, so a
     class has this many groups at the most.
     """
-    rows = [(i.label, i.patient_id or i.source_path, i.split) for i in listing.items]
-    return pd.DataFrame(rows, columns=["label", "group_id", "split"])
+    rows = [(i.label, i.patient_id or i.source_path, i.split, i.fold) for i in listing.items]
+    return pd.DataFrame(rows, columns=["label", "group_id", "given_split", "given_fold"])
 
 
 def _cases_on(params: Params, dataset: str) -> dict[str, Case]:
@@ -87,12 +90,14 @@ def _split_problems(params: Params, name: str, files: pd.DataFrame) -> Iterator[
     dataset, cases = params.dataset(name), _cases_on(params, name)
     protocols = {case.protocol: params.protocol(case.protocol) for case in cases.values()}
     shares = dataset.split.model_dump()
-    parts = max(1 / min(shares.values()), *(p.folds for p in protocols.values()), 1)
+    folds = [_count_folds(protocol, files) for protocol in protocols.values()]
+    parts = max(1 / min(shares.values()), *folds, 1)
     labels, groups = files["label"].to_numpy(str), files["group_id"].to_numpy(str)
-    if rarest_class(labels, groups)[1] >= AMPLE * parts:
+    is_given = any(protocol.folds == "given" for protocol in protocols.values())
+    if rarest_class(labels, groups)[1] >= AMPLE * parts and not is_given:
         return
     try:
-        given = [split if isinstance(split, str) else None for split in files["split"]]
+        given = [split if isinstance(split, str) else None for split in files["given_split"]]
         splits = assign_splits(list(labels), list(groups), given, shares, seed=params.seed)
     except UserError as error:
         yield f"datasets.{name}: {error}"
@@ -138,15 +143,20 @@ def _train_share(params: Params, case: Case, files: pd.DataFrame) -> float:
     """About which share of the images a run trains on."""
     shares = params.dataset(params.view(case.view).dataset).split
     protocol = params.protocol(case.protocol)
-    if protocol.folds > 1 and protocol.held_out == "test":
-        return (1 - 1 / protocol.folds) * shares.train / (shares.train + shares.val)
-    if protocol.folds > 1:
-        return (1 - 1 / protocol.folds) * (1 - shares.test)
+    folds = _count_folds(protocol, files)
+    if folds > 1 and protocol.held_out == "test":
+        return (1 - 1 / folds) * shares.train / (shares.train + shares.val)
+    if folds > 1:
+        return (1 - 1 / folds) * (1 - shares.test)
     # Splits that did not come with the images are drawn from those that are neither val nor test.
-    given = files["split"]
+    given = files["given_split"]
     drawn = sum(getattr(shares, split) for split in ("val", "test") if not (given == split).any())
     rest = 1 - float(given.isin(["val", "test"]).mean())
     return rest * shares.train / (shares.train + drawn)
+
+
+def _count_folds(protocol: Protocol, files: pd.DataFrame) -> int:
+    return files["given_fold"].nunique() if protocol.folds == "given" else protocol.folds
 
 
 def _model_problems(params: Params) -> Iterator[str]:
@@ -218,6 +228,27 @@ def _fit_problems(
             require_fitting_weights(classifier, case.model, size, weights_size)
         except UserError as error:
             yield f"cases.{name}.{error}"
+        else:
+            _log_level(classifier, name, case.train)
+
+
+def _log_level(classifier: "Classifier", case: str, level: str) -> None:
+    """How much of a backbone trains, where it is not all."""
+    if level == "all":
+        return
+    from stages.modeling.checkpoint import count_parameters  # as above
+    from stages.modeling.freeze import trained_blocks
+
+    counts = count_parameters(classifier.backbone)
+    blocks = [block for block in trained_blocks(classifier) if block != "head"]
+    logger.info(
+        "cases.%s: %s trains the head and %s of %s parameters of the backbone: %s",
+        case,
+        level,
+        f"{counts['trained']:,}",
+        f"{counts['trained'] + counts['frozen']:,}",
+        ", ".join(blocks) or "none",
+    )
 
 
 def _count_outputs(params: Params, case: Case) -> int:
@@ -270,10 +301,23 @@ def _weights_problems(params: Params) -> Iterator[str]:
     already, from an earlier run or a DVC remote, need no network.
     """
     for name, entry in params.weights.items():
-        if entry.source.kind == "file" and not os.path.isfile(entry.source.path):
-            yield f"weights.{name}.source.path: got {entry.source.path!r}; there is no such file"
+        if entry.source.kind == "file":
+            yield from _file_problems(f"weights.{name}", entry.model, entry.source)
         if entry.source.kind == "timm":
             yield from _pretrained_problems(f"weights.{name}.model", entry.model)
+
+
+def _file_problems(where: str, model: str, source: FileWeights) -> Iterator[str]:
+    """What is wrong with a file of weights: it is read whole, as a NaN may be anywhere."""
+    if not os.path.exists(source.path):
+        yield f"{where}.source.path: got {source.path!r}; there is no such file"
+        return
+    from stages.modeling.initial import check_file  # as above
+
+    try:
+        check_file(model, source)
+    except UserError as error:
+        yield f"{where}: {error}"
 
 
 def _pretrained_problems(where: str, model: str) -> Iterator[str]:

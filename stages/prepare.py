@@ -2,7 +2,9 @@
 
 Reads:  the source of datasets.<name>
 Writes: data/prepared/<name>/: images.npy, manifest.csv, rejected.csv, duplicates.csv,
-        grouping.json, dataset.json, leaks.csv where groups leak, and truth.npy for phantoms
+        left_out.csv, grouping.json, dataset.json, and truth.npy for phantoms; leaks.csv where
+        groups leak, patients_of_two_classes.csv where there are some; of a table
+        reconciliation.csv, and metadata.csv with the columns to keep
 """
 
 import logging
@@ -21,6 +23,7 @@ from stages.dataset.image_set import (
     DATASET_INFO,
     MANIFEST,
     MANIFEST_COLUMNS,
+    METADATA,
     DatasetInfo,
 )
 from stages.dataset.split import assign_splits
@@ -28,19 +31,25 @@ from stages.imaging.grouping import (
     DUPLICATES,
     GROUPING,
     LEAKS,
+    TWO_CLASSES,
     Grouping,
     files_of,
+    find_patients_of_two_classes,
     group_images,
     known,
     save_grouping,
     save_leaks,
+    save_patients_of_two_classes,
 )
 from stages.imaging.intake import REJECTED, Listed, Rejected, array_names, decode_source
 from stages.sources.listing import Listing, describe_source, open_source
+from stages.sources.table import RECONCILIATION, require_matched
+from stages.sources.tree import LeftOut
 
 logger = logging.getLogger(__name__)
 
-TABLES = (MANIFEST, DATASET_INFO, REJECTED, DUPLICATES, GROUPING)
+LEFT_OUT = "left_out.csv"
+TABLES = (MANIFEST, DATASET_INFO, REJECTED, LEFT_OUT, DUPLICATES, GROUPING)
 
 
 def prepare_dataset(params: Params, name: str, paths: Paths) -> None:
@@ -50,6 +59,8 @@ def prepare_dataset(params: Params, name: str, paths: Paths) -> None:
     scratch = paths.scratch(f"prepare-{name}")
     try:
         with open_source(dataset, seed=params.seed, scratch=scratch) as listing:
+            write_csv(folder / LEFT_OUT, pd.DataFrame(listing.left_out, columns=LeftOut._fields))
+            _reconcile(listing, dataset, folder)
             listed, rejected = decode_source(listing, dataset, folder)
         _require_readable(listed.manifest, rejected, dataset, folder)
         manifest, grouping = _group(listed, dataset, folder)
@@ -57,15 +68,47 @@ def prepare_dataset(params: Params, name: str, paths: Paths) -> None:
     except UserError as error:
         raise UserError(f"params.yaml: datasets.{name}: {error}") from None
     write_csv(folder / MANIFEST, manifest[list(MANIFEST_COLUMNS)])
-    save_grouping(folder, manifest, grouping)
+    save_grouping(folder, manifest, grouping, listing.notes)
+    tables = [*TABLES, *_write_further_tables(folder, manifest, listing, dataset)]
     _describe(name, dataset, listing, manifest, rejected, grouping.leaks).save(folder)
-    keep_only(folder, _file_names(dataset, has_leaks=bool(grouping.leaks)))
-    _log_summary(name, manifest, grouping, rejected, listing.left_out)
+    leaks = [LEAKS] if grouping.leaks else []
+    keep_only(folder, [*array_names(dataset), *tables, *leaks])  # an earlier run may have left more
+    _log_summary(name, manifest, grouping, rejected, listing)
 
 
-def _file_names(dataset: Dataset, *, has_leaks: bool) -> list[str]:
-    """What the folder holds at the end; another run by hand may have left more."""
-    return [*array_names(dataset), *TABLES, *([LEAKS] if has_leaks else [])]
+def _reconcile(listing: Listing, dataset: Dataset, folder: Path) -> None:
+    """Write how rows of a table and files matched; too many that did not stop the run."""
+    if listing.reconciliation is None:
+        return
+    path = folder / RECONCILIATION
+    write_csv(path, listing.reconciliation)
+    counts = listing.reconciliation["how"].value_counts()
+    logger.info("rows and files of the table (%s):\n%s", RECONCILIATION, counts.to_string())
+    require_matched(
+        listing.reconciliation, dataset.max_unmatched, listed_in=f"; all are listed in {path}"
+    )
+
+
+def _write_further_tables(
+    folder: Path, manifest: pd.DataFrame, listing: Listing, dataset: Dataset
+) -> list[str]:
+    """Write what not every data set has; returns the names of the files."""
+    names = []
+    if listing.reconciliation is not None:
+        names.append(RECONCILIATION)
+    if dataset.table is not None and dataset.table.keep:
+        names.append(METADATA)
+        columns = dataset.table.keep
+        nothing = ("",) * len(columns)
+        rows = [listing.kept.get(path, nothing) for path in manifest["source_path"]]
+        kept = pd.DataFrame(rows, columns=columns)
+        kept.insert(0, "image_id", manifest["image_id"])
+        write_csv(folder / METADATA, kept)
+    two_classes = find_patients_of_two_classes(manifest)
+    if len(two_classes):
+        names.append(TWO_CLASSES)
+        save_patients_of_two_classes(folder, two_classes)
+    return names
 
 
 def _require_readable(
@@ -103,10 +146,10 @@ def _leak_message(manifest: pd.DataFrame, grouping: Grouping, folder: Path) -> s
     files = files_of(group, manifest, grouping)
     return (
         f"{len(grouping.leaks)} groups (one patient, or pictures that are the same) stand in more "
-        "than one of the splits that came with the data; the first, in "
+        "than one of the splits or folds that came with the data; the first, in "
         f"{' and '.join(splits)}: {', '.join(files[:4])}; all are listed in "
-        f"{folder / LEAKS}; mend the folders, or set allow_leakage: true to go on with "
-        "marked figures"
+        f"{folder / LEAKS}; mend the folders or the table, or set allow_leakage: true to go on "
+        "with marked figures"
     )
 
 
@@ -139,10 +182,15 @@ def _describe(
         positive=dataset.positive,
         n_files=len(manifest) + len(rejected),
         n_rejected=len(rejected),
-        n_left_out=len(listing.left_out),
+        n_left_out=_count_left_out(listing),
         leakage=sorted(leaks),
         implies=dict(dataset.implies),
     )
+
+
+def _count_left_out(listing: Listing) -> int:
+    """Files; a folder stands for all it holds."""
+    return sum(entry.files for entry in listing.left_out)
 
 
 def _log_summary(
@@ -150,7 +198,7 @@ def _log_summary(
     manifest: pd.DataFrame,
     grouping: Grouping,
     rejected: Sequence[Rejected],
-    left_out: Sequence[str],
+    listing: Listing,
 ) -> None:
     counts = pd.crosstab(manifest["label"], manifest["split"])
     groups = manifest["group_id"].nunique()
@@ -160,9 +208,21 @@ def _log_summary(
         len(grouping.pairs),
         manifest["patient_id"].notna().sum(),
     )
+    for note in listing.notes:
+        logger.info("%s", note)
+    n_two = find_patients_of_two_classes(manifest)["patient_id"].nunique()
+    if n_two:
+        logger.warning("%d patients have images of two classes (%s)", n_two, TWO_CLASSES)
+    for column in ("given_split", "given_fold"):
+        if 0 < (n_without := manifest[column].isna().sum()) < len(manifest):
+            logger.warning("%d images have no %s", n_without, column.replace("_", " "))
     if grouping.leaks:
         logger.warning("leakage allowed: %d groups in two splits (leaks.csv)", len(grouping.leaks))
-    logger.info("%d files rejected (rejected.csv); %d left out", len(rejected), len(left_out))
+    logger.info(
+        "%d files rejected (rejected.csv); %d left out (left_out.csv)",
+        len(rejected),
+        _count_left_out(listing),
+    )
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ Writes: data/weights/<case>/ (model.safetensors, meta.json; a folder of these pe
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -28,6 +27,7 @@ from stages.dataset.runs import Run, plan_runs, save_runs
 from stages.modeling.checkpoint import run_folder, save_model
 from stages.modeling.compute import Hardware, choose_hardware, keep_freed_memory
 from stages.modeling.fit import FitResult
+from stages.modeling.memory import advising_on_memory
 from stages.modeling.predict import combine_runs, predict_run
 from stages.modeling.training import Plan, train_run, training_facts
 
@@ -66,9 +66,7 @@ def _train_runs(params: Params, name: str, paths: Paths) -> None:
     )
     finished = []
     for run in runs:
-        folder = run_folder(paths.weights(name), run.name)
-        initial = paths.weights(case.weights)
-        finished.append(_train(plan, view, run, folder, initial=initial, hardware=hardware))
+        finished.append(_train(plan, view, run, name, paths, hardware))
         logger.info("%s: kept epoch %d", run.name or name, finished[-1].result.kept_epoch)
     save_runs(paths.weights(name), view.manifest, runs)
     _save_history(name, runs, finished, paths)
@@ -76,16 +74,25 @@ def _train_runs(params: Params, name: str, paths: Paths) -> None:
 
 
 def _train(
-    plan: Plan, view: ImageSet, run: Run, folder: Path, *, initial: Path, hardware: Hardware
+    plan: Plan, view: ImageSet, run: Run, name: str, paths: Paths, hardware: Hardware
 ) -> _Finished:
     """Train, save and predict; the model is let go before that of the next run is built."""
-    trained = train_run(plan, view, run, initial=initial, hardware=hardware)
-    save_model(folder, trained.classifier.state_dict(), trained.meta)
-    return _Finished(
-        trained.result,
-        training_facts(trained, view, run),
-        predict_run(trained.classifier, trained.outputs, view, run, hardware=hardware),
-    )
+    with advising_on_memory(plan.recipe.batch_size, int(view.images.shape[1])):
+        trained = train_run(
+            plan,
+            view,
+            run,
+            initial=paths.weights(plan.case.weights),
+            hardware=hardware,
+            scratch=paths.scratch(f"train-{name}"),
+        )
+        folder = run_folder(paths.weights(name), run.name)
+        save_model(folder, trained.classifier.state_dict(), trained.meta)
+        return _Finished(
+            trained.result,
+            training_facts(trained, view, run),
+            predict_run(trained.classifier, trained.outputs, view, run, hardware=hardware),
+        )
 
 
 def _save_history(

@@ -4,8 +4,6 @@ Reads:  weights.<name>, and the file where it names one
 Writes: data/weights/<name>/ (model.safetensors, meta.json)
 """
 
-from pathlib import Path
-
 from stages.config.command import run_stage
 from stages.config.errors import UserError
 from stages.config.params import Params, Weights, WeightsSource
@@ -46,7 +44,7 @@ def _make(params: Params, entry: Weights) -> InitialWeights:
         case "timm":
             return timm_weights(entry.model)
         case "file":
-            return file_weights(entry.model, Path(entry.source.path))
+            return file_weights(entry.model, entry.source)
         case "pretext":
             from stages.modeling.pretext import learn_pretext_weights  # imports Fabric: 1 s
 

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from stages.check import check_params
 from stages.config.errors import UserError
 from stages.config.load import parse_params
 from stages.config.paths import Paths
+from stages.modeling.cnn3 import Cnn3
 
 RawParams = dict[str, Any]
 WritePicture = Callable[[Path, int], Path]
@@ -53,6 +55,26 @@ def test_check_names_a_class_that_has_no_folder(
     tiny_params["datasets"]["ct"]["source"] = {"kind": "folder", "path": source}
     message = check_message(tiny_params, tmp_path)
     assert message.startswith(f"params.yaml: datasets.ct: {source}: class 'normal' has no folder")
+
+
+def test_check_names_files_that_a_table_leaves_without_a_row(
+    tiny_params: RawParams, tmp_path: Path, write_picture: WritePicture
+) -> None:
+    source = tmp_path / "source"
+    for name in ("covid/a.png", "covid/b.png", "normal/c.png"):
+        write_picture(source / name, 0)
+    (source / "m.csv").write_text("name,who\na,1\nc,2\n")
+    columns = {"file": "name", "label": None, "patient": "who", "split": None, "fold": None}
+    tiny_params["datasets"]["ct"] |= {
+        "source": {"kind": "folder", "path": str(source)},
+        "table": {"path": "m.csv", **columns, "keep": []},
+        "group": {"kind": "table", "patients_per_class": False},
+        "max_unmatched": 0.3,
+    }
+    message = check_message(tiny_params, tmp_path)
+    assert message.startswith("params.yaml: datasets.ct: table: 1 of 3 files have no row")
+    tiny_params["datasets"]["ct"]["max_unmatched"] = 0.4
+    assert "table" not in check_message(tiny_params, tmp_path)  # which is of three files being few
 
 
 def test_check_does_not_unpack_an_archive(tiny_params: RawParams, tmp_path: Path) -> None:
@@ -153,11 +175,42 @@ def test_check_of_cnn3_alone_does_not_wait_for_timm(
 def test_check_names_a_file_of_weights_that_is_missing(
     tiny_params: RawParams, tmp_path: Path
 ) -> None:
-    file = {"kind": "file", "path": "own.safetensors"}
+    file = {"kind": "file", "path": "own.safetensors", "scaling": {"kind": "imagenet"}}
     tiny_params["weights"]["cnn3-random"]["source"] = file
     assert check_message(tiny_params, tmp_path) == (
         "params.yaml: weights.cnn3-random.source.path: got 'own.safetensors'; there is no such file"
     )
+
+
+def test_check_reads_a_file_of_weights(tiny_params: RawParams, tmp_path: Path) -> None:
+    path = tmp_path / "own.pth"
+    state = Cnn3().state_dict()
+    torch.save(state, path)
+    file = {"kind": "file", "path": str(path), "scaling": {"kind": "imagenet"}}
+    tiny_params["weights"]["cnn3-random"]["source"] = file
+    check_params(parse_params(tiny_params), Paths(tmp_path))
+    Paths(tmp_path).check.unlink()
+    state["conv2.bias"][0] = float("nan")
+    torch.save(state, path)
+    assert check_message(tiny_params, tmp_path) == (
+        f"params.yaml: weights.cnn3-random: {path}: tensor 'conv2.bias' holds NaN or infinity (as "
+        "32-bit floats); allowed: finite numbers"
+    )
+
+
+def test_check_tells_how_many_parameters_train_where_it_is_not_all(
+    tiny_params: RawParams, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tiny_params["cases"]["full-ce"]["train"] = "last:1"
+    tiny_params["cases"]["lungs-bce"]["train"] = "head"
+    with caplog.at_level("INFO"):
+        check_params(parse_params(tiny_params), Paths(tmp_path))
+    # cnn3: 32*64 + 32, 64*32*49 + 64, 64*64*16 + 64
+    assert caplog.messages == [
+        "cases.full-ce: last:1 trains the head and 65,600 of 168,096 parameters of the backbone: "
+        "backbone.conv3",
+        "cases.lungs-bce: head trains the head and 0 of 168,096 parameters of the backbone: none",
+    ]
 
 
 def timm_weights_of(model: str) -> RawParams:
@@ -227,10 +280,10 @@ def test_check_takes_transformers_at_a_size_of_the_view(
         pytest.param(
             "mixer_s32_224",
             96,
-            "cases.full-ce.weights: those of mixer_s32_224 for 224 px: tensor "
-            "'blocks.0.mlp_tokens.fc1.weight' does not fit: the weights have (256, 49), the model "
-            "wants (256, 9); allowed with these weights: views of 224 px, or with views of 96 px: "
-            "weights of kind pretext and pretext.size_px 96",
+            "cases.full-ce.weights: those of mixer_s32_224 for 224 px cannot be fitted to views of "
+            "96 px: tensor 'blocks.0.mlp_tokens.fc1.weight' is (256, 49) and not (256, 9); allowed "
+            "with these weights: views of 224 px, or with these views: weights of kind pretext and "
+            "pretext.size_px 96",
             id="weights of another size",
         ),
         pytest.param(
@@ -391,6 +444,6 @@ def test_check_needs_no_network_for_weights_of_timm(tiny_params: RawParams, tmp_
 
 def test_check_lists_all_problems_at_once(tiny_params: RawParams, tmp_path: Path) -> None:
     tiny_params["datasets"]["ct"]["source"] = {"kind": "folder", "path": "gone"}
-    file = {"kind": "file", "path": "own.safetensors"}
+    file = {"kind": "file", "path": "own.safetensors", "scaling": {"kind": "imagenet"}}
     tiny_params["weights"]["cnn3-random"]["source"] = file
     assert check_message(tiny_params, tmp_path).count("\n") == 1

@@ -143,9 +143,11 @@ def params(tmp_path_factory: pytest.TempPathFactory) -> Params:
     """
     raw = shrink(load_raw_params())
     source = {"kind": "folder", "path": str(leaking_files(tmp_path_factory.mktemp("files")))}
-    group = {"kind": "pattern", "pattern": "^(p[0-9]+)"}
+    group = {"kind": "pattern", "pattern": "^(p[0-9]+)", "patients_per_class": False}
     raw["datasets"]["files"] = raw["datasets"]["ct"] | {"source": source, "group": group}
-    raw["datasets"]["files"] |= {"allow_leakage": True, "ignore": ["masks"]}
+    columns = {"file": "name", "label": "finding", "patient": None, "split": None, "fold": "k"}
+    table = {"path": "table.csv", **columns, "keep": ["age"]}
+    raw["datasets"]["files"] |= {"allow_leakage": True, "ignore": ["masks"], "table": table}
     few = {"kind": "ct_b", "patients": {"covid": 6, "normal": 6}, "images_per_patient": 1}
     cohort = few | {"marker_share": {"covid": 0.2, "normal": 0.2}}
     raw["datasets"]["other"] = raw["datasets"]["ct"] | {"cohort": cohort}
@@ -161,13 +163,16 @@ def params(tmp_path_factory: pytest.TempPathFactory) -> Params:
 
 
 def leaking_files(folder: Path) -> Path:
-    """Pictures in train, val and test folders; one patient stands in two of them."""
+    """Pictures in train, val and test folders, and a table; one patient stands in two of them."""
     rng = np.random.default_rng(0)
+    rows = ["name,finding,k,age"]
     for split in ("train", "val", "test"):
         for number, label in enumerate(("covid", "normal")):
             path = folder / split / label / f"p{number if split != 'val' else 2 + number}.png"
             path.parent.mkdir(parents=True)
             Image.fromarray(rng.integers(0, 256, (40, 48), dtype=np.uint8)).save(path)
+            rows.append(f"{path.relative_to(folder)},{label},{number},50")
+    (folder / "table.csv").write_text("\n".join(rows) + "\n")
     return folder
 
 

@@ -55,7 +55,7 @@ def prepare(tiny_params: RawParams, tmp_path: Path) -> Prepare:
         settings = {
             "source": {"kind": kind, "path": str(source)},
             "cohort": None,
-            "group": {"kind": "pattern", "pattern": r"^(p\d+)_"},
+            "group": by_name(r"^(p\d+)_"),
             "size_px": 48,
         }
         tiny_params["datasets"]["ct"] |= settings | changes
@@ -64,6 +64,10 @@ def prepare(tiny_params: RawParams, tmp_path: Path) -> Prepare:
         return load_image_set(paths.prepared("ct"))
 
     return run
+
+
+def by_name(pattern: str) -> RawParams:
+    return {"kind": "pattern", "pattern": pattern, "patients_per_class": False}
 
 
 def read_rejected(tmp_path: Path) -> list[list[str]]:
@@ -92,9 +96,8 @@ def test_files_without_a_patient_in_their_name_are_not_one_group(
     unnamed = [f"covid/scan {number}.png" for number in range(3)]
     for number, name in enumerate(unnamed):
         write_picture(folder / name, 5000 + number)
-    by_file = prepare(folder, group={"kind": "pattern", "pattern": r"^(p\d+)"}).manifest.set_index(
-        "source_path"
-    )
+    manifest = prepare(folder, group=by_name(r"^(p\d+)")).manifest
+    by_file = manifest.set_index("source_path")
     assert by_file.loc[unnamed, "group_id"].nunique() == len(unnamed)
 
 
@@ -137,6 +140,40 @@ def test_files_that_are_no_images_are_listed_with_the_reason(
     assert rejected[1][1] == "empty file"
     assert (prepared.info.n_files, prepared.info.n_rejected) == (26, 2)
     assert len(prepared.images) == len(prepared.manifest) == 24
+
+
+def test_what_is_left_out_is_listed_with_the_reason_and_counted_in_files(
+    folder: Path, prepare: Prepare, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / "notes, 1.txt").write_text("not an image")
+    for number in range(3):
+        shutil.copytree(folder / "normal", folder / "covid" / f"masks {number}" / "x")
+    (folder / "normal" / ".DS_Store").write_bytes(b"")
+    with caplog.at_level("INFO"):
+        prepared = prepare(folder, ignore=["masks *"])
+    table = pd.read_csv(Paths(tmp_path / "root").prepared("ct") / "left_out.csv")
+    assert table.columns.tolist() == ["path", "reason", "files"]
+    assert table.to_numpy().tolist() == [
+        *([f"covid/masks {number}/", "ignored by 'masks *'", 12] for number in range(3)),
+        ["normal/.DS_Store", "hidden, or left behind by an operating system", 1],
+        ["notes, 1.txt", "outside the class folders", 1],
+    ]
+    assert prepared.info.n_left_out == 3 * 12 + 2
+    assert "0 files rejected (rejected.csv); 38 left out (left_out.csv)" in caplog.text
+    assert len(prepared.images) == 24
+
+
+def test_splits_below_the_class_folders_are_kept(
+    tmp_path: Path, prepare: Prepare, write_picture: WritePicture
+) -> None:
+    for number, split in enumerate(("train", "val", "test")):
+        for label in ("covid", "normal"):
+            for image in range(3):
+                seed = 100 * number + image + 10 * (label == "covid")
+                write_picture(tmp_path / f"set/{label}/{split}/p{seed}_0.png", seed)
+    prepared = prepare(tmp_path / "set")
+    folders = prepared.manifest["source_path"].str.split("/").str[1]
+    assert folders.tolist() == prepared.manifest["split"].tolist()
 
 
 def test_too_many_unreadable_files_stop_the_run_and_are_listed(
@@ -297,6 +334,153 @@ def grouping_of(tmp_path: Path) -> dict[str, Any]:
     return found
 
 
+@pytest.fixture
+def messy(tmp_path: Path, write_picture: WritePicture) -> Path:
+    """A flat folder and the table of it as people have them; 24 patients, two images each.
+
+    Every second patient's id is written in two ways; file names differ in case and ending.
+    """
+    root = tmp_path / "messy"
+    lines = ["Bild;Patient;Befund;Alter"]
+    for patient in range(24):
+        finding = "COVID-19" if patient % 2 else "Normal "
+        spellings = [(f"{patient}", f"{patient}.0"), (f"P{patient} ", f"p{patient}")][patient % 2]
+        for image, who in enumerate(spellings):
+            write_picture(root / f"s{patient}_{image}.png", 10 * patient + image)
+            name = [f"images\\S{patient}_{image}.PNG", f"s{patient}_{image}"][image]
+            lines.append(f"{name};{who};{finding};{patient + 30}")
+    lines += ["gone.png;5;COVID-19;1", "s99;;Normal;J\u00e4ger"]
+    write_picture(root / "s99.png", 99)
+    write_picture(root / "stray.png", 1000)
+    (root / "readme.txt").write_text("about this set")
+    (root / "m.csv").write_bytes("\r\n".join(lines).encode("cp1252"))
+    return root
+
+
+MESSY: RawParams = {
+    "classes": {"normal": ["normal"], "covid": ["COVID-19"]},
+    "table": {
+        **{"path": "m.csv", "file": "Bild", "label": "Befund", "patient": "Patient"},
+        **{"split": None, "fold": None, "keep": ["Alter"]},
+    },
+    "group": {"kind": "table", "patients_per_class": False},
+    "near_duplicates": False,
+}
+
+
+def prepared_table(tmp_path: Path, name: str) -> pd.DataFrame:
+    path = Paths(tmp_path / "root").prepared("ct") / name
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_messy_table_is_reconciled_and_splits_keep_its_patients_whole(
+    messy: Path, prepare: Prepare, tmp_path: Path, packed: bool
+) -> None:
+    source = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", messy)) if packed else messy
+    prepared = prepare(source, **MESSY)
+    manifest = prepared.manifest
+    assert len(manifest) == 49  # and not stray.png, which has no row and so no class
+    numbers = manifest["source_path"].str.extract(r"s(\d+)")[0].astype(int)
+    labels = ["covid" if number % 2 and number < 24 else "normal" for number in numbers]
+    assert manifest["label"].tolist() == labels
+    assert manifest["group_id"].nunique() == 25  # 24 patients, and one image of nobody known
+    assert manifest.groupby(numbers)["split"].nunique().eq(1).all()
+    assert manifest.groupby("patient_id")["split"].nunique().eq(1).all()
+    assert prepared.info.n_left_out == 2
+    hows = prepared_table(tmp_path, "reconciliation.csv")["how"].value_counts().to_dict()
+    assert hows == {
+        "end of path, without case": 24,
+        "path, without ending": 25,
+        "file without a row": 1,
+        "row without a file": 1,
+        "neither a row nor the name of an image": 1,
+    }
+    kept = prepared_table(tmp_path, "metadata.csv")
+    assert kept["image_id"].tolist() == manifest["image_id"].tolist()
+    assert kept["Alter"].tolist() == [
+        "J\u00e4ger" if number == 99 else str(number + 30) for number in numbers
+    ]
+    assert grouping_of(tmp_path)["n_images_of_known_patient"] == 48
+    notes = grouping_of(tmp_path)["notes"]
+    assert notes[0] == "m.csv is read as cp1252, cells separated by semicolons"
+    assert any(note.startswith("12 patients are one only by case") for note in notes)
+
+
+def test_more_unmatched_than_allowed_stop_the_run_and_are_listed(
+    messy: Path, prepare: Prepare, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=r"1 of 50 files have no row.*'stray\.png'; 1 of 50 rows"):
+        prepare(messy, **MESSY, max_unmatched=0.01)
+    assert "stray.png" in prepared_table(tmp_path, "reconciliation.csv")["file"].tolist()
+
+
+def test_given_splits_and_folds_of_a_table_are_kept_and_may_not_cut_patients(
+    messy: Path, prepare: Prepare, tmp_path: Path
+) -> None:
+    def part(patient: int) -> str:
+        return ("Training", "Training", "VALID", "VALID", "test", "test")[patient % 6]
+
+    lines = ["f,who,y,part,k"]
+    for patient in range(24):
+        finding = "COVID-19" if patient % 2 else "normal"
+        lines += [f"s{patient}_{i},{patient},{finding},{part(patient)},{patient % 4}" for i in "01"]
+    table = {"path": "t.csv", "file": "f", "label": "y", "patient": "who", "split": "part"}
+    changes = MESSY | {"table": table | {"fold": "k", "keep": []}, "max_unmatched": 0.05}
+    (messy / "t.csv").write_text("\n".join(lines))
+    manifest = prepare(messy, **changes).manifest
+    numbers = manifest["source_path"].str.extract(r"s(\d+)")[0].astype(int)
+    split_of = {"Training": "train", "VALID": "val", "test": "test"}
+    assert manifest["split"].tolist() == [split_of[part(number)] for number in numbers]
+    assert manifest["given_fold"].tolist() == [str(number % 4) for number in numbers]
+    assert not (Paths(tmp_path / "root").prepared("ct") / "metadata.csv").exists()
+    lines[1] = "s0_0,0,normal,test,0"  # its other image is in Training
+    lines[3] = "s1_0,1,COVID-19,Training,3"  # and here in fold 1
+    (messy / "t.csv").write_text("\n".join(lines))
+    said = r"2 groups .* stand in more than one of the splits or folds .*in test and train: s0_0"
+    with pytest.raises(UserError, match=said):
+        prepare(messy, **changes)
+    leaks = grouping_of(tmp_path) and prepare(messy, **changes, allow_leakage=True).info.leakage
+    assert len(leaks) == 2
+    assert sorted(leak["splits"] for leak in grouping_of(tmp_path)["leaks"].values()) == [
+        ["fold 1", "fold 3"],
+        ["test", "train"],
+    ]
+
+
+def test_patients_of_two_classes_are_listed(
+    folder: Path, prepare: Prepare, write_picture: WritePicture, tmp_path: Path
+) -> None:
+    path = Paths(tmp_path / "root").prepared("ct") / "patients_of_two_classes.csv"
+    prepare(folder)
+    assert not path.exists()
+    write_picture(folder / "normal" / "p00_7.png", 4000)
+    prepare(folder)
+    table = prepared_table(tmp_path, path.name)
+    assert table["source_path"].tolist() == [
+        "covid/p00_0.png",
+        "covid/p00_1.png",
+        "normal/p00_7.png",
+    ]
+    assert set(table["patient_id"]) == {"p00"}
+    assert grouping_of(tmp_path)["n_patients_of_two_classes"] == 1
+
+
+def test_ids_that_begin_anew_in_each_class_are_noted_or_declared(
+    prepare: Prepare, write_picture: WritePicture, tmp_path: Path
+) -> None:
+    for number, label in enumerate(("covid", "normal")):
+        for patient in range(1, 11):
+            write_picture(tmp_path / "anew" / label / f"{patient}.png", 100 * number + patient)
+    group = by_name(r"^(\d+)")
+    prepare(tmp_path / "anew", group=group)
+    assert grouping_of(tmp_path)["n_groups"] == 10
+    [note] = grouping_of(tmp_path)["notes"]
+    assert "set group.patients_per_class: true" in note
+    prepare(tmp_path / "anew", group=group | {"patients_per_class": True})
+    assert (grouping_of(tmp_path)["n_groups"], grouping_of(tmp_path)["notes"]) == (20, [])
+
+
 def test_a_flipped_blurred_copy_joins_the_group_of_its_picture(
     folder: Path, prepare: Prepare, tmp_path: Path
 ) -> None:
@@ -325,14 +509,3 @@ def test_the_same_picture_under_two_labels_is_counted(
     shutil.copy(folder / "covid" / "p00_0.png", folder / "normal" / "other.png")
     prepare(folder)
     assert grouping_of(tmp_path)["clusters_with_two_labels"] == 1
-
-
-def test_patients_can_come_from_a_table_inside_the_source(folder: Path, prepare: Prepare) -> None:
-    files = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*.png"))]
-    patients = {file: "both" if file in files[:3] else file for file in files}
-    lines = [f"{file},{patient}" for file, patient in patients.items()]
-    (folder / "meta.csv").write_text("\n".join(["name,who", *lines]) + "\n")
-    table = {"kind": "table", "table": "meta.csv", "file": "name", "group": "who"}
-    groups = prepare(folder, group=table).manifest.set_index("source_path")["group_id"]
-    assert groups[files[:3]].nunique() == 1
-    assert groups.nunique() == len(files) - 2

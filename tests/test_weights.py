@@ -11,14 +11,20 @@ def test_initial_weights_say_what_kind_they_are_or_from_which_file(
     tiny_params: dict[str, Any], tmp_path: Path
 ) -> None:
     paths = Paths(tmp_path)
-    file = paths.weights("drawn") / "model.safetensors"
+    folder = paths.weights("drawn")
+    scaling = {"kind": "meta"}
     tiny_params["weights"] |= {
         "drawn": {"model": "cnn3", "source": {"kind": "random", "path": "stages/modeling"}},
-        "given": {"model": "cnn3", "source": {"kind": "file", "path": str(file)}},
+        "given": {
+            "model": "cnn3",
+            "source": {"kind": "file", "path": str(folder), "scaling": scaling},
+        },
     }
     params = Params.model_validate(tiny_params)
-    for name, said in (("drawn", "random"), ("given", str(file))):
+    for name, said in (("drawn", "random"), ("given", str(folder))):
         make_weights(params, name, paths)
         meta = json.loads((paths.weights(name) / "meta.json").read_text(encoding="utf-8"))
         assert (meta["started_from"], meta["model"]) == (said, "cnn3")
-    assert (paths.weights("given") / "model.safetensors").read_bytes() == file.read_bytes()
+    assert (paths.weights("given") / "model.safetensors").read_bytes() == (
+        folder / "model.safetensors"
+    ).read_bytes()

@@ -1,6 +1,7 @@
 """The only reader of params.yaml: parse, check every key, explain every error in one line."""
 
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -11,6 +12,7 @@ from stages.config.params import Params
 from stages.config.references import find_reference_problems
 from stages.config.yaml_file import read_yaml
 
+Scalar = int | float | date | None  # what YAML makes of a word that is no text; bool is an int
 LONGEST_VALUE = 80  # characters of a value that an error shows
 
 
@@ -48,7 +50,30 @@ def _explain(details: ErrorDetails, raw: object) -> str:
         return f"{where}.kind: got {context['tag']!r}; allowed: {context['expected_tags']}"
     if kind == "union_tag_not_found":
         return f"{where}.kind: is missing; {got}"
+    if kind == "string_type" and isinstance(details["input"], Scalar):
+        return f"{where}: {_unquoted(details['input'], is_key=details['loc'][-1] == '[key]')}"
     return f"{where}: {got}; allowed: {_allowed_values(details)}"
+
+
+def _unquoted(value: Scalar, *, is_key: bool) -> str:
+    """What to do about a name such as 1, 1e3, true or 2020-01-01, which YAML does not read as text.
+
+    How it was spelt is lost by then: 010 and 0xA are the number 10 too.
+    """
+    what, spelt = "a number", f"{value}"
+    if value is None:
+        what, spelt = "nothing", "null"
+    elif isinstance(value, bool):
+        what, spelt = "true or false", str(value).lower()
+    elif isinstance(value, date):
+        what = "a date"
+    elif isinstance(value, float):
+        spelt = f"{value:g}"
+    spelt = _shorten(spelt)
+    return (
+        f"got {'the key ' if is_key else ''}{spelt}, which YAML reads as {what}; allowed: text; "
+        f"put it in quotes, spelt as the name is: '{spelt}'"
+    )
 
 
 def _allowed_values(details: ErrorDetails) -> str:

@@ -26,6 +26,7 @@ from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from stages.config.errors import UserError, suggest
 
+MAX_FOLDS = 50
 NAME_PATTERN = r"^[a-z0-9_-]+$"  # a dot would break DVC's `cases.${key}`
 
 
@@ -39,6 +40,14 @@ def _number(value: object) -> float:
         raise PydanticCustomError("number", "a valid number") from None
 
 
+def _folds(value: object) -> object:
+    """Take a number of folds or `given`, as one type, so that a wrong value is one error."""
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    if value != "given" and not (is_number and 1 <= value <= MAX_FOLDS):  # type: ignore[operator]
+        raise PydanticCustomError("folds", f"a whole number from 1 to {MAX_FOLDS}, or given")
+    return value
+
+
 T = TypeVar("T")
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
@@ -46,6 +55,7 @@ Share = Annotated[Number, Field(ge=0, le=1)]
 ProperShare = Annotated[Number, Field(gt=0, lt=1)]
 Count = Annotated[StrictInt, Field(ge=1, le=100_000)]
 Seed = Annotated[StrictInt, Field(ge=0, lt=2**31)]
+Folds = Annotated[int | Literal["given"], BeforeValidator(_folds)]
 Modality = Literal["ct", "xray"]
 # `last-2` is `last:2`, spelt so that it may stand in a line of the matrix: inside {} the C parser
 # refuses a plain colon, and DVC drops quotes when `-S` writes the file.
@@ -139,22 +149,35 @@ class NoGroup(Section):
 
 
 class PatternGroup(Section):
-    """The patient stands in the file name."""
+    """The patient stands in the file name, or in that of a folder."""
 
     kind: Literal["pattern"]
-    pattern: str  # regular expression; its first group is the patient
+    # Regular expression; its first group is the patient. With a slash in it, it is also searched in
+    # the path inside the source.
+    pattern: str
+    patients_per_class: StrictBool  # whether ids begin anew in each class
 
 
 class TableGroup(Section):
-    """The patient stands in a CSV file inside the source."""
+    """The patient stands in the table of the data set, in its column `patient`."""
 
     kind: Literal["table"]
-    table: str  # path inside the source, so that DVC sees when it changes
-    file: str  # column of file names or paths
-    group: str  # column of patients
+    patients_per_class: StrictBool  # as above
 
 
 Group = Annotated[NoGroup | PatternGroup | TableGroup, Field(discriminator="kind")]
+
+
+class SourceTable(Section):
+    """A table of text with a row per image, inside the source; the names are those of columns."""
+
+    path: str  # inside the source, so that DVC sees when it changes
+    file: str  # names or paths of files
+    label: str | None  # values are what `classes` lists; null: class folders
+    patient: str | None
+    split: str | None  # train, val or test
+    fold: str | None  # ready-made folds, for protocols with `folds: given`
+    keep: list[str]  # handed on in metadata.csv
 
 
 class Dataset(Section):
@@ -166,13 +189,15 @@ class Dataset(Section):
     classes: Annotated[dict[Name, Annotated[list[str], Field(min_length=1)]], Field(min_length=2)]
     implies: dict[Name, Annotated[list[str], Field(min_length=1)]]  # class -> classes it is too
     positive: str
-    ignore: list[str]
+    ignore: list[str]  # names, paths and patterns as in a .gitignore; `!` keeps what matches
+    table: SourceTable | None
     group: Group
     near_duplicates: StrictBool  # whether images that look the same belong together
     allow_leakage: StrictBool
     size_px: Annotated[StrictInt, Field(ge=32, le=4096)]
     split: SplitShares
     max_rejected: Share
+    max_unmatched: Share  # of the files without a row of the table, and of the rows without a file
     provenance: str  # who collected the images, where; for the data card
     licence: str
 
@@ -236,11 +261,51 @@ class TimmWeights(Section):
     path: str
 
 
+def _of_colours(value: object) -> object:
+    """Take a figure of three colours in a list as that of grey, their mean."""
+    if not isinstance(value, list):
+        return value
+    if len(value) not in (1, 3):
+        raise PydanticCustomError("colours", "a number, or a list of 1 or 3 numbers")
+    numbers = [_number(one) for one in value]
+    if not all(0 <= number <= 1 for number in numbers):
+        raise PydanticCustomError("colours", "numbers from 0 to 1, for images in [0, 1]")
+    return sum(numbers) / len(numbers)
+
+
+ScaleMean = Annotated[Number, BeforeValidator(_of_colours), Field(ge=0, le=1)]
+ScaleStd = Annotated[Number, BeforeValidator(_of_colours), Field(ge=1e-4, le=1)]
+
+
+class ImageNetScaling(Section):
+    """That of most networks trained on ImageNet: mean 0.449, std 0.226 of grey images."""
+
+    kind: Literal["imagenet"]
+
+
+class FixedScaling(Section):
+    """The network gets (image - mean) / std, of images in [0, 1]; of three colours their mean."""
+
+    kind: Literal["fixed"]
+    mean: ScaleMean
+    std: ScaleStd
+
+
+class MetaScaling(Section):
+    """That of the meta.json beside the file: weights of this project."""
+
+    kind: Literal["meta"]
+
+
+Scaling = Annotated[ImageNetScaling | FixedScaling | MetaScaling, Field(discriminator="kind")]
+
+
 class FileWeights(Section):
-    """A .safetensors file."""
+    """A file of tensors, or the folder of a model.safetensors and its meta.json."""
 
     kind: Literal["file"]
     path: str
+    scaling: Scaling
 
 
 WeightsSource = Annotated[
@@ -324,12 +389,15 @@ class Recipe(Section):
     keep: Literal["best", "last"]  # epoch of the lowest validation loss, or the last one
     ema: Annotated[Number, Field(ge=0, lt=1)]  # decay per step of averaged weights; 0: none
     batch_size: Annotated[StrictInt, Field(ge=2, le=4096)]
+    # Augmented views of each training image of which what is frozen is computed once, and kept on
+    # disk; 0: a new view in each epoch, computed whole.
+    cache_views: Annotated[StrictInt, Field(ge=0, le=64)]
 
 
 class Protocol(Section):
     """How often to train, and on which splits."""
 
-    folds: Annotated[StrictInt, Field(ge=1, le=50)]  # 1: the splits of the data set
+    folds: Folds  # 1: the splits of the data set; given: those of its table
     held_out: Literal["test", "val"]  # what a fold is to the model that is not trained on it
     seeds: Annotated[list[Seed], Field(min_length=1, max_length=100)]  # one training each
     ensemble: StrictBool  # average the probabilities of all models that test an image
@@ -337,7 +405,12 @@ class Protocol(Section):
     @property
     def is_one_run(self) -> bool:
         """Whether it asks for a single training."""
-        return self.folds == 1 and len(self.seeds) == 1
+        return not self.has_folds and len(self.seeds) == 1
+
+    @property
+    def has_folds(self) -> bool:
+        """Whether more than one split is trained on."""
+        return self.folds != 1
 
 
 class Case(Section):

@@ -5,7 +5,16 @@ import math
 import re
 from collections.abc import Iterable, Iterator
 
-from stages.config.params import Case, Dataset, External, Params, Protocol, View, Weights
+from stages.config.params import (
+    Case,
+    Dataset,
+    External,
+    FileWeights,
+    Params,
+    Protocol,
+    View,
+    Weights,
+)
 
 PHANTOM_CLASSES = {
     "ct": ("covid", "normal"),
@@ -13,6 +22,7 @@ PHANTOM_CLASSES = {
     "xray": ("infected", "normal"),
     "xray3": ("covid", "pneumonia", "normal"),
 }
+WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 # What DVC watches where something is made by code: the code.
 PHANTOM_CODE = "stages/phantoms"
 WEIGHTS_CODE = {
@@ -69,6 +79,28 @@ def _dataset_problems(where: str, dataset: Dataset) -> Iterator[str]:
         yield f"{where}.split: train + val + test is {total:g}; allowed: a sum of 1"
     yield from _folder_problems(where, dataset)
     yield from _source_problems(where, dataset)
+    yield from _table_problems(where, dataset)
+
+
+def _table_problems(where: str, dataset: Dataset) -> Iterator[str]:
+    table = dataset.table
+    takes_patients = dataset.group.kind == "table"
+    if takes_patients and (table is None or table.patient is None):
+        yield (
+            f"{where}.group.kind: got table, but table.patient is no column; allowed: a column, "
+            "or another kind"
+        )
+    if table is None:
+        return
+    if dataset.is_phantom:
+        yield f"{where}.table: got a table; allowed for phantoms: null"
+    if table.patient is not None and not takes_patients:
+        yield (
+            f"{where}.table.patient: got {table.patient!r}, which group {{kind: "
+            f"{dataset.group.kind}}} leaves aside; allowed: null, or group.kind table"
+        )
+    if len(set(table.keep)) < len(table.keep) or "image_id" in table.keep:
+        yield f"{where}.table.keep: got {table.keep}; allowed: each column once, without image_id"
 
 
 def _implies_problems(where: str, dataset: Dataset) -> Iterator[str]:
@@ -151,17 +183,37 @@ def _pretext_problems(params: Params) -> Iterator[str]:
         yield _unknown("pretext.augment", task.augment, "an augmentation", known)
     if task.recipe not in params.recipes:
         yield _unknown("pretext.recipe", task.recipe, "a recipe", params.recipes)
+    elif params.recipes[task.recipe].cache_views:
+        yield (
+            f"pretext.recipe: got {task.recipe!r}, whose cache_views is not 0, but pretext trains "
+            "the whole network; allowed: a recipe with cache_views: 0"
+        )
 
 
 def _weights_problems(where: str, weights: Weights) -> Iterator[str]:
     source = weights.source
     if source.kind == "file":
-        if not source.path.endswith(".safetensors"):
-            yield f"{where}.source.path: got {source.path!r}; allowed: a file named *.safetensors"
+        yield from _file_problems(f"{where}.source", source)
         return
     yield from _path_problems(where, source.path, WEIGHTS_CODE[source.kind])
     if source.kind == "timm" and weights.model == "cnn3":
         yield f"{where}.model: got 'cnn3'; allowed for weights of timm: a timm model name"
+
+
+def _file_problems(where: str, source: FileWeights) -> Iterator[str]:
+    """A scaling that is read from a file needs a path by which DVC watches that file too."""
+    is_file = source.path.endswith(WEIGHTS_SUFFIXES)
+    if source.scaling.kind == "meta" and is_file:
+        yield (
+            f"{where}.path: got {source.path!r} with the scaling of a meta.json; allowed here: the "
+            "folder of model.safetensors and meta.json, so that DVC watches both"
+        )
+    if source.scaling.kind != "meta" and not is_file:
+        yield (
+            f"{where}.path: got {source.path!r}; allowed: a file named "
+            f"{', '.join(f'*{suffix}' for suffix in WEIGHTS_SUFFIXES)}; or a folder of "
+            "model.safetensors and meta.json, with scaling: {kind: meta}"
+        )
 
 
 def _shared_name_problems(params: Params) -> Iterator[str]:
@@ -184,11 +236,29 @@ def _case_problems(params: Params, where: str, case: Case) -> Iterator[str]:
     dataset = params.datasets.get(view.dataset) if view else None
     if dataset:
         yield from _loss_problems(where, case, dataset)
+        yield from _fold_problems(params, where, case, dataset)
+    recipe = params.recipes.get(case.recipe)
+    if recipe and recipe.cache_views and case.train == "all":
+        yield (
+            f"{where}.recipe: got {case.recipe!r}, whose cache_views is {recipe.cache_views}, with "
+            "train: all, where nothing is frozen; allowed: a recipe with cache_views: 0, or "
+            "train: head or last-<n>"
+        )
 
 
 def _protocol_problems(where: str, protocol: Protocol) -> Iterator[str]:
     if len(set(protocol.seeds)) < len(protocol.seeds):
         yield f"{where}.seeds: got {protocol.seeds}; allowed: each seed once"
+
+
+def _fold_problems(params: Params, where: str, case: Case, dataset: Dataset) -> Iterator[str]:
+    protocol = params.protocols.get(case.protocol)
+    has_folds = dataset.table is not None and dataset.table.fold is not None
+    if protocol is not None and protocol.folds == "given" and not has_folds:
+        yield (
+            f"{where}.protocol: got {case.protocol!r}, whose folds are given, on a data set "
+            "without table.fold; allowed: a protocol with a number of folds"
+        )
 
 
 def _loss_problems(where: str, case: Case, dataset: Dataset) -> Iterator[str]:
@@ -236,7 +306,7 @@ def _is_one_run(params: Params, case: Case) -> bool:
 
 def _has_folds(params: Params, case: Case) -> bool:
     protocol = params.protocols.get(case.protocol)
-    return protocol is not None and protocol.folds > 1
+    return protocol is not None and protocol.has_folds
 
 
 def _starts_on_same_images(params: Params, case: Case) -> bool:

@@ -26,6 +26,14 @@ MAX_BYTES = 10_000_000
 MAX_DEPTH = 50  # of nested mappings and lists
 MAX_NODES = 200_000  # with every alias written out; a matrix of 1,000 cases has some 30,000
 
+# What to do about text that YAML takes for a sign of its own, by what the parser says.
+HINTS = {
+    "unexpected ':'": "; quote text with a colon inside {} or [], or give it a line of its own",
+    "alias": "; text that begins with * goes in quotes",
+    "for the tag": "; text that begins with ! goes in quotes",
+    "flow sequence": "; text that begins with one of !*&#[{@% goes in quotes",
+}
+
 
 class _Constructor(SafeConstructor):
     """A SafeConstructor that says where a tag does not fit its value."""
@@ -55,8 +63,7 @@ def read_yaml(path: Path) -> object:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}: " if mark else ""
         said = " ".join(filter(None, (error.context, error.problem)))
-        if "unexpected ':'" in said:
-            said += "; quote text with a colon inside {} or [], or give it a line of its own"
+        said += next((hint for sign, hint in HINTS.items() if sign in said), "")
         raise UserError(f"{path}: {where}is not valid YAML: {_one_line(said)}") from None
     except (YAMLError, YAMLStreamError) as error:  # a character that YAML does not allow
         line = text.count("\n", 0, getattr(error, "position", 0)) + 1

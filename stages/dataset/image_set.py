@@ -1,6 +1,7 @@
 """What `prepare` and `crop` hand on: a folder with an image array and tables, row by row alike.
 
 images.npy      (N, S, S) uint8, grey
+metadata.csv    image_id and columns of the source's table; prepared sets that keep some
 manifest.csv    one row per image, columns MANIFEST_COLUMNS
 dataset.json    class names, positive class, modality, source, counts
 truth.npy       (N, S, S) uint8 bit masks; phantoms only
@@ -25,6 +26,7 @@ from stages.dataset.task import Task
 
 IMAGES, TRUTH, LUNG_MASKS, PICTURES = "images.npy", "truth.npy", "lung_masks.npy", "pictures.npy"
 MANIFEST, BOXES, DATASET_INFO = "manifest.csv", "boxes.csv", "dataset.json"
+METADATA = "metadata.csv"
 
 SPLITS = ("train", "val", "test")
 
@@ -34,7 +36,10 @@ MANIFEST_COLUMNS = (
     "sha256",  # of the file
     "file_bytes",
     "label",
+    "patient_id",  # as the source names them; empty: unknown
     "group_id",  # images of one group never stand in two splits
+    "given_split",  # what the source says, or nothing
+    "given_fold",
     "split",
     "subgroup",
     "width",  # of the picture as decoded
@@ -45,6 +50,12 @@ MANIFEST_COLUMNS = (
     "y0",
     "x1",
     "y1",
+)
+
+# Of the manifest, as it stands: numbers among them would lose zeros in front.
+TEXT_COLUMNS = (
+    *("image_id", "source_path", "label", "subgroup"),
+    *("patient_id", "group_id", "given_split", "given_fold", "split"),
 )
 
 BOX_COLUMNS = (
@@ -141,7 +152,7 @@ class ImageSet:
 
 def load_manifest(folder: Path) -> pd.DataFrame:
     """Read manifest.csv; group ids such as 00000061 stay text, empty text stays empty."""
-    text_columns = dict.fromkeys(("image_id", "group_id", "label", "split", "subgroup"), str)
+    text_columns = dict.fromkeys(TEXT_COLUMNS, str)
     return pd.read_csv(folder / MANIFEST, dtype=text_columns, keep_default_na=False)
 
 

@@ -25,12 +25,14 @@ def assign_splits(
 ) -> list[str]:
     """Split by group, stratified by label; splits that came with the data are kept.
 
-    What came without a split, or a split that the data lack, is drawn from the images without
-    one, or else from `train`. Shares are of the images and approximate, since groups stay whole.
+    What came without a split goes where its group came with one. What still has none, or a split
+    that the data lack, is drawn from the images without one, or else from `train`. Shares are of
+    the images and approximate, since groups stay whole.
 
     Raises:
         UserError: a split would lack a class.
     """
+    given = follow_groups(group_ids, given)
     splits = np.array([split or "train" for split in given], dtype=object)
     present = {split for split in given if split}
     remaining = 1 - sum(shares[split] for split in present if split != "train")
@@ -56,6 +58,15 @@ def assign_splits(
             "shares in datasets.<name>.split, are needed"
         )
     return list(splits)
+
+
+def follow_groups(group_ids: Sequence[str], given: Sequence[str | None]) -> list[str | None]:
+    """(n,) given splits or folds; an image without one has the first of its group, if any."""
+    first: dict[str, str] = {}
+    for group, value in zip(group_ids, given, strict=True):
+        if value:
+            first.setdefault(group, value)
+    return [value or first.get(group) for group, value in zip(group_ids, given, strict=True)]
 
 
 def draw_share(

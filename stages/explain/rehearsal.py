@@ -18,10 +18,9 @@ from stages.modeling.classifier import (
     build_backbone,
     build_classifier,
     build_head,
-    fit_state,
 )
 from stages.modeling.freeze import freeze
-from stages.modeling.input_size import size_arguments, usual_size
+from stages.modeling.input_size import fit_positions, size_arguments, usual_size
 from stages.modeling.outputs import Outputs
 
 # Of hidden layers and logits: 0.4 GB in float32, four times that while they train with Adam.
@@ -111,14 +110,16 @@ def require_fitting_weights(
         for name, tensor in made.items()
         if name in wanted
     }
-    made_at = f"{weights_size or usual_size(classifier.backbone)} px"
-    try:
-        fit_state(classifier.backbone, state, f"weights: those of {model} for {made_at}")
-    except UserError as error:
+    fitted = fit_positions(state, classifier.backbone)
+    other = [name for name, want in wanted.items() if fitted[name].shape != want.shape]
+    if other:
+        made_at = f"{weights_size or usual_size(classifier.backbone)} px"
+        has, wants = tuple(fitted[other[0]].shape), tuple(wanted[other[0]].shape)
         raise UserError(
-            f"{error}; allowed with these weights: views of {made_at}, or with views of {size} px: "
-            f"weights of kind pretext and pretext.size_px {size}"
-        ) from None
+            f"weights: those of {model} for {made_at} cannot be fitted to views of {size} px: "
+            f"tensor {other[0]!r} is {has} and not {wants}; allowed with these weights: views of "
+            f"{made_at}, or with these views: weights of kind pretext and pretext.size_px {size}"
+        )
 
 
 def _require_moderate(backbone: nn.Module, model: str) -> None:

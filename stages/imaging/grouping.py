@@ -1,7 +1,8 @@
 """Which images belong together: those of one patient, and those that show the same picture.
 
 duplicates.csv  pairs of images that show the same picture, columns DUPLICATE_COLUMNS
-grouping.json   what was found, counted, and the groups that stand in two splits
+grouping.json   what was found, counted, and the groups that stand in two splits or folds
+patients_of_two_classes.csv  images of patients who have images of more than one class
 """
 
 from collections import Counter
@@ -19,6 +20,7 @@ from stages.config.writing import write_csv, write_json
 from stages.imaging.duplicates import DuplicatePair, Fingerprint, Kind, find_duplicates
 
 DUPLICATES, GROUPING, LEAKS = "duplicates.csv", "grouping.json", "leaks.csv"
+TWO_CLASSES = "patients_of_two_classes.csv"
 
 KINDS: tuple[Kind, ...] = get_args(Kind)  # in the order in which they are looked for
 DUPLICATE_COLUMNS = ("image_id", "other_id", "kind", "change", "distance")
@@ -34,7 +36,8 @@ class Grouping(NamedTuple):
         pairs: images that show the same picture.
         clusters: (N,) number of the first image of the cluster that the pairs chain an image into;
             of an image on its own, its own number.
-        leaks: group in more than one of the splits that came with the data, to these splits.
+        leaks: group in more than one of the splits that came with the data, or of the folds, to
+            these splits and folds.
     """
 
     group_ids: list[str]
@@ -49,8 +52,8 @@ def group_images(
     """Join images by patient and by picture.
 
     Args:
-        manifest: (N,) rows with sha256, pixel_hash, patient_id and given_split, the last two None
-            where unknown.
+        manifest: (N,) rows with sha256, pixel_hash, patient_id, given_split and given_fold, the
+            last three None where unknown.
         fingerprints: of the N pictures.
         near_duplicates: whether pictures that are alike count; equal bytes or pixels always do.
     """
@@ -62,6 +65,9 @@ def group_images(
     links = [(pair.first, pair.second) for pair in pairs]
     groups = join_groups(known(manifest["patient_id"]), links)
     leaks = find_leaks(groups, known(manifest["given_split"]))
+    folds = [fold and f"fold {fold}" for fold in known(manifest["given_fold"])]
+    for group, cut in find_leaks(groups, folds).items():
+        leaks[group] = [*leaks.get(group, []), *cut]
     return Grouping(groups, pairs, join_images(len(manifest), links), leaks)
 
 
@@ -106,15 +112,35 @@ def find_leaks(group_ids: Sequence[str], splits: Sequence[str | None]) -> dict[s
     return {str(g): sorted(found) for g, found in per_group.items() if len(found) > 1}
 
 
-def save_grouping(folder: Path, manifest: pd.DataFrame, grouping: Grouping) -> None:
-    """Write duplicates.csv and grouping.json; the manifest has image_id and source_path."""
+def find_patients_of_two_classes(manifest: pd.DataFrame) -> pd.DataFrame:
+    """The rows of patients who have images of more than one class, patient by patient."""
+    classes = manifest.groupby("patient_id")["label"].transform("nunique")
+    return manifest[classes > 1].sort_values(["patient_id", "label"], kind="stable")
+
+
+def save_grouping(
+    folder: Path, manifest: pd.DataFrame, grouping: Grouping, notes: Sequence[str]
+) -> None:
+    """Write duplicates.csv and grouping.json; the manifest has image_id and source_path.
+
+    Args:
+        folder: of the prepared set.
+        manifest: (N,) rows.
+        grouping: of these.
+        notes: what the source's table and its patients gave to say.
+    """
     ids = manifest["image_id"].tolist()
     rows = [
         (ids[pair.first], ids[pair.second], pair.kind, pair.change, round(pair.distance, 4))
         for pair in grouping.pairs
     ]
     write_csv(folder / DUPLICATES, pd.DataFrame(rows, columns=list(DUPLICATE_COLUMNS)))
-    write_json(folder / GROUPING, _describe(manifest, grouping))
+    write_json(folder / GROUPING, {**_describe(manifest, grouping), "notes": list(notes)})
+
+
+def save_patients_of_two_classes(folder: Path, found: pd.DataFrame) -> None:
+    """Write patients_of_two_classes.csv, a row per image."""
+    write_csv(folder / TWO_CLASSES, found[["patient_id", "label", "image_id", "source_path"]])
 
 
 def _describe(manifest: pd.DataFrame, grouping: Grouping) -> dict[str, Any]:
@@ -126,6 +152,9 @@ def _describe(manifest: pd.DataFrame, grouping: Grouping) -> dict[str, Any]:
         "n_images": len(manifest),
         "n_patients": int(patients.nunique()),
         "n_images_of_known_patient": len(patients),
+        "n_patients_of_two_classes": int(
+            find_patients_of_two_classes(manifest)["patient_id"].nunique()
+        ),
         "n_groups": len(set(grouping.group_ids)),
         "largest_group": int(pd.Series(grouping.group_ids).value_counts().max()),
         "pairs": {kind: kinds[kind] for kind in KINDS},
@@ -148,5 +177,5 @@ def files_of(group: str, manifest: pd.DataFrame, grouping: Grouping) -> list[str
 def save_leaks(folder: Path, manifest: pd.DataFrame, leaks: Mapping[str, Any]) -> None:
     """Write leaks.csv, a row per file of a group that stands in two of the given splits."""
     rows = manifest[manifest["group_id"].isin(list(leaks))]
-    columns = ["group_id", "given_split", "label", "patient_id", "source_path"]
+    columns = ["group_id", "given_split", "given_fold", "label", "patient_id", "source_path"]
     write_csv(folder / LEAKS, rows.sort_values(["group_id", "given_split"])[columns])

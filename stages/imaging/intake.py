@@ -115,6 +115,7 @@ def _manifest_row(item: SourceItem, decoded: Decoded) -> dict[str, Any]:
         "label": item.label,
         "subgroup": item.subgroup,
         "given_split": item.split,
+        "given_fold": item.fold,
         "patient_id": item.patient_id,
         "pixel_hash": decoded.pixel_hash,
         **decoded.facts,

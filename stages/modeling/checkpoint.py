@@ -57,7 +57,7 @@ def load_meta(folder: Path) -> dict[str, Any]:
     """Read meta.json.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or it is no JSON object.
     """
     path = folder / "meta.json"
     if not path.exists():
@@ -65,7 +65,12 @@ def load_meta(folder: Path) -> dict[str, Any]:
             f"{path}: does not exist; allowed: the folder of initial weights or of one run of a "
             "trained case; dvc repro makes both"
         )
-    meta: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        meta: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError, RecursionError) as error:
+        raise UserError(f"{path}: is not readable JSON: {one_line(error)}") from None
+    if not isinstance(meta, dict):
+        raise UserError(f"{path}: got {type(meta).__name__}; allowed: an object of keys and values")
     return meta
 
 
@@ -73,9 +78,16 @@ def load_state(path: Path) -> dict[str, Tensor]:
     """Read the tensors of a .safetensors file."""
     try:
         state: dict[str, Tensor] = safetensors.torch.load_file(path)
-    except (safetensors.SafetensorError, OSError) as error:
-        raise UserError(f"{path}: is not a readable .safetensors file: {error}") from None
+    except (safetensors.SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
+        said = one_line(error)
+        raise UserError(f"{path}: is not a readable .safetensors file: {said}") from None
     return state
+
+
+def one_line(said: object, longest: int | None = 200) -> str:
+    """What a library says, which may be pages, in so many characters."""
+    text = " ".join(str(said).split())
+    return text if longest is None or len(text) <= longest else f"{text[:longest]}..."
 
 
 def outputs_of(meta: Mapping[str, Any]) -> Outputs:

@@ -1,6 +1,6 @@
 """A network as every case uses it: scaling, backbone, head."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 import torch
@@ -10,7 +10,6 @@ from stages.config.errors import UserError
 from stages.config.references import keeps_fc, timm_name
 from stages.modeling.cnn3 import MIN_SIZE_PX, Cnn3
 from stages.modeling.input_size import (
-    fit_positions,
     require_whole_patches,
     size_arguments,
     usual_size,
@@ -45,10 +44,15 @@ class Classifier(nn.Module):
         Whoever sets a mode comes through here, so no training loop can forget it.
         """
         super().train(mode)
-        for part in self.children():
-            for _, module in frozen_modules(part):
-                module.eval()
+        keep_frozen_in_evaluation(self)
         return self
+
+
+def keep_frozen_in_evaluation(network: nn.Module) -> None:
+    """Put the frozen modules inside a network into evaluation, whatever its own mode."""
+    for part in network.children():
+        for _, module in frozen_modules(part):
+            module.eval()
 
 
 def frozen_modules(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:
@@ -169,37 +173,3 @@ def _size_refused(backbone: nn.Module, model: str, size: int, error: Exception) 
     return f"model: {model} cannot take views of {size} px: {reason}" + (
         f"; its usual size is {usual} px" if usual else ""
     )
-
-
-def load_backbone(backbone: nn.Module, state: Mapping[str, Tensor], source: str) -> list[str]:
-    """Copy a state dict into a backbone; what is learned per position is fitted to its input size.
-
-    Args:
-        backbone: the network to fill.
-        state: tensors named as in the backbone, with or without the prefix `backbone.`.
-        source: named in errors.
-
-    Returns:
-        Names of the tensors that the backbone has no place for: heads, made anew.
-
-    Raises:
-        UserError: a tensor of the backbone is missing or has another shape; it is named.
-    """
-    given = fit_state(backbone, state, source)
-    wanted = backbone.state_dict().keys()
-    backbone.load_state_dict({name: given[name] for name in wanted})
-    return sorted(given.keys() - wanted)
-
-
-def fit_state(backbone: nn.Module, state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
-    """A state dict in the names and shapes of a backbone, and what else there is; see above."""
-    given = {name.removeprefix(BACKBONE): tensor for name, tensor in state.items()}
-    given = fit_positions(given, backbone)
-    for name, want in backbone.state_dict().items():
-        if name not in given or given[name].shape != want.shape:
-            has = tuple(given[name].shape) if name in given else "none"
-            raise UserError(
-                f"{source}: tensor {name!r} does not fit: the weights have {has}, "
-                f"the model wants {tuple(want.shape)}"
-            )
-    return given

@@ -17,11 +17,11 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from stages.config.errors import UserError
 from stages.config.params import Recipe
-from stages.modeling.classifier import Classifier, frozen_modules
+from stages.modeling.classifier import frozen_modules
 from stages.modeling.compute import Hardware
-from stages.modeling.data import Batch, to_unit_range
+from stages.modeling.convergence import diverged
+from stages.modeling.data import Batch, as_channels_last
 from stages.modeling.history import EpochFigures, History
 from stages.modeling.losses import LossFunction
 from stages.modeling.optimizer import average_weights, build_optimizer, build_schedule
@@ -34,17 +34,21 @@ class Lesson(NamedTuple):
     """Who learns what: the network, and what it is shown and told.
 
     Attributes:
-        classifier: what of it wants gradients is trained, in place.
+        classifier: or the part of one behind the freeze boundary; what of it wants gradients is
+            trained, in place.
         outputs: what its logits mean.
         loss_fn: of logits (B, count) and class indices (B,).
-        augment: random changes of training images (B, 1, S, S) in [0, 1].
+        to_input: of what the loaders give, what the network takes: of bytes (B, S, S) images
+            (B, 1, S, S) in [0, 1]; activations stay as they are.
+        augment: random changes of such training inputs.
         train: batches to learn from, drawn anew in each epoch.
         val: batches to choose the epoch by.
     """
 
-    classifier: Classifier
+    classifier: nn.Module
     outputs: Outputs
     loss_fn: LossFunction
+    to_input: Callable[[Tensor], Tensor]
     augment: Callable[[Tensor], Tensor]
     train: DataLoader[Batch]
     val: DataLoader[Batch]
@@ -95,7 +99,7 @@ def fit(lesson: Lesson, recipe: Recipe, *, seed: int, hardware: Hardware) -> Fit
             )
             if kept.offer(epoch, round(of_val.loss, 6), loop.validated):
                 break
-    kept.require_convergence()
+    kept.require_convergence(history.steps())
     kept.restore(lesson.classifier.cpu())
     return FitResult(history.epochs(), history.steps(), kept.epoch, history.drawn())
 
@@ -132,9 +136,9 @@ class _Loop:
         for batch in islice(self._train, len(self._train)):
             self._step += 1
             # Outside of autocast, which would round the positions that pixels are taken from.
-            images = self._lesson.augment(to_unit_range(batch.images))
+            inputs = self._lesson.augment(self._lesson.to_input(batch.images))
             with self._hardware.autocast():
-                loss = self._judge(self._model, images, batch.targets)
+                loss = self._judge(self._model, inputs, batch.targets)
             self._optimizer.zero_grad()
             self._fabric.backward(loss)
             self._optimizer.step()
@@ -148,13 +152,13 @@ class _Loop:
         self.validated.eval()
         with torch.inference_mode(), self._hardware.autocast():
             for batch in self._val:
-                self._judge(self.validated, to_unit_range(batch.images), batch.targets)
+                self._judge(self.validated, self._lesson.to_input(batch.images), batch.targets)
         return self._history.sum_up(epoch, "val")
 
-    def _judge(self, model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+    def _judge(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
         """Mean loss of a batch, which goes down in the history."""
         # fp32 from the logits on: bf16 has too few digits for a log-softmax.
-        logits = model(images.contiguous(memory_format=torch.channels_last)).float()
+        logits = model(as_channels_last(inputs)).float()
         loss = self._lesson.loss_fn(logits, targets)
         self._history.note(self._step, loss, logits, targets)
         return loss
@@ -202,17 +206,18 @@ class KeptWeights:
             elif not name.startswith(frozen):
                 self._state[name] = tensor.detach().cpu().clone()
 
-    def require_convergence(self) -> None:
+    def require_convergence(self, steps: pd.DataFrame) -> None:
         """Refuse an epoch to keep whose validation loss is no number.
+
+        Args:
+            steps: the losses of all batches, as `FitResult` has them.
 
         Raises:
             UserError: it is none.
         """
         if not math.isfinite(self._loss):
-            raise UserError(
-                f"training diverged: the validation loss of epoch {self.epoch} is {self._loss}; "
-                f"got lr {self._recipe.lr:g} ({self._recipe.optimizer}); try a smaller lr"
-            )
+            what = f"the validation loss of epoch {self.epoch} is {self._loss}"
+            raise diverged(what, self._recipe, steps)
 
 
 @contextmanager

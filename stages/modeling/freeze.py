@@ -4,17 +4,25 @@ A frozen module is in training what it is in evaluation: `Classifier.train` sees
 what gets frozen, and the proof after a training that it stayed as it was.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
-from typing import Any, cast
+from typing import NamedTuple, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from stages.config.errors import UserError
+from stages.config.params import Recipe
+from stages.modeling.blocks import backbone_blocks
 from stages.modeling.classifier import BACKBONE, Classifier, frozen_modules
+from stages.modeling.optimizer import describe_steps
 
 LISTED = 5  # names of tensors in an error
+# Relative change of a block below which it has not trained: the last four of a float's 24 bits.
+FLOAT_SPACING = torch.finfo(torch.float32).eps
+NOISE_SPACINGS = 16
+SAMPLED = 4096  # values of a tensor that the change is measured on
 
 
 def freeze(classifier: Classifier, level: str) -> None:
@@ -33,18 +41,6 @@ def freeze(classifier: Classifier, level: str) -> None:
     classifier.train(classifier.training)  # modules just frozen go to evaluation
 
 
-def backbone_blocks(backbone: nn.Module) -> dict[str, list[str]]:
-    """Names of the parameters of each block, from the input to the output.
-
-    The blocks are timm's coarse parameter groups (`group_matcher`), those of its layer-wise
-    learning rates. Where timm groups nothing (cnn3, a few of its networks) they are the direct
-    children. A block is named by its outermost modules: `layer4`, `conv1+bn1`.
-    """
-    blocks = _timm_groups(backbone) or _children(backbone)
-    names = [name for name, _ in backbone.named_parameters()]
-    return {_block_name(block, names): block for block in blocks}
-
-
 def trained_blocks(classifier: Classifier) -> list[str]:
     """The blocks in which something trains, and the head; `backbone.` as in tensor names."""
     trained = _trained_names(classifier)
@@ -52,31 +48,67 @@ def trained_blocks(classifier: Classifier) -> list[str]:
     return [*blocks, "head"] if any(not n.startswith(BACKBONE) for n in trained) else blocks
 
 
+class _Sample(NamedTuple):
+    """Some values of a tensor, evenly spread over it, and how many each of them stands for."""
+
+    values: Tensor
+    each: int
+    decays: bool  # whether weight decay may shrink it, which is no training
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> Self:
+        each = math.ceil(tensor.numel() / SAMPLED)
+        values = tensor.detach().reshape(-1)[::each].double().cpu().clone()
+        return cls(values, each, decays=tensor.ndim > 1 and len(values) > 1)
+
+    def square_change(self, after: Self) -> float:
+        """Squared norm of the change, apart from one factor for all weights where it decays."""
+        change = after.values - self.values
+        if self.decays and self.square_norm():
+            change -= self.values * (change @ self.values / (self.values @ self.values))
+        return self.each * float(change @ change)
+
+    def square_norm(self) -> float:
+        return self.each * float(self.values @ self.values)
+
+
 class FrozenSnapshot:
     """What a network holds before a training, to be held against what it holds afterwards.
 
-    It keeps SHA-256 sums: a copy of VGG-16 would take half a gigabyte.
+    It keeps SHA-256 sums, and of what is to train some values: a copy of VGG-16 would take half a
+    gigabyte.
     """
 
     def __init__(self, classifier: Classifier) -> None:
         self._trained = _trained_names(classifier)
         self._digests = _digests(classifier)
+        self._samples = self._take_samples(classifier)
 
-    def verify(self, classifier: Classifier) -> list[str]:
+    def verify(self, classifier: Classifier, recipe: Recipe, steps: int) -> list[str]:
         """Hold the network after the training against this snapshot.
 
         Every frozen parameter and every buffer of a frozen module must be the same to the bit.
-        Of what trains, both tensors of the layer that gives the logits must differ, and at least
-        one tensor of every block. Not every tensor: behind a residual branch that starts at zero
-        (timm's `zero_init_last`) or where every ReLU is dead the gradient is exactly 0, and a
-        step below half a float32 spacing is lost; such a training may still be right.
+        Of what trains, both tensors of the layer that gives the logits must have moved, and every
+        block as a whole, by more than float noise: 16 spacings of a float32 relative to the
+        block's norm, more after many steps, whose roundings add up. What weight decay alone can
+        do, the same factor for all weights, counts as no move. Not every tensor must move: behind
+        a residual branch that starts at zero (timm's `zero_init_last`) or where every ReLU is
+        dead the gradient is exactly 0, and a step below half a float32 spacing is lost; such a
+        training may still be right.
+
+        Args:
+            classifier: after the training.
+            recipe: of the training, for the message.
+            steps: number of steps of the optimiser.
 
         Returns:
             Names of the tensors that were to train and are the same.
 
         Raises:
-            RuntimeError: something frozen changed, something to be trained did not, or what is
-                frozen is not what was; tensors or blocks are named.
+            UserError: a block or the layer of the logits has not moved.
+            RuntimeError: something frozen changed, what is frozen is not what was, or gradients
+                reached some blocks and never others: a fault of the code. Tensors or blocks are
+                named.
         """
         switched = self._trained ^ _trained_names(classifier)
         _refuse(sorted(switched), "requires_grad was switched during training")
@@ -84,16 +116,48 @@ class FrozenSnapshot:
         same = [name for name, digest in self._digests.items() if after[name] == digest]
         moved = [name for name in self._digests if name not in self._trained.union(same)]
         _refuse(moved, "frozen tensors changed during training")
-        untrained = self._trained.intersection(same)
-        _refuse(self._without_change(classifier, untrained), "training did not change")
-        return sorted(untrained)
+        self._require_training(classifier, recipe, steps)
+        return sorted(self._trained.intersection(same))
 
-    def _without_change(self, classifier: Classifier, untrained: set[str]) -> list[str]:
-        """Blocks of which all that trains is the same, and such tensors of the last layer."""
-        blocks = [(name, self._trained.intersection(of)) for name, of in _blocks(classifier)]
+    def _require_training(self, classifier: Classifier, recipe: Recipe, steps: int) -> None:
+        """Refuse blocks, and tensors of the layer of the logits, that moved by noise or less."""
+        after = self._take_samples(classifier)
+        noise = FLOAT_SPACING * max(NOISE_SPACINGS, math.sqrt(steps))
+        parts = self._parts(classifier)
+        changes = {part: self._change(after, names) for part, names in parts.items()}
+        still = [part for part, change in changes.items() if change <= noise]
+        _refuse(
+            _unreached(classifier, {part: parts[part] for part in still}), "no gradient reached"
+        )
+        if still:
+            most = max(changes[part] for part in still)
+            raise UserError(
+                f"{describe_steps(recipe, steps)}: what was to train did not: {_listed(still)} "
+                f"moved by {most:.2g} of the size at most, and up to {noise:.2g} is float noise; "
+                "give a larger lr, or more steps (epochs, a smaller batch_size); if some blocks "
+                "move and others never do, other initial weights"
+            )
+
+    def _parts(self, classifier: Classifier) -> dict[str, list[str]]:
+        """What must have moved, with its tensors: each block, each tensor of the last layer."""
         *_, (last, layer) = classifier.head.named_children()
-        logits = [name for name, _ in layer.named_parameters(f"head.{last}") if name in untrained]
-        return [f"{BACKBONE}{name}" for name, of in blocks if of and of <= untrained] + logits
+        logits = [name for name, _ in layer.named_parameters(f"head.{last}")]
+        blocks = {f"{BACKBONE}{block}": of for block, of in _blocks(classifier)}
+        parts = blocks | {name: [name] for name in logits}
+        chosen = {part: [n for n in names if n in self._trained] for part, names in parts.items()}
+        return {part: names for part, names in chosen.items() if names}
+
+    def _take_samples(self, classifier: Classifier) -> dict[str, _Sample]:
+        tensors = classifier.named_parameters()
+        return {name: _Sample.of(tensor) for name, tensor in tensors if name in self._trained}
+
+    def _change(self, after: dict[str, _Sample], names: Sequence[str]) -> float:
+        """Norm of the change of some tensors together, relative to what they held before."""
+        change = sum(self._samples[name].square_change(after[name]) for name in names)
+        norm = sum(self._samples[name].square_norm() for name in names)
+        if norm:
+            return math.sqrt(change / norm)
+        return math.inf if change else 0.0
 
 
 def _names_to_train(classifier: Classifier, level: str) -> set[str]:
@@ -122,40 +186,6 @@ def _blocks(classifier: Classifier) -> Iterator[tuple[str, list[str]]]:
         yield name, [f"{BACKBONE}{parameter}" for parameter in block]
 
 
-def _timm_groups(backbone: nn.Module) -> list[list[str]]:
-    if not hasattr(backbone, "group_matcher"):
-        return []
-    from timm.models import group_parameters  # 1.6 s that a cnn3 case need not wait
-
-    try:
-        matcher = cast(Any, backbone).group_matcher(coarse=True)
-    except AssertionError:  # timm's way to say that a network has no coarse groups
-        return []
-    groups = cast(dict[int, list[str]], group_parameters(backbone, matcher))
-    return [groups[index] for index in sorted(groups)]
-
-
-def _children(backbone: nn.Module) -> list[list[str]]:
-    children: dict[str, list[str]] = {}
-    for name, _ in backbone.named_parameters():
-        children.setdefault(name.partition(".")[0], []).append(name)
-    return list(children.values())
-
-
-def _block_name(block: Sequence[str], names: Sequence[str]) -> str:
-    """The shortest prefixes that no parameter of another block has, joined by plus signs."""
-    others = set(names).difference(block)
-    taken = {prefix for name in others for prefix in _prefixes(name)}
-    own = (next(p for p in _prefixes(name) if p not in taken) for name in block)
-    return "+".join(dict.fromkeys(own))
-
-
-def _prefixes(name: str) -> list[str]:
-    """`a`, `a.b` and `a.b.c` of `a.b.c`."""
-    parts = name.split(".")
-    return [".".join(parts[: end + 1]) for end in range(len(parts))]
-
-
 def _trained_names(classifier: Classifier) -> set[str]:
     return {name for name, p in classifier.named_parameters() if p.requires_grad}
 
@@ -175,7 +205,17 @@ def _digest(tensor: Tensor) -> bytes:
     return sha256(values.view(torch.uint8).numpy().data).digest()
 
 
+def _unreached(classifier: Classifier, parts: dict[str, list[str]]) -> list[str]:
+    """Parts that no gradient ever reached, while some reached others."""
+    reached = {name for name, p in classifier.named_parameters() if p.grad is not None}
+    return [part for part, names in parts.items() if reached and reached.isdisjoint(names)]
+
+
 def _refuse(names: Sequence[str], what: str) -> None:
     if names:
-        more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-        raise RuntimeError(f"{what}: {', '.join(names[:LISTED])}{more}")
+        raise RuntimeError(f"{what}: {_listed(names)}")
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return f"{', '.join(names[:LISTED])}{more}"

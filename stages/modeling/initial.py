@@ -4,21 +4,26 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from stages.config.errors import UserError
-from stages.modeling.checkpoint import load_meta, load_state
-from stages.modeling.classifier import build_backbone, create_timm_backbone, load_backbone
+from stages.config.params import FileWeights, FixedScaling, ImageNetScaling, MetaScaling
+from stages.modeling.classifier import build_backbone, create_timm_backbone
+from stages.modeling.loading import Fitting, fit_tensors
+from stages.modeling.weights_file import read_weights
+from stages.modeling.weights_meta import read_weights_meta
 
 # Scaling of grey images in [0, 1] for networks that bring none: roughly unit variance around 0.
 GREY_MEAN, GREY_STD = 0.5, 0.25
+# Means over the colours of IMAGENET_DEFAULT_MEAN and _STD of timm.
+IMAGENET_GREY = ((0.485 + 0.456 + 0.406) / 3, (0.229 + 0.224 + 0.225) / 3)
 DEFAULT_SCALING = f"default {GREY_MEAN}/{GREY_STD}"
 
 
 class InitialWeights(NamedTuple):
     """A backbone with its weights, its input scaling, and facts for meta.json.
 
-    Among the facts is `scaling`, where mean and std come from: meta.json, timm, or the default.
+    Among the facts is `scaling`, where mean and std come from.
     """
 
     backbone: nn.Module
@@ -52,57 +57,50 @@ def timm_weights(model: str) -> InitialWeights:
         raise UserError(
             f"model: timm's weights of {model!r} cannot be had: {reason}; allowed: a name from "
             "timm.list_pretrained() and a network (HF_HUB_OFFLINE=1: the hub's cache at once, no "
-            "retries), or `kind: pretext`, or `kind: file` and a .safetensors file"
+            "retries), or `kind: pretext`, or `kind: file` and a file of weights"
         ) from None
     mean, std = grey_scaling(backbone)
     facts = {"scaling": "timm", "tag": pretrained_config(backbone)["tag"]}
     return InitialWeights(backbone, mean, std, facts)
 
 
-def file_weights(model: str, path: Path) -> InitialWeights:
-    """Weights from a .safetensors file, of this project or of timm (three colour channels).
-
-    The scaling is that of the meta.json beside the file; without one it is timm's, for a file that
-    has timm's first convolution; else the default.
+def file_weights(model: str, source: FileWeights) -> InitialWeights:
+    """Weights from a file, of this project, of timm or of others.
 
     Raises:
-        UserError: a tensor of the backbone is missing or has another shape, or the meta.json has
-            no scaling.
+        UserError: the file is not readable or does not fit, or its meta.json is wrong.
     """
-    state = load_state(path)
     backbone = build_backbone(model)
-    mean, std = GREY_MEAN, GREY_STD
-    facts: dict[str, Any] = {"scaling": DEFAULT_SCALING}
-    if (path.parent / "meta.json").exists():
-        meta = _meta_with_scaling(path.parent)
-        mean, std = meta["mean"], meta["std"]
-        facts = {"scaling": "meta.json", "knows": meta.get("knows")}
-    elif model != "cnn3" and _sum_colours(backbone, state):
-        mean, std = grey_scaling(backbone)
-        facts = {"scaling": "timm"}
-    left_out = load_backbone(backbone, state, str(path))
-    return InitialWeights(backbone, mean, std, facts | {"tensors_left_out": left_out})
+    fitting, scaling, facts = _read_file(backbone, model, source)
+    backbone.load_state_dict(fitting.tensors)
+    facts |= {"tensors_left_out": fitting.left_out, "colours_summed": fitting.summed}
+    return InitialWeights(backbone, *scaling, facts)
 
 
-def _meta_with_scaling(folder: Path) -> dict[str, Any]:
-    meta = load_meta(folder)
-    if "mean" not in meta or "std" not in meta:
-        raise UserError(
-            f"{folder / 'meta.json'}: has no mean and std; allowed: the meta.json of a model of "
-            "this project beside its weights, or none"
-        )
-    return meta
+def check_file(model: str, source: FileWeights) -> None:
+    """Refuse what `file_weights` would, without the memory of a network."""
+    with torch.device("meta"):
+        backbone = build_backbone(model)
+    _read_file(backbone, model, source)
 
 
-def _sum_colours(backbone: nn.Module, state: dict[str, Tensor]) -> bool:
-    """Make timm's first convolution one for grey images; whether the state has it."""
-    from timm.models import adapt_input_conv  # here, as above
-
-    first = f"{pretrained_config(backbone)['first_conv']}.weight"
-    if first not in state:
-        return False
-    state[first] = adapt_input_conv(1, state[first])
-    return True
+def _read_file(
+    backbone: nn.Module, model: str, source: FileWeights
+) -> tuple[Fitting, tuple[float, float], dict[str, Any]]:
+    """Tensors for the backbone, mean and std, and where these come from."""
+    path = Path(source.path)
+    facts: dict[str, Any]
+    match source.scaling:
+        case FixedScaling(mean=mean, std=std):
+            scaling, facts = (mean, std), {"scaling": f"params.yaml {mean:g}/{std:g}"}
+        case ImageNetScaling():
+            scaling, facts = IMAGENET_GREY, {"scaling": "imagenet"}
+        case MetaScaling():
+            meta = read_weights_meta(path, model)
+            knows = meta.knows.model_dump() if meta.knows else None
+            scaling, facts = (meta.mean, meta.std), {"scaling": "meta.json", "knows": knows}
+            path /= "model.safetensors"
+    return fit_tensors(backbone, read_weights(path), str(path)), scaling, facts
 
 
 def grey_scaling(backbone: nn.Module) -> tuple[float, float]:

@@ -81,9 +81,12 @@ def fit_positions(state: Mapping[str, Tensor], backbone: nn.Module) -> dict[str,
         for name, tensor in _try(resample, others, backbone).items()
         if name in others and tensor.shape == wanted[name].shape
     }
-    for name, tensor in found.items():
-        before, after = tuple(others[name].shape), tuple(tensor.shape)
-        logger.debug("%s: resampled from %s to %s", name, before, after)
+    if found:
+        name, tensor = next(iter(found.items()))
+        logger.info(
+            "%d tensors per position resampled by timm, such as %s from %s to %s",
+            *(len(found), name, tuple(others[name].shape), tuple(tensor.shape)),
+        )
     return {**state, **found}
 
 

@@ -3,21 +3,26 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler, OneCycleLR
 from torch.optim.swa_utils import AveragedModel
 
+from stages.config.errors import UserError
 from stages.config.params import Recipe
-from stages.modeling.classifier import Classifier
+
+# The only step of a cycle is its end, at 1/250,000 of the learning rate; two reach four fifths.
+MIN_CYCLE_STEPS = 2
+# Averaged weights must not be those after the first step to more than this share.
+MAX_FIRST_SHARE = 0.9
 
 
-def build_optimizer(classifier: Classifier, recipe: Recipe) -> Optimizer:
+def build_optimizer(network: nn.Module, recipe: Recipe) -> Optimizer:
     """SGD with momentum 0.9, Adam or AdamW over the trainable parameters.
 
     Weight decay is for weights alone: pulling biases and norm scales to zero does not regularise.
     """
-    trainable = [p for p in classifier.parameters() if p.requires_grad]
+    trainable = [p for p in network.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in trainable if p.ndim > 1], "weight_decay": recipe.weight_decay},
         {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
@@ -38,7 +43,43 @@ def build_schedule(optimizer: Optimizer, recipe: Recipe, steps: int) -> LRSchedu
     return ConstantLR(optimizer, factor=1.0, total_iters=0)
 
 
-def average_weights(classifier: Classifier, decay: float) -> AveragedModel:
+def require_enough_steps(recipe: Recipe, steps: int) -> None:
+    """Refuse a recipe whose schedule or whose average needs more steps than there will be.
+
+    Args:
+        recipe: how to train.
+        steps: of the optimiser, over all epochs.
+
+    Raises:
+        UserError: one cycle has a single step, or the averaged weights would still be those
+            after the first step to more than 90 %.
+    """
+    got = describe_steps(recipe, steps)
+    if recipe.schedule == "onecycle" and steps < MIN_CYCLE_STEPS:
+        raise UserError(
+            f"schedule: {got}; allowed for onecycle: at least {MIN_CYCLE_STEPS} steps, as the "
+            "only one is its end, with next to no learning rate; give more epochs, a smaller "
+            "batch_size or more images, or schedule: cosine or constant"
+        )
+    first_share = recipe.ema ** (steps - 1)
+    if steps > 1 and first_share > MAX_FIRST_SHARE:
+        allowed = MAX_FIRST_SHARE ** (1 / (steps - 1))
+        raise UserError(
+            f"ema: got {recipe.ema:g}; {got}; the averaged weights would be to {first_share:.1%} "
+            f"those after the first step; allowed here: ema up to {allowed:.4g}; or give more "
+            "epochs"
+        )
+
+
+def describe_steps(recipe: Recipe, steps: int) -> str:
+    """What decides how far weights can move, for messages."""
+    return (
+        f"got lr {recipe.lr:g} ({recipe.optimizer}, {recipe.schedule}), {recipe.epochs} epochs of "
+        f"batch_size {recipe.batch_size}: {steps} steps"
+    )
+
+
+def average_weights(network: nn.Module, decay: float) -> AveragedModel:
     """A copy that becomes the exponential moving average of weights and BatchNorm statistics.
 
     The first update copies. Counters are always copied: an average of integers would be cut to
@@ -53,4 +94,4 @@ def average_weights(classifier: Classifier, decay: float) -> AveragedModel:
             else:
                 mean.copy_(value)
 
-    return AveragedModel(classifier, use_buffers=True, multi_avg_fn=average)
+    return AveragedModel(network, use_buffers=True, multi_avg_fn=average)

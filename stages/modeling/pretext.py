@@ -18,6 +18,7 @@ from stages.imaging.boxes import lay_into_square, lung_box
 from stages.modeling.augment import Augmenter
 from stages.modeling.classifier import build_classifier
 from stages.modeling.compute import Hardware
+from stages.modeling.convergence import naming_recipe, require_finite_weights
 from stages.modeling.data import (
     EVAL_BATCH_SIZE,
     Batch,
@@ -30,6 +31,8 @@ from stages.modeling.fit import Lesson, fit
 from stages.modeling.initial import DEFAULT_SCALING, GREY_MEAN, GREY_STD, InitialWeights
 from stages.modeling.knowledge import Knowledge
 from stages.modeling.losses import build_loss
+from stages.modeling.memory import advising_on_memory
+from stages.modeling.optimizer import require_enough_steps
 from stages.modeling.outputs import Outputs
 from stages.modeling.unit_variance import scale_to_unit_variance
 from stages.phantoms.ct import draw_ct
@@ -71,11 +74,15 @@ def learn_pretext_weights(
         classifier,
         OUTPUTS,
         build_loss(CrossEntropy(kind="ce", label_smoothing=0.0), OUTPUTS, []),
+        to_unit_range,
         Augmenter(augmentation, torch.Generator().manual_seed(seed)),
         patient_loader(train, batch_size=recipe.batch_size, seed=seed),
         ordered_loader(val, batch_size=EVAL_BATCH_SIZE),
     )
-    result = fit(lesson, recipe, seed=seed, hardware=hardware)
+    with naming_recipe(pretext.recipe), advising_on_memory(recipe.batch_size, pretext.size_px):
+        require_enough_steps(recipe, recipe.epochs * len(lesson.train))
+        result = fit(lesson, recipe, seed=seed, hardware=hardware)
+        require_finite_weights(classifier, recipe, result.steps)
     counts = class_counts(val.targets, len(PATTERNS))
     knows = Knowledge.of_fit(TASK, result, counts).to_json()
     facts = {"scaling": DEFAULT_SCALING, "knows": knows}

@@ -1,5 +1,6 @@
 """One training of a case: initial weights, what is frozen, the fit, and the facts of it."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,20 +18,31 @@ from stages.modeling.checkpoint import (
     load_meta,
     load_state,
 )
-from stages.modeling.classifier import Classifier, build_classifier, load_backbone
+from stages.modeling.classifier import Classifier, build_classifier
 from stages.modeling.compute import Hardware, describe_device
+from stages.modeling.convergence import (
+    ended_in_divergence,
+    naming_recipe,
+    require_finite_weights,
+)
 from stages.modeling.data import (
     EVAL_BATCH_SIZE,
     ImageRows,
     class_counts,
     ordered_loader,
+    to_unit_range,
     train_loader,
 )
 from stages.modeling.fit import FitResult, Lesson, fit
 from stages.modeling.freeze import FrozenSnapshot, freeze, trained_blocks
+from stages.modeling.inputs import Inputs, behind_boundary
 from stages.modeling.knowledge import Knowledge
+from stages.modeling.loading import load_backbone
 from stages.modeling.losses import build_loss
+from stages.modeling.optimizer import require_enough_steps
 from stages.modeling.outputs import Outputs
+
+logger = logging.getLogger(__name__)
 
 
 class Plan(NamedTuple):
@@ -52,7 +64,7 @@ class TrainedRun(NamedTuple):
 
 
 def train_run(
-    plan: Plan, view: ImageSet, run: Run, *, initial: Path, hardware: Hardware
+    plan: Plan, view: ImageSet, run: Run, *, initial: Path, hardware: Hardware, scratch: Path
 ) -> TrainedRun:
     """Train on the rows of one run.
 
@@ -62,18 +74,21 @@ def train_run(
         run: which rows train and validate, and the seed.
         initial: folder of the initial weights.
         hardware: device and precision.
+        scratch: folder for activations that are kept while it trains.
 
     Raises:
-        UserError: a tensor does not fit, a block does not exist, or the training diverged.
-        RuntimeError: a frozen tensor moved, or a trained one did not.
+        UserError: a tensor does not fit, a block does not exist, activations cannot be kept, the
+            schedule needs more steps, the training diverged, or what was to train did not.
+        RuntimeError: a frozen tensor moved, or gradients reached only a part.
     """
     outputs = _outputs(plan.case, view)
     classifier, meta = _initial_classifier(plan.case, view, outputs, run, initial)
     freeze(classifier, plan.case.train)
-    before = FrozenSnapshot(classifier)
-    lesson = _lesson(plan, classifier, outputs, view, run)
-    result = fit(lesson, plan.recipe, seed=run.seed, hardware=hardware)
-    meta["unchanged_though_trained"] = before.verify(classifier)
+    inputs = _inputs(plan, classifier, view, run, hardware=hardware, scratch=scratch)
+    lesson = _lesson(plan, inputs, outputs, _train_counts(view, run), run.seed)
+    with naming_recipe(plan.case.recipe):
+        result, unchanged = _learn(classifier, lesson, plan.recipe, run, hardware)
+    meta["unchanged_though_trained"] = unchanged
     meta |= _facts(plan, classifier, result, hardware, run)
     meta["knows"] = _knowledge(outputs, result, view, run)
     return TrainedRun(classifier, outputs, meta, result)
@@ -92,6 +107,7 @@ def training_facts(trained: TrainedRun, view: ImageSet, run: Run) -> dict[str, A
             "drawn_per_epoch": _by_class(names, trained.result.drawn),
         },
         "kept_epoch": trained.result.kept_epoch,
+        "diverged": ended_in_divergence(trained.result.epochs),
         **{key: trained.meta[key] for key in ("epochs_run", "device", "precision")},
         "versions": library_versions(),
     }
@@ -132,20 +148,69 @@ def _initial_classifier(
     return classifier, facts
 
 
-def _lesson(
-    plan: Plan, classifier: Classifier, outputs: Outputs, view: ImageSet, run: Run
-) -> Lesson:
+def _learn(
+    classifier: Classifier, lesson: Lesson, recipe: Recipe, run: Run, hardware: Hardware
+) -> tuple[FitResult, list[str]]:
+    """Train, and prove that what was to train did and the rest did not; see `FrozenSnapshot`."""
+    _log_what_trains(classifier)
+    require_enough_steps(recipe, recipe.epochs * len(lesson.train))
+    before = FrozenSnapshot(classifier)
+    result = fit(lesson, recipe, seed=run.seed, hardware=hardware)
+    require_finite_weights(classifier, recipe, result.steps)
+    if ended_in_divergence(result.epochs):
+        logger.warning("training diverged after epoch %d, which is kept", result.kept_epoch)
+    n_steps = int(result.steps["step"].max())
+    return result, before.verify(classifier, recipe, n_steps)
+
+
+def _log_what_trains(classifier: Classifier) -> None:
+    counts = count_parameters(classifier)
+    logger.info(
+        "trains %s of %s parameters: %s",
+        f"{counts['trained']:,}",
+        f"{counts['trained'] + counts['frozen']:,}",
+        ", ".join(trained_blocks(classifier)),
+    )
+
+
+def _inputs(
+    plan: Plan,
+    classifier: Classifier,
+    view: ImageSet,
+    run: Run,
+    *,
+    hardware: Hardware,
+    scratch: Path,
+) -> Inputs:
     train, val = (
         ImageRows(view.images, view.targets, run.rows(split)) for split in ("train", "val")
     )
-    size, sampler = plan.recipe.batch_size, plan.case.sampler
+    augment = Augmenter(plan.augmentation, torch.Generator().manual_seed(run.seed))
+    images = Inputs(classifier, to_unit_range, augment, train, val)
+    views = plan.recipe.cache_views
+    if not views:
+        return images
+    return behind_boundary(images, classifier, views=views, hardware=hardware, scratch=scratch)
+
+
+def _lesson(
+    plan: Plan, inputs: Inputs, outputs: Outputs, train_counts: Sequence[int], seed: int
+) -> Lesson:
+    train = train_loader(
+        inputs.train,
+        batch_size=plan.recipe.batch_size,
+        sampler=plan.case.sampler,
+        seed=seed,
+        views=max(1, plan.recipe.cache_views),
+    )
     return Lesson(
-        classifier,
+        inputs.network,
         outputs,
-        build_loss(plan.case.loss, outputs, _train_counts(view, run)),
-        Augmenter(plan.augmentation, torch.Generator().manual_seed(run.seed)),
-        train_loader(train, batch_size=size, sampler=sampler, seed=run.seed),
-        ordered_loader(val, batch_size=EVAL_BATCH_SIZE),
+        build_loss(plan.case.loss, outputs, train_counts),
+        inputs.to_input,
+        inputs.augment,
+        train,
+        ordered_loader(inputs.val, batch_size=EVAL_BATCH_SIZE),
     )
 
 
@@ -162,6 +227,7 @@ def _facts(
         "device": describe_device(hardware.device),
         "precision": hardware.precision,
         "train": plan.case.train,
+        "cache_views": plan.recipe.cache_views,
         "blocks_trained": trained_blocks(classifier),
         "counts": count_parameters(classifier),
         "parameters": describe_parameters(classifier),

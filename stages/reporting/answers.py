@@ -67,9 +67,11 @@ def _partitions(results: Results) -> list[str]:
         )
 
     return _per_dataset(say)(results) + [
-        f"{case.name}: {case.protocol.folds} folds by group, stratified"
+        f"{case.name}: the folds that came with the data"
+        if case.protocol.folds == "given"
+        else f"{case.name}: {case.protocol.folds} folds by group, stratified"
         for case in results.cases.values()
-        if case.protocol.folds > 1
+        if case.protocol.has_folds
     ]
 
 
@@ -183,7 +185,7 @@ ANSWERS: dict[str, Answer] = {
             f"{d.info.n_rejected} of {d.info.n_files} files rejected as unreadable; none imputed"
         )
     ),
-    "reference_standard": _per_dataset(lambda d: describe_reference(d.info)),
+    "reference_standard": _per_dataset(lambda d: describe_reference(d.settings, d.info)),
     "test_annotation": _fixed(
         "The labels of the test images come from the same source as those of the others."
     ),

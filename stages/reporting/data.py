@@ -1,5 +1,7 @@
 """What a data set is: where it comes from, who is in it, what was left out."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from stages.config.params import Dataset, TableGroup
@@ -13,12 +15,16 @@ GROUPS_SHOWN = 20
 
 
 def build_data_card(dataset: DatasetResults) -> list[Table]:
-    """Facts, counts, rejected files, pictures that are the same, and groups that leak."""
+    """Facts, counts, how a table fits, rejected files, equal pictures, and groups that leak."""
     tables = [
         _facts_table(dataset.settings, dataset.info),
         _counts_table(dataset),
         _grouping_table(dataset.settings, dataset.grouping),
     ]
+    if dataset.reconciliation is not None:
+        tables.append(_reconciliation_table(dataset.reconciliation))
+    if dataset.grouping.notes:
+        tables.append(_notes_table(dataset.grouping.notes))
     if len(dataset.rejected):
         tables.append(_rejected_table(dataset.rejected))
     if dataset.grouping.leaks:
@@ -35,18 +41,23 @@ def _facts_table(dataset: Dataset, info: DatasetInfo) -> Table:
         "modality": {"ct": "CT", "xray": "X-ray"}.get(info.modality, info.modality),
         "classes": ", ".join(info.class_names),
         "positive class": info.positive,
-        "reference standard": describe_reference(info),
+        "reference standard": describe_reference(dataset, info),
         "files": f"{info.n_files:,}",
         "rejected as unreadable": f"{info.n_rejected:,}",
-        "left out, as no images or of no class": f"{info.n_left_out:,}",
-        "folders ignored": ", ".join(dataset.ignore) or "none",
+        "left out (all are listed in left_out.csv)": f"{info.n_left_out:,}",
+        "ignored": ", ".join(dataset.ignore) or "none",
         "stored size": f"longest side {dataset.size_px} pixels, 8 bit grey",
     }
     return fact_table("Data card", facts)
 
 
-def describe_reference(info: DatasetInfo) -> str:
+def describe_reference(dataset: Dataset, info: DatasetInfo) -> str:
     """What the labels are taken from."""
+    if dataset.table is not None and dataset.table.label is not None:
+        return (
+            f"the column {dataset.table.label} of {dataset.table.path}; how it was filled is for "
+            "the source to say"
+        )
     if info.is_phantom:
         return "the class that each image was drawn for"
     return "the class folder that a file stands in; how it came there is for the source to say"
@@ -98,6 +109,9 @@ def _grouping_table(dataset: Dataset, grouping: Grouping) -> Table:
         "groups": f"{grouping.n_groups:,}",
         "images in the largest group": f"{grouping.largest_group:,}",
         "patients known": f"{grouping.n_patients:,}",
+        "images of unknown patients": f"{grouping.n_images - grouping.n_images_of_known_patient:,}",
+        "patients of two classes": f"{grouping.n_patients_of_two_classes:,}"
+        + (" (patients_of_two_classes.csv)" if grouping.n_patients_of_two_classes else ""),
         "pairs of identical files": f"{grouping.n_same_files:,}",
         "pairs of identical pictures in other files": f"{grouping.n_same_pictures:,}",
         "pairs of near-duplicates": f"{grouping.n_near_duplicates:,}"
@@ -108,6 +122,27 @@ def _grouping_table(dataset: Dataset, grouping: Grouping) -> Table:
         "clusters with two labels": f"{grouping.clusters_with_two_labels:,}",
     }
     return fact_table("Groups and near-duplicates", facts)
+
+
+def _reconciliation_table(reconciliation: pd.DataFrame) -> Table:
+    """How rows of the table and files matched, each rule counted."""
+    named, file = reconciliation["named"], reconciliation["file"]
+    lines = reconciliation.assign(shown=named.mask(named == "", file))
+    found = lines.groupby("how")["shown"].agg(["size", "first"])
+    found = found.sort_values("size", ascending=False, kind="stable")
+    return Table(
+        "The table's rows and the files (all are listed in reconciliation.csv)",
+        ["matched by, or why not", "rows or files", "the first"],
+        [
+            [Cell(str(how)), count_cell(count), Cell(first)]
+            for how, count, first in found.itertuples()
+        ],
+    )
+
+
+def _notes_table(notes: Sequence[str]) -> Table:
+    facts = {str(number): note for number, note in enumerate(notes, start=1)}
+    return fact_table("To note of the table and the patients", facts)
 
 
 def _rejected_table(rejected: pd.DataFrame) -> Table:

@@ -241,6 +241,7 @@ class Training(Document):
     drawn_per_epoch: dict[str, float] = _at("class_counts", "drawn_per_epoch")
     kept_epoch: int
     epochs_run: int
+    diverged: bool
     device: str
     precision: str
     versions: dict[str, str]
@@ -426,6 +427,7 @@ class Grouping(Document):
     n_images: int
     n_patients: int
     n_images_of_known_patient: int
+    n_patients_of_two_classes: int
     n_groups: int
     largest_group: int
     n_same_files: int = _at("pairs", "bytes")  # pairs of images, as those below
@@ -435,3 +437,4 @@ class Grouping(Document):
     n_images_in_clusters: int
     clusters_with_two_labels: int
     leaks: dict[str, Leak]
+    notes: list[str]

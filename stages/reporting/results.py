@@ -79,6 +79,7 @@ class DatasetResults:
     info: DatasetInfo
     manifest: pd.DataFrame
     rejected: pd.DataFrame  # columns file, reason
+    reconciliation: pd.DataFrame | None  # of a table: columns file, row, named, how, note
     grouping: Grouping
     audits: Mapping[str, Audit]  # by view
     cases: list[CaseResults]
@@ -141,7 +142,8 @@ def load_results(params: Params, paths: Paths) -> Results:
             settings=settings,
             info=load_dataset_info(folder),
             manifest=load_manifest(folder),
-            rejected=pd.read_csv(folder / "rejected.csv", dtype=str, keep_default_na=False),
+            rejected=_read_texts(folder / "rejected.csv"),
+            reconciliation=_read_if_there(folder / "reconciliation.csv"),
             grouping=_read(folder / "grouping.json", Grouping),
             audits={view: _read(paths.audit(view), Audit) for view in views},
             cases=own,
@@ -193,6 +195,14 @@ def _load_case(params: Params, name: str, headline: Headline, paths: Paths) -> C
         epochs=pd.read_csv(paths.history_epochs(name)),
         maps=paths.cam_sheets(name),
     )
+
+
+def _read_texts(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+def _read_if_there(path: Path) -> pd.DataFrame | None:
+    return _read_texts(path) if path.exists() else None
 
 
 def _views_of(params: Params, dataset: str) -> list[str]:

@@ -17,6 +17,7 @@ from stages.reporting.wording import as_text, label, setting, with_interval
 SPLIT_STYLES = {"train": (COLOURS[0], "-"), "val": (COLOURS[1], "--")}
 CASES_PER_ROW = 2
 QUANTITIES = ("loss", "accuracy")
+DIVERGED = "then the validation loss was no number"
 
 
 def build_settings_table(cases: Sequence[CaseResults]) -> Table:
@@ -64,7 +65,7 @@ def _training_row(case: CaseResults, class_names: Sequence[str]) -> list[Cell]:
         count_cell(facts.n_trained),
         count_cell(facts.n_frozen),
         count_cell(facts.kept_epoch),
-        count_cell(facts.epochs_run),
+        count_cell(facts.epochs_run).with_note(DIVERGED if facts.diverged else ""),
         *(
             count_cell(counts[name]).with_note(f"{facts.drawn_per_epoch[name]:.1f} drawn")
             for name in class_names

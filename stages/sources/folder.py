@@ -1,32 +1,27 @@
 """Images in folders: one folder per class, or train, val and test folders of class folders.
 
 Every folder at class level has to be named in the parameters, as part of a class or as ignored, so
-that no picture gets into or drops out of a class unseen.
+that no picture gets into or drops out of a class unseen. Below a class folder lie patients and
+studies at any depth; splits there are kept, and what else is there stops the run.
 """
 
+import logging
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 from stages.config.errors import UserError
+from stages.sources.companions import require_pictures_alone
+from stages.sources.folder_splits import find_splits, split_around
+from stages.sources.ignore import Ignore
 from stages.sources.item import RawImage, SourceItem
+from stages.sources.names import composed, did_you_mean, shown, split_of
+from stages.sources.tree import ClassFolder, LeftOut, Tree
 
-# Names of split folders, in any case.
-SPLIT_OF_FOLDER = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
-# What Windows, macOS and Synology leave in folders, in any case; so do names that start with a dot.
-# `@eaDir` holds thumbnails, `.ipynb_checkpoints` second copies: both would pass for images.
-DROPPINGS = frozenset({"thumbs.db", "desktop.ini", "__macosx", "@eadir"})
+logger = logging.getLogger(__name__)
 
 
 class FolderListing(NamedTuple):
@@ -34,34 +29,28 @@ class FolderListing(NamedTuple):
 
     Attributes:
         items: the images to read, sorted by the bytes of their path.
-        left_out: what is under the root and is no item, relative to it, sorted; folders, with a
-            slash at the end, stand for all they hold. These are the droppings of operating
-            systems, ignored folders, files outside class folders, links back to a folder above
-            themselves, and what is neither file nor folder.
+        left_out: what is under the root and is no item, sorted by path.
     """
 
     items: list[SourceItem]
-    left_out: list[str]
+    left_out: list[LeftOut]
 
 
 class _Classes(NamedTuple):
-    """What folder names at class level mean."""
+    """What folder names at class level mean; they are compared in one form of Unicode."""
 
     names: tuple[str, ...]
     of_folder: dict[str, str]
-    ignore: frozenset[str]
+    ignore: Ignore
+
+    def label(self, folder: Path) -> str | None:
+        """The class that has this folder."""
+        return self.of_folder.get(composed(folder.name))
 
     def allowed(self) -> str:
         """The folder names that a class has, and those that are ignored, for messages."""
-        return f"classes take {_listed(self.of_folder)}; ignored are {_listed(self.ignore)}"
-
-
-class _Branch(NamedTuple):
-    """One class folder."""
-
-    path: Path
-    label: str
-    split: str | None
+        ignored = _listed(self.ignore.entries)
+        return f"classes take {_listed(self.of_folder)}; ignored are {ignored}"
 
 
 def folder_items(
@@ -78,101 +67,156 @@ def folder_items(
 
     Args:
         root: the folder; it is there.
-        classes: folder names, spelt as on disk, of each class name.
-        ignore: names of folders that are left out, at class level and at any depth.
+        classes: folder names of each class name, spelt as on disk (in any form of Unicode).
+        ignore: what is left out, at class level and at any depth; see `Ignore`.
 
     Raises:
         UserError: when the root cannot be read, a folder or class has no counterpart, a class
-            folder has no file, split and class folders stand side by side, or a name is not UTF-8.
+            folder has no file, split and class folders stand side by side, what lies below class
+            folders is not pictures of the class alone, or a name is not UTF-8.
     """
     known = _known_classes(classes, ignore)
-    left_out: list[Path] = []
-    branches = _branches(Path(root), known, left_out)
-    items = []
-    for branch in branches:
-        files = list(_files(branch.path, known.ignore, left_out, above=()))
-        if not files:
-            raise UserError(f"{branch.path}: class folder without any file; fill it or remove it")
-        items += [_item(Path(root), file, branch) for file in files]
+    tree = Tree(Path(root), known.ignore)
+    folders = _class_folders(tree.root, known, tree, split=None)
+    for folder in folders:
+        _require_own_files(folder, known, tree)
+    splits = find_splits(folders, tree)
+    require_pictures_alone(folders, tree)
+    items = [_item(file, folder, splits, tree) for folder in folders for file in folder.files]
     items.sort(key=lambda item: os.fsencode(item.source_path))
-    return FolderListing(
-        items, sorted((_relative(Path(root), p) for p in left_out), key=os.fsencode)
-    )
+    for entry in known.ignore.unused():
+        logger.warning("ignore: %r matches nothing in %s%s", entry, root, _path_hint(entry))
+    _log_folders(folders)
+    return FolderListing(items, sorted(tree.left_out, key=lambda out: os.fsencode(out.path)))
+
+
+def tree_items(root: Path, *, ignore: Sequence[str]) -> FolderListing:
+    """List all files of a folder at any depth, as items without a label.
+
+    A folder around a file that is called train, val or test is its split.
+
+    Raises:
+        UserError: when a folder cannot be read, or a file stands in folders of two splits.
+    """
+    tree = Tree(Path(root), Ignore(ignore))
+    whole = ClassFolder(tree.root, "", None, tree.files(tree.root))
+    folders = {file.parent for file in whole.files}
+    splits = {folder: split_around(folder, whole, tree) for folder in folders}
+    items = [_item(file, whole, splits, tree) for file in whole.files]
+    items.sort(key=lambda item: os.fsencode(item.source_path))
+    return FolderListing(items, sorted(tree.left_out, key=lambda out: os.fsencode(out.path)))
 
 
 def _known_classes(classes: Mapping[str, Sequence[str]], ignore: Sequence[str]) -> _Classes:
     """Turn class -> folders around, refusing folders that are named twice."""
-    named = Counter([folder for folders in classes.values() for folder in set(folders)])
-    named.update(set(ignore))
+    of_class = {name: {composed(folder) for folder in folders} for name, folders in classes.items()}
+    named = Counter([folder for folders in of_class.values() for folder in folders])
+    named.update({composed(entry) for entry in ignore})
     twice = [folder for folder, count in named.items() if count > 1]
     if twice:
         raise UserError(
             f"classes, ignore: folder {_listed(twice)} is named in more than one of them; "
             "name it in one class or in ignore"
         )
-    of_folder = {folder: name for name, folders in classes.items() for folder in folders}
-    return _Classes(tuple(classes), of_folder, frozenset(ignore))
-
-
-def _branches(root: Path, known: _Classes, left_out: list[Path]) -> list[_Branch]:
-    """Find the class folders under the root, through wrapping folders and split folders."""
-    level, above = root, [os.path.realpath(root)]
-    while True:
-        folders = _folders(level, known.ignore, left_out)
-        if any(folder.name in known.of_folder for folder in folders):
-            return _class_level(level, folders, known, split=None)
-        if any(_split(folder) for folder in folders):
-            return _split_level(level, folders, known, left_out)
-        if len(folders) != 1 or os.path.realpath(folders[0]) in above:
+    rules = Ignore(ignore)
+    of_folder = {folder: name for name, folders in of_class.items() for folder in folders}
+    for folder, name in of_folder.items():
+        decision = rules.find(f"{folder}/")
+        if decision and not decision.keeps:
             raise UserError(
-                f"{level}: no class folder and no train, val or test folder; found "
-                f"{_listed(f.name for f in folders)}; {known.allowed()}; "
-                "add a found folder to a class or to ignore"
+                f"ignore: {decision.entry!r} takes out folder {folder!r} of class {name!r}; "
+                f"give a pattern that does not match it, or add '!{folder}' behind"
             )
+    return _Classes(tuple(classes), of_folder, rules)
+
+
+def _class_folders(
+    level: Path, known: _Classes, tree: Tree, *, split: str | None
+) -> list[ClassFolder]:
+    """Find the class folders under a folder, through wrapping folders and split folders."""
+    above = [os.path.realpath(level)]
+    while True:
+        folders = tree.folders(level)
+        if any(known.label(folder) for folder in folders):
+            return _class_level(level, folders, known, tree, split=split)
+        if split is None and any(split_of(folder.name) for folder in folders):
+            return _split_level(level, folders, known, tree)
+        if len(folders) != 1 or os.path.realpath(folders[0]) in above:
+            raise UserError(_nothing_found(level, folders, known))
         level = folders[0]
+        if split_of(level.name) not in (None, split):
+            raise UserError(f"{level}: lies in the split {split!r}; move its files out of it")
         above.append(os.path.realpath(level))
 
 
+def _nothing_found(level: Path, folders: list[Path], known: _Classes) -> str:
+    names = sorted(folder.name for folder in folders)
+    hints = (f"{name!r}{did_you_mean(name, known.of_folder)}" for name in names)
+    return (
+        f"{level}: no class folder and no train, val or test folder; found "
+        f"{', '.join(hints) or 'none'}; {known.allowed()}; "
+        "add a found folder to a class or to ignore"
+    )
+
+
 def _class_level(
-    level: Path, folders: list[Path], known: _Classes, split: str | None
-) -> list[_Branch]:
+    level: Path, folders: list[Path], known: _Classes, tree: Tree, *, split: str | None
+) -> list[ClassFolder]:
     """The class folders of one level, which has no other folders and all classes."""
-    for folder in folders:
-        if folder.name not in known.of_folder:
+    _require_one_form(level, folders)
+    labels = {folder: known.label(folder) for folder in folders}
+    for folder, label in labels.items():
+        if label is None:
             raise UserError(_stranger(folder, known, beside_classes=split is None))
-    branches = [_Branch(folder, known.of_folder[folder.name], split) for folder in folders]
-    present = {branch.label for branch in branches}
-    missing = [name for name in known.names if name not in present]
+    found = [
+        ClassFolder(folder, label, split, tree.files(folder))
+        for folder, label in labels.items()
+        if label is not None
+    ]
+    missing = [name for name in known.names if name not in labels.values()]
     if missing:
         wanted = [folder for folder, owner in known.of_folder.items() if owner == missing[0]]
         raise UserError(
             f"{level}: class {missing[0]!r} has no folder here; it takes {_listed(wanted)}; found "
             f"{_listed(f.name for f in folders)}; correct the folder names of the class"
         )
-    return branches
+    return found
+
+
+def _require_one_form(level: Path, folders: list[Path]) -> None:
+    """Refuse two folders whose names differ in Unicode's form alone: they look the same."""
+    seen: dict[str, Path] = {}
+    for folder in folders:
+        other = seen.setdefault(composed(folder.name), folder)
+        if other is not folder:
+            raise UserError(
+                f"{level}: folders {other.name!a} and {folder.name!a} have the same name "
+                f"in two forms of Unicode ({folder.name!r}); put their files into one of them"
+            )
 
 
 def _stranger(folder: Path, known: _Classes, *, beside_classes: bool) -> str:
     """The message for a folder at class level that nobody named."""
-    if beside_classes and _split(folder):
+    if beside_classes and split_of(folder.name):
         return (
             f"{folder.parent}: split folder {folder.name!r} beside class folders; "
             "keep class folders only, or split folders only, or add it to ignore"
         )
+    hint = did_you_mean(folder.name, [*known.of_folder, *known.ignore.entries])
     return (
-        f"{folder.parent}: folder {folder.name!r} belongs to no class; {known.allowed()}; "
+        f"{folder.parent}: folder {folder.name!r} belongs to no class{hint}; {known.allowed()}; "
         "add it to a class or to ignore"
     )
 
 
 def _split_level(
-    level: Path, folders: list[Path], known: _Classes, left_out: list[Path]
-) -> list[_Branch]:
+    level: Path, folders: list[Path], known: _Classes, tree: Tree
+) -> list[ClassFolder]:
     """The class folders of all split folders of one level."""
-    branches: list[_Branch] = []
+    found: list[ClassFolder] = []
     seen: dict[str, str] = {}
     for folder in folders:
-        split = _split(folder)
+        split = split_of(folder.name)
         if split is None:
             raise UserError(
                 f"{level}: folder {folder.name!r} beside split folders is neither train, val nor "
@@ -184,76 +228,31 @@ def _split_level(
                 "split; keep one"
             )
         seen[split] = folder.name
-        inner = _folders(folder, known.ignore, left_out)
-        branches += _class_level(folder, inner, known, split)
-    return branches
+        found += _class_folders(folder, known, tree, split=split)
+    return found
 
 
-def _split(folder: Path) -> str | None:
-    """The split that a folder's name stands for."""
-    return SPLIT_OF_FOLDER.get(folder.name.lower())
+def _require_own_files(folder: ClassFolder, known: _Classes, tree: Tree) -> None:
+    """Refuse a class folder without files, or with a folder of another class in it."""
+    if not folder.files:
+        raise UserError(f"{folder.path}: class folder without any file; fill it or remove it")
+    for inner in sorted(folder.folders() - tree.kept_by_name):
+        label = known.label(inner)
+        if label not in (None, folder.label):
+            raise UserError(
+                f"{inner}: folder of class {label!r} below a folder of class {folder.label!r}; "
+                f"move it out, add it to ignore, or add '!{inner.name}' to ignore to keep it here"
+            )
 
 
-def _folders(level: Path, ignore: frozenset[str], left_out: list[Path]) -> list[Path]:
-    """The folders of a level that count; all else on it is added to `left_out`."""
-    folders = []
-    for entry in _entries(level):
-        if entry.is_dir() and not _is_left_out(entry, ignore):
-            folders.append(entry)
-        else:
-            left_out.append(entry)
-    return folders
-
-
-def _files(
-    folder: Path, ignore: frozenset[str], left_out: list[Path], above: tuple[str, ...]
-) -> Iterator[Path]:
-    """Yield the files at any depth; `above` holds the real paths of the folders around."""
-    here = (*above, os.path.realpath(folder))
-    for entry in _entries(folder):
-        if _is_left_out(entry, ignore):
-            left_out.append(entry)
-        elif entry.is_dir():
-            if os.path.realpath(entry) in here:
-                left_out.append(entry)
-            else:
-                yield from _files(entry, ignore, left_out, here)
-        elif entry.is_file():
-            yield entry
-        elif entry.is_symlink():
-            raise UserError(f"{entry}: link to a file that is not there; fetch it or remove it")
-        else:
-            left_out.append(entry)
-
-
-def _is_left_out(entry: Path, ignore: frozenset[str]) -> bool:
-    """Whether a name is a dropping of an operating system, or that of an ignored folder."""
-    if entry.name.startswith(".") or entry.name.lower() in DROPPINGS:
-        return True
-    return entry.name in ignore and entry.is_dir()
-
-
-def _entries(folder: Path) -> list[Path]:
-    """What a folder holds, sorted by the bytes of the names."""
-    try:
-        entries = sorted(folder.iterdir(), key=os.fsencode)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be listed ({error.strerror}); check access") from None
-    for entry in entries:
-        try:
-            entry.name.encode()
-        except UnicodeEncodeError:
-            name = os.fsencode(entry.name)
-            raise UserError(f"{folder}: name {name!r} is not UTF-8; rename it") from None
-    return entries
-
-
-def _item(root: Path, file: Path, branch: _Branch) -> SourceItem:
+def _item(
+    file: Path, folder: ClassFolder, splits: Mapping[Path, str | None], tree: Tree
+) -> SourceItem:
     """The item of one file."""
     return SourceItem(
-        source_path=_relative(root, file),
-        label=branch.label,
-        split=branch.split,
+        source_path=tree.inside(file),
+        label=folder.label,
+        split=splits[file.parent],
         patient_id=None,
         subgroup="",
         read=partial(_read, file),
@@ -268,10 +267,22 @@ def _read(file: Path) -> RawImage:
         raise UserError(f"{file}: cannot be read ({error.strerror}); check access") from None
 
 
-def _relative(root: Path, path: Path) -> str:
-    """The path inside the root with forward slashes; folders end with one."""
-    inside = str(PurePosixPath(path.relative_to(root)))
-    return f"{inside}/" if path.is_dir() else inside
+def _path_hint(entry: str) -> str:
+    r"""Backslashes are no slashes here: `a\b` is the name `ab`."""
+    return "; folders in a path are divided by /" if "\\" in entry else ""
+
+
+def _log_folders(folders: Sequence[ClassFolder]) -> None:
+    """Say what was taken for patients or studies, since it could be something else."""
+    for folder in folders:
+        inner = sorted(folder.folders())
+        if inner:
+            logger.info(
+                "%s: %d folders below it taken as patients, studies or splits, such as %s",
+                folder.path,
+                len(inner),
+                shown(inner[0].name),
+            )
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -32,6 +32,7 @@ class SourceItem:
         patient_id: who is shown, where the source knows it, else None.
         subgroup: a known stratum of the image to report apart (phantoms: marker, no-marker), or "".
         read: reads the file; called once, when the image is decoded.
+        fold: the ready-made fold that the source puts the image into, else None.
     """
 
     source_path: str
@@ -40,3 +41,4 @@ class SourceItem:
     patient_id: str | None
     subgroup: str
     read: Callable[[], RawImage]
+    fold: str | None = None

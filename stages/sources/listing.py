@@ -1,25 +1,44 @@
 """Opens what `datasets.<name>.source` names."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
+
+import pandas as pd
 
 from stages.config.errors import UserError
 from stages.config.params import ArchiveSource, Dataset, FolderSource, PhantomSource
 from stages.phantoms.cohort import CohortImage, plan_cohort
 from stages.sources.archive import unpacked
-from stages.sources.folder import folder_items
+from stages.sources.folder import folder_items, tree_items
+from stages.sources.ignore import Ignore
 from stages.sources.item import RawImage, SourceItem
 from stages.sources.patients import name_patients
+from stages.sources.table import apply_table
+from stages.sources.tree import LeftOut
 
 
 class Listing(NamedTuple):
-    """All images of a source, and the file names that were left out as no images of it."""
+    """What a source has.
+
+    Attributes:
+        items: all of its images.
+        left_out: what was left out as no images of it.
+        reconciliation: of its table and its files, columns RECONCILIATION_COLUMNS; None without a
+            table.
+        kept: path of an image to its cells of the table's columns to keep.
+        notes: what there is to say of table and patients, a sentence each.
+    """
 
     items: list[SourceItem]
-    left_out: list[str]
+    left_out: list[LeftOut]
+    reconciliation: pd.DataFrame | None = None
+    kept: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    notes: Sequence[str] = ()
 
 
 @contextmanager
@@ -37,7 +56,7 @@ def open_source(dataset: Dataset, *, seed: int, scratch: Path) -> Iterator[Listi
             yield _folder_listing(Path(path), dataset)
         case ArchiveSource(path=path):
             with unpacked(Path(path), scratch) as folder:
-                yield _folder_listing(folder, dataset)
+                yield _archive_listing(folder, dataset)
 
 
 def require_source(dataset: Dataset) -> None:
@@ -48,6 +67,7 @@ def require_source(dataset: Dataset) -> None:
     """
     path = Path(dataset.source.path)
     where = f"source.path: got {dataset.source.path!r}"
+    Ignore(dataset.ignore)  # refuses what is no pattern
     match dataset.source:
         case PhantomSource() if dataset.cohort is None:
             raise UserError(
@@ -91,6 +111,25 @@ def _draw(image: CohortImage) -> RawImage:
     return RawImage(phantom.to_png(), phantom.truth)
 
 
+def _archive_listing(folder: Path, dataset: Dataset) -> Listing:
+    """That of the unpacked folder; errors name the archive, since the folder is gone by then."""
+    try:
+        return _folder_listing(folder, dataset)
+    except UserError as error:
+        raise UserError(str(error).replace(str(folder), dataset.source.path)) from None
+
+
 def _folder_listing(folder: Path, dataset: Dataset) -> Listing:
-    items, left_out = folder_items(folder, classes=dataset.classes, ignore=dataset.ignore)
-    return Listing(name_patients(items, dataset.group, folder), left_out)
+    """Files of class folders; with a table, what that says of them, or of any tree of files."""
+    table = dataset.table
+    if table is None or table.label is None:
+        found = folder_items(folder, classes=dataset.classes, ignore=dataset.ignore)
+    else:
+        found = tree_items(folder, ignore=dataset.ignore)
+    if table is None:
+        items, notes = name_patients(found.items, dataset.group)
+        return Listing(items, found.left_out, notes=notes)
+    said = apply_table(found.items, dataset, folder)
+    items, notes = name_patients(said.items, dataset.group)
+    left_out = sorted([*found.left_out, *said.left_out], key=lambda out: os.fsencode(out.path))
+    return Listing(items, left_out, said.reconciliation, said.kept, [*said.notes, *notes])

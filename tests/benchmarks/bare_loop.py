@@ -42,6 +42,7 @@ RECIPE = Recipe(
     keep="best",
     ema=0.0,
     batch_size=32,
+    cache_views=0,
 )
 OUTPUTS = Outputs(("normal", "covid"), positive=1, one_logit=False, implies={})
 
@@ -140,6 +141,7 @@ def _train(
         classifier,
         OUTPUTS,
         build_loss(CrossEntropy(kind="ce", label_smoothing=0.0), OUTPUTS, []),
+        to_unit_range,
         Augmenter(settings, torch.Generator().manual_seed(0)),
         train_loader(
             ImageRows(images, targets, rows), batch_size=options.batch, sampler="none", seed=0

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from stages.config.load import load_params
-from stages.config.params import Params
+from stages.config.params import FileWeights, MetaScaling, Params
 from stages.config.paths import Paths
 from stages.dataset.image_set import ImageSet, load_image_set
 from stages.dataset.split import deal_folds
@@ -38,8 +38,11 @@ def main() -> None:
     params, paths = load_params(), Paths()
     for name in options.weights:
         model = params.initial_weights(name).model
+        own = FileWeights(
+            kind="file", path=str(paths.weights(name)), scaling=MetaScaling(kind="meta")
+        )
         sides = (
-            file_weights(model, paths.weights(name) / "model.safetensors"),
+            file_weights(model, own),
             random_weights(model, seed=params.seed),
         )
         for view_name in options.views:

@@ -7,6 +7,7 @@ from dvc.utils.serialize import modify_yaml
 
 from stages.config.errors import UserError
 from stages.config.load import load_params, parse_params
+from stages.config.yaml_file import read_yaml
 
 RawParams = dict[str, Any]
 REMOVED = object()
@@ -94,8 +95,9 @@ WRONG_VALUES = [
     (f"{RECIPE}/keep", "first", "got 'first'; allowed: 'best' or 'last'"),
     (f"{RECIPE}/ema", 1.0, "got 1.0; allowed: less than 1"),
     (f"{RECIPE}/ema", -0.1, "got -0.1; allowed: greater than or equal to 0"),
-    (f"{PROTOCOL}/folds", 0, "got 0; allowed: greater than or equal to 1"),
-    (f"{PROTOCOL}/folds", 51, "got 51; allowed: less than or equal to 50"),
+    (f"{PROTOCOL}/folds", 0, "got 0; allowed: a whole number from 1 to 50, or given"),
+    (f"{PROTOCOL}/folds", "all", "got 'all'; allowed: a whole number from 1 to 50, or given"),
+    (f"{PROTOCOL}/folds", 51, "got 51; allowed: a whole number from 1 to 50, or given"),
     (f"{PROTOCOL}/held_out", "train", "got 'train'; allowed: 'test' or 'val'"),
     (f"{PROTOCOL}/seeds", [], "got []; allowed: at least 1 entries"),
     (f"{PROTOCOL}/seeds", 1, "got 1; allowed: a valid list"),
@@ -109,6 +111,8 @@ WRONG_VALUES = [
     ("cases", {}, "got {}; allowed: at least 1 entries"),
     ("datasets/ct/allow_leakage", "yes", "got 'yes'; allowed: a valid boolean"),
     (f"{RECIPE}/epochs", 10_001, "got 10001; allowed: less than or equal to 10000"),
+    (f"{RECIPE}/cache_views", 65, "got 65; allowed: less than or equal to 64"),
+    (f"{RECIPE}/cache_views", -1, "got -1; allowed: greater than or equal to 0"),
     (f"{RECIPE}/batch_size", 10**9, "got 1000000000; allowed: less than or equal to 4096"),
     (f"{RECIPE}/patience", 10**9, "got 1000000000; allowed: less than or equal to 10000"),
     (f"{CASE}/train", "last:99999", f"got 'last:99999'; {LEVELS}"),
@@ -183,7 +187,11 @@ def test_an_unknown_tag_of_a_union_is_named_with_the_tags_that_are_allowed(
     [
         ("resnet.18", "got 'resnet.18'; allowed: text that matches ^[a-z0-9_-]+$"),
         ("ResNet", "got 'ResNet'; allowed: text that matches ^[a-z0-9_-]+$"),
-        (7, "got 7; allowed: a valid string"),
+        (
+            7,
+            "got the key 7, which YAML reads as a number; allowed: text; put it in quotes, spelt "
+            "as the name is: '7'",
+        ),
     ],
 )
 def test_a_name_that_dvc_cannot_address_is_refused(
@@ -191,6 +199,56 @@ def test_a_name_that_dvc_cannot_address_is_refused(
 ) -> None:
     tiny_params["cases"][name] = tiny_params["cases"]["full-ce"]
     assert message_of(tiny_params) == f"params.yaml: cases.{name}: {said}"
+
+
+UNQUOTED = [
+    ("1", "1, which YAML reads as a number", "'1'"),
+    ("1e3", "1000, which YAML reads as a number", "'1000'"),
+    ("true", "true, which YAML reads as true or false", "'true'"),
+    ("2020-01-01", "2020-01-01, which YAML reads as a date", "'2020-01-01'"),
+    ("null", "null, which YAML reads as nothing", "'null'"),
+]
+
+
+@pytest.mark.parametrize(("word", "got", "quoted"), UNQUOTED)
+def test_a_folder_name_that_yaml_takes_for_something_else_is_to_be_quoted(
+    tiny_params: RawParams, tmp_path: Path, word: str, got: str, quoted: str
+) -> None:
+    names = "datasets/ct/classes/covid"
+    (tmp_path / "names.yaml").write_text(f"[covid, {word}]\n")
+    raw = changed(tiny_params, names, read_yaml(tmp_path / "names.yaml"))
+    assert message_of(raw) == (
+        f"params.yaml: datasets.ct.classes.covid.1: got {got}; allowed: text; put it in quotes, "
+        f"spelt as the name is: {quoted}"
+    )
+    (tmp_path / "names.yaml").write_text(f"[covid, '{word}']\n")
+    assert (
+        word
+        in parse_params(changed(tiny_params, names, read_yaml(tmp_path / "names.yaml")))
+        .dataset("ct")
+        .classes["covid"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("word", "got"), [("1", "1, which"), ("true", "true, which"), ("1e3", "1000, which")]
+)
+def test_a_class_name_that_yaml_takes_for_something_else_is_to_be_quoted(
+    tiny_params: RawParams, tmp_path: Path, word: str, got: str
+) -> None:
+    (tmp_path / "names.yaml").write_text(f"{{normal: [normal], {word}: [covid]}}\n")
+    raw = changed(tiny_params, "datasets/ct/classes", read_yaml(tmp_path / "names.yaml"))
+    message = message_of(raw)
+    assert message.startswith("params.yaml: datasets.ct.classes")
+    assert f": got the key {got} YAML reads as" in message
+    assert message.count("\n") == 0
+
+
+def test_words_that_yaml_1_2_leaves_alone_are_names(tiny_params: RawParams, tmp_path: Path) -> None:
+    (tmp_path / "names.yaml").write_text("[covid, yes, no, on, 1-2]\n")
+    raw = changed(tiny_params, "datasets/ct/classes/covid", read_yaml(tmp_path / "names.yaml"))
+    folders = parse_params(raw).dataset("ct").classes["covid"]
+    assert folders == ["covid", "yes", "no", "on", "1-2"]
 
 
 def test_a_missing_key_is_named(tiny_params: RawParams) -> None:
@@ -228,8 +286,8 @@ def test_an_unknown_key_hides_no_other_problem_of_its_section(tiny_params: RawPa
     raw = changed(changed(tiny_params, f"{RECIPE}/epoch", 3), f"{RECIPE}/lr", -1)
     assert message_of(raw).split("\n") == [
         "params.yaml: recipes.short.epoch: got 3 for an unknown key (did you mean 'epochs'?); "
-        "allowed keys: batch_size, ema, epochs, keep, lr, optimizer, patience, schedule, "
-        "weight_decay",
+        "allowed keys: batch_size, cache_views, ema, epochs, keep, lr, optimizer, patience, "
+        "schedule, weight_decay",
         "params.yaml: recipes.short.lr: got -1; allowed: greater than 0",
     ]
 

@@ -22,6 +22,10 @@ def set_in(section: str, entry: str, **values: object) -> Change:
     return lambda raw: raw[section][entry].update(values)
 
 
+def file_source(path: str, scaling: str) -> RawParams:
+    return {"kind": "file", "path": path, "scaling": {"kind": scaling}}
+
+
 def add_to(section: str, name: str, like: str, **values: object) -> Change:
     """Add an entry to a section, like another one."""
     return lambda raw: raw[section].update({name: raw[section][like] | values})
@@ -40,6 +44,12 @@ INITIAL = "stages/modeling/initial.py"
 ALL_CLASSES = {"covid": ["covid"], "normal": ["normal"], "pneumonia": ["pneumonia"]}
 SPLIT = {"train": 0.7, "val": 0.2, "test": 0.2}
 
+FILES = {"source": {"kind": "folder", "path": "/data/x"}, "cohort": None}
+BY_TABLE = {"kind": "table", "patients_per_class": False}
+TABLE: dict[str, Any] = {
+    **{"path": "m.csv", "file": "name", "label": None, "patient": None},
+    **{"split": None, "fold": None, "keep": []},
+}
 SEVERAL_TRAININGS = (
     "cases.lungs-bce.weights: got 'full-ce', a case of several trainings; "
     "allowed: a case with folds 1 and one seed"
@@ -103,6 +113,24 @@ CONTRADICTIONS: list[tuple[str, Change, str]] = [
         "pretext.recipe: got 'long', which is not a recipe; allowed: short",
     ),
     (
+        "kept activations of the pretext task",
+        lambda raw: (
+            add_to("recipes", "kept", "short", cache_views=1)(raw),
+            raw["pretext"].update(recipe="kept"),
+        ),
+        "pretext.recipe: got 'kept', whose cache_views is not 0, but pretext trains the whole "
+        "network; allowed: a recipe with cache_views: 0",
+    ),
+    (
+        "kept activations of a case without frozen layers",
+        lambda raw: (
+            add_to("recipes", "kept", "short", cache_views=3)(raw),
+            set_in("cases", "full-ce", recipe="kept")(raw),
+        ),
+        "cases.full-ce.recipe: got 'kept', whose cache_views is 3, with train: all, where nothing "
+        "is frozen; allowed: a recipe with cache_views: 0, or train: head or last-<n>",
+    ),
+    (
         "augmentation of the pretext task",
         lambda raw: raw["pretext"].update(augment="heavy"),
         "pretext.augment: got 'heavy', which is not an augmentation; allowed: light",
@@ -120,8 +148,15 @@ CONTRADICTIONS: list[tuple[str, Change, str]] = [
     ),
     (
         "weights of a file of another format",
-        add_to("weights", "own", "cnn3-random", source={"kind": "file", "path": "model.pt"}),
-        "weights.own.source.path: got 'model.pt'; allowed: a file named *.safetensors",
+        add_to("weights", "own", "cnn3-random", source=file_source("model.h5", "imagenet")),
+        "weights.own.source.path: got 'model.h5'; allowed: a file named *.safetensors, *.pth, "
+        "*.pt, *.bin; or a folder of model.safetensors and meta.json, with scaling: {kind: meta}",
+    ),
+    (
+        "a scaling from a file beside the one that is watched",
+        add_to("weights", "own", "cnn3-random", source=file_source("w/model.safetensors", "meta")),
+        "weights.own.source.path: got 'w/model.safetensors' with the scaling of a meta.json; "
+        "allowed here: the folder of model.safetensors and meta.json, so that DVC watches both",
     ),
     (
         "cnn3 from timm",
@@ -164,6 +199,44 @@ CONTRADICTIONS: list[tuple[str, Change, str]] = [
         ),
         "cases.lungs-bce.weights: got 'full-ce', trained on the images that the folds of this "
         "case test; allowed with folds: an entry of weights, or a case on another data set",
+    ),
+    (
+        "folds that no table gives",
+        lambda raw: (
+            add_to("protocols", "folds", "once", folds="given")(raw),
+            set_in("cases", "full-ce", protocol="folds")(raw),
+        ),
+        "cases.full-ce.protocol: got 'folds', whose folds are given, on a data set without "
+        "table.fold; allowed: a protocol with a number of folds",
+    ),
+    (
+        "patients of a table that is not there",
+        add_to("datasets", "spare", "ct", group=BY_TABLE),
+        "datasets.spare.group.kind: got table, but table.patient is no column; allowed: a column, "
+        "or another kind",
+    ),
+    (
+        "patients of a table without their column",
+        add_to("datasets", "spare", "ct", **FILES, group=BY_TABLE, table=TABLE),
+        "datasets.spare.group.kind: got table, but table.patient is no column; allowed: a column, "
+        "or another kind",
+    ),
+    (
+        "a column of patients that nobody looks at",
+        add_to("datasets", "spare", "ct", **FILES, table=TABLE | {"patient": "who"}),
+        "datasets.spare.table.patient: got 'who', which group {kind: none} leaves aside; allowed: "
+        "null, or group.kind table",
+    ),
+    (
+        "a table of phantoms",
+        add_to("datasets", "spare", "ct", table=TABLE),
+        "datasets.spare.table: got a table; allowed for phantoms: null",
+    ),
+    (
+        "a column kept twice",
+        add_to("datasets", "spare", "ct", **FILES, table=TABLE | {"keep": ["age", "age"]}),
+        "datasets.spare.table.keep: got ['age', 'age']; allowed: each column once, without "
+        "image_id",
     ),
     (
         "implied by what is no class",

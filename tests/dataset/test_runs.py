@@ -145,6 +145,63 @@ def test_folds_that_must_lack_a_class_are_refused() -> None:
         plan_runs(manifest, folds=2, held_out="val", seeds=[0], seed=0)
 
 
+def with_folds(folds: list[str], *, given_split: str = "") -> pd.DataFrame:
+    """Twelve patients a class, one image each, of which each third has the same fold."""
+    manifest = manifest_of({"normal": 12, "covid": 12}, images=1)
+    return manifest.assign(
+        given_fold=[folds[number % 3] for number in range(len(manifest))], given_split=given_split
+    )
+
+
+def test_given_folds_are_tested_in_the_order_of_their_numbers() -> None:
+    manifest = with_folds(["fold 9", "fold 10", "fold 2"])
+    runs = plan_runs(manifest, folds="given", held_out="test", seeds=[5], seed=0)
+    assert [run.name for run in runs] == ["fold1-seed5", "fold2-seed5", "fold3-seed5"]
+    for run, fold in zip(runs, ("fold 2", "fold 9", "fold 10"), strict=True):
+        assert set(manifest["given_fold"].iloc[run.rows("test")]) == {fold}
+        assert len(run.rows("test")) == 8
+        assert len(run.rows("val")) > 0
+
+
+def test_given_folds_can_be_held_out_for_val_and_leave_the_test_images_apart() -> None:
+    manifest = with_folds(["0", "1", ""])
+    manifest["split"] = np.where(manifest["given_fold"] == "", "test", "train")
+    manifest["given_split"] = np.where(manifest["given_fold"] == "", "test", "")
+    runs = plan_runs(manifest, folds="given", held_out="val", seeds=[1], seed=0)
+    for run, fold in zip(runs, "01", strict=True):
+        assert set(manifest["given_fold"].iloc[run.rows("val")]) == {fold}
+        assert set(manifest["given_fold"].iloc[run.rows("test")]) == {""}
+
+
+def test_an_image_without_a_fold_goes_with_its_group_or_is_always_trained_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    manifest = with_folds(["a", "b", "a"])
+    manifest.loc[0, "given_fold"] = ""
+    manifest.loc[3, ["given_fold", "group_id"]] = ["", manifest["group_id"][4]]
+    runs = plan_runs(manifest, folds="given", held_out="val", seeds=[1], seed=0)
+    held = [0 in run.rows("val") for run in runs]
+    follows = [3 in run.rows("val") for run in runs]
+    assert (held, follows) == ([False, False], [False, True])
+    assert "1 images without a fold are trained on in every run" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("manifest", "said"),
+    [
+        (with_folds(["", "", ""]), r"^folds: got given, but the data come with none; allowed"),
+        (with_folds(["1", "", "1"]), r"but the data come with 1 \(1\); allowed: a data set whose"),
+        (
+            with_folds(["1", "2", ""], given_split="test"),
+            r"^folds: got given with held_out test, but 8 images that came as test have no fold",
+        ),
+    ],
+)
+def test_folds_that_the_data_lack_are_refused(manifest: pd.DataFrame, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        plan_runs(manifest, folds="given", held_out="test", seeds=[0], seed=0)
+
+
 def images_named(*image_ids: str) -> pd.DataFrame:
     return pd.DataFrame({"image_id": image_ids, "sha256": [f"sum-{name}" for name in image_ids]})
 

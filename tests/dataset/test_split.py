@@ -116,3 +116,11 @@ def test_a_given_split_that_leaves_nothing_to_train_on_is_refused(only: str) -> 
     people = cohort({"covid": 20, "normal": 20})
     with pytest.raises(UserError, match=rf"^split: the data come with {only} alone, which leaves"):
         with_given([only] * 80, people)
+
+
+def test_an_image_without_a_given_split_goes_where_its_group_came() -> None:
+    labels = ["a", "b"] * 6
+    groups = [f"g{number}" for number in range(10)] + ["g0", "g4"]
+    given: list[str | None] = ["test", "test", "val", "val", *["train"] * 6, None, None]
+    splits = assign_splits(labels, groups, given, SHARES, seed=0)
+    assert splits[-2:] == ["test", "train"]

@@ -13,7 +13,8 @@ from stages.explain.rehearsal import (
     require_fitting_weights,
     require_trainable,
 )
-from stages.modeling.classifier import build_backbone, build_classifier, load_backbone
+from stages.modeling.classifier import build_backbone, build_classifier
+from stages.modeling.loading import load_backbone
 
 TEST_MODELS = timm.list_models("test_*")
 

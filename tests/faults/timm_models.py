@@ -29,8 +29,9 @@ from stages.explain.rehearsal import (
     require_fitting_weights,
     require_trainable,
 )
-from stages.modeling.classifier import build_backbone, build_classifier, load_backbone
+from stages.modeling.classifier import build_backbone, build_classifier
 from stages.modeling.fused import fuse
+from stages.modeling.loading import load_backbone
 
 ACCEPTED, REFUSED, FAULT = "accepted", "refused", "fault"
 LIMIT_BYTES = 4e9  # of weights in float32
@@ -110,7 +111,7 @@ def kind_of(reason: str) -> str:
 KINDS = {
     "size: patches do not fill it": ["whole: its patches"],
     "size: the network cannot take it": ["cannot take views", "cannot train on"],
-    "weights of the usual size do not fit": ["for the weights", "weights: those of"],
+    "weights of the usual size do not fit": ["cannot be fitted"],
     "map of one cell": ["cells; allowed"],
     "layer gives a list or tuple": ["gives a list", "gives a tuple", "gives a dict"],
     "layer gives no square map": ["allowed: square maps"],

@@ -62,10 +62,11 @@ def test_patients_and_pictures_make_groups_and_pictures_alone_make_clusters() ->
             "pixel_hash": list("pqqr"),
             "patient_id": ["anna", "anna", None, None],
             "given_split": ["train", None, "test", "test"],
+            "given_fold": ["1", "2", None, "1"],
         }
     )
     found = group_images(manifest, marks, near_duplicates=True)
     assert found.group_ids == ["g000000", "g000000", "g000000", "g000003"]
     assert found.clusters.tolist() == [0, 1, 1, 3]
     assert [pair[:3] for pair in found.pairs] == [(1, 2, "pixels")]
-    assert found.leaks == {"g000000": ["test", "train"]}
+    assert found.leaks == {"g000000": ["test", "train", "fold 1", "fold 2"]}

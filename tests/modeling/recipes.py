@@ -15,5 +15,6 @@ def recipe_with(**changes: object) -> Recipe:
         keep="best",
         ema=0.0,
         batch_size=4,
+        cache_views=0,
     )
     return recipe.model_copy(update=changes)

@@ -14,7 +14,6 @@ from stages.modeling.classifier import (
     build_head,
     count_features,
     frozen_modules,
-    load_backbone,
 )
 from stages.modeling.cnn3 import Cnn3
 
@@ -220,41 +219,6 @@ def test_statistics_of_frozen_normalisation_do_not_move_whoever_asks_for_trainin
     network(torch.rand(4, 1, 8, 8))
     moved = {n for n, buffer in network.backbone.named_buffers() if not buffer.equal(before[n])}
     assert moved == {"1.1.running_mean", "1.1.running_var", "1.1.num_batches_tracked"}
-
-
-@pytest.mark.parametrize("prefix", ["", "backbone."])
-def test_backbone_takes_tensors_with_and_without_the_prefix(prefix: str) -> None:
-    source, target = Cnn3(), Cnn3()
-    state = {f"{prefix}{name}": tensor for name, tensor in source.state_dict().items()}
-    assert load_backbone(target, state, "file") == []
-    for name, tensor in source.state_dict().items():
-        assert torch.equal(tensor, target.state_dict()[name])
-
-
-def test_tensors_of_a_head_are_listed_as_left_out() -> None:
-    head = {"head.1.weight": torch.zeros(2, 64), "head.1.bias": torch.zeros(2)}
-    left_out = load_backbone(Cnn3(), Cnn3().state_dict() | head, "file")
-    assert left_out == ["head.1.bias", "head.1.weight"]
-
-
-def test_missing_tensor_is_named_and_nothing_is_copied() -> None:
-    state = Cnn3().state_dict()
-    del state["conv3.bias"]
-    target = Cnn3()
-    before = {name: tensor.clone() for name, tensor in target.state_dict().items()}
-    with pytest.raises(
-        UserError, match=r"^w\.safetensors: tensor 'conv3\.bias' .* have none, .* wants \(64,\)"
-    ):
-        load_backbone(target, state, "w.safetensors")
-    assert all(torch.equal(before[name], t) for name, t in target.state_dict().items())
-
-
-def test_tensor_of_another_shape_is_named_with_both_shapes() -> None:
-    state = Cnn3().state_dict() | {"conv1.weight": torch.zeros(32, 3, 8, 8)}
-    with pytest.raises(
-        UserError, match=r"'conv1\.weight' .* have \(32, 3, 8, 8\), .* wants \(32, 1, 8, 8\)"
-    ):
-        load_backbone(Cnn3(), state, "w.safetensors")
 
 
 def test_prediction_of_an_image_does_not_depend_on_its_batch() -> None:

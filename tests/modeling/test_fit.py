@@ -53,6 +53,7 @@ def new_lesson(model: str = "cnn3", *, seed: int = 0) -> Lesson:
         classifier,
         outputs,
         build_loss(CrossEntropy(kind="ce", label_smoothing=0.0), outputs, [6, 6]),
+        to_unit_range,
         Augmenter(LIGHT, torch.Generator().manual_seed(seed)),
         train_loader(train, batch_size=BATCH_SIZE, sampler="none", seed=seed),
         ordered_loader(val, batch_size=BATCH_SIZE),
@@ -328,8 +329,24 @@ def test_drawn_classes_are_counted_per_epoch() -> None:
 def test_training_that_diverges_at_once_is_an_error() -> None:
     lesson = new_lesson()
     torch.nn.init.constant_(lesson.classifier.get_parameter("head.1.bias"), float("nan"))
-    with pytest.raises(UserError, match=r"diverged: .* epoch 0 is nan; got lr 0\.003 \(adamw\)"):
+    expected = (
+        r"diverged: .* epoch 0 is nan; the loss of the first batch was none either, .*"
+        r"got lr 0\.003 \(adamw, constant\)\); give other initial weights"
+    )
+    with pytest.raises(UserError, match=expected):
         fitted(lesson)
+
+
+def test_training_that_a_large_learning_rate_breaks_names_it_and_the_step() -> None:
+    lesson, calls = new_lesson(), iter(range(100))
+
+    def broken_from_the_second_batch(logits: Tensor, targets: Tensor) -> Tensor:
+        loss = lesson.loss_fn(logits, targets)
+        return loss if next(calls) < 1 else loss * float("nan")
+
+    expected = r"epoch 0 is nan, since step 2; got lr 0\.003 \(adamw, constant\); try a smaller lr$"
+    with pytest.raises(UserError, match=expected):
+        fitted(lesson._replace(loss_fn=broken_from_the_second_batch))
 
 
 def test_epoch_that_diverges_later_ends_the_training_and_stands_as_nan() -> None:

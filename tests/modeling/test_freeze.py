@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from stages.config.errors import UserError
-from stages.modeling.classifier import Classifier, build_backbone, build_classifier
-from stages.modeling.cnn3 import Cnn3
-from stages.modeling.freeze import FrozenSnapshot, backbone_blocks, freeze, trained_blocks
+from stages.modeling.classifier import Classifier, build_classifier
+from stages.modeling.freeze import FrozenSnapshot, freeze, trained_blocks
+from tests.modeling.recipes import recipe_with
 
 SIDES = {"cnn3": 80, "test_resnet": 64, "test_vit": 160}
 LAST_BLOCK = {
@@ -49,6 +49,10 @@ def take_one_step(classifier: Classifier, model: str, leave_out: str = "none") -
     torch.optim.SGD(parameters, lr=0.1).step()
 
 
+def verify(snapshot: FrozenSnapshot, classifier: Classifier) -> list[str]:
+    return snapshot.verify(classifier, recipe_with(optimizer="sgd", lr=0.1), 1)
+
+
 def is_trained(name: str, model: str, level: str) -> bool:
     """Whether a tensor of the state dict (a parameter or a batch statistic) may change."""
     if level == "all" or name.startswith("head."):
@@ -70,7 +74,7 @@ def test_snapshot_accepts_a_step_of_what_trains(model: str, level: str) -> None:
     classifier = network(model, level)
     snapshot = FrozenSnapshot(classifier)
     take_one_step(classifier, model)
-    assert snapshot.verify(classifier) == []
+    assert verify(snapshot, classifier) == []
 
 
 def test_training_mode_leaves_frozen_batch_normalisation_in_evaluation() -> None:
@@ -143,64 +147,6 @@ def test_dropout_of_the_head_is_on_over_a_frozen_backbone() -> None:
     assert not classifier(images).equal(classifier(images))
 
 
-def test_blocks_of_a_resnet_are_its_stem_and_its_layers() -> None:
-    blocks = backbone_blocks(build_backbone("test_resnet"))
-    assert list(blocks) == ["conv1+bn1", "layer1", "layer2", "layer3", "layer4"]
-    assert blocks["layer1"][0] == "layer1.0.conv1.weight"
-
-
-@pytest.mark.parametrize(("model", "fc"), [("vgg16", []), ("vgg16_fc", ["pre_logits"])])
-def test_blocks_of_a_vgg_are_its_convolutions_and_the_old_fc_layers_that_it_keeps(
-    model: str, fc: list[str]
-) -> None:
-    with torch.device("meta"):  # without memory for 134 million weights
-        names = list(backbone_blocks(build_backbone(model)))
-    convolutions = [0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28]
-    assert names == [*[f"features.{number}" for number in convolutions], *fc]
-
-
-def test_blocks_of_a_densenet_have_names_of_their_own() -> None:
-    with torch.device("meta"):
-        names = list(backbone_blocks(build_backbone("densenet121")))
-    assert names == [
-        "features.conv0+features.norm0",
-        "features.denseblock1+features.transition1",
-        "features.denseblock2+features.transition2",
-        "features.denseblock3+features.transition3",
-        "features.denseblock4",
-        "features.norm5",
-    ]
-
-
-def test_blocks_of_cnn3_are_its_convolutions() -> None:
-    assert backbone_blocks(Cnn3()) == {
-        f"conv{number}": [f"conv{number}.weight", f"conv{number}.bias"] for number in (1, 2, 3)
-    }
-
-
-@pytest.mark.parametrize(
-    ("model", "names"),
-    [
-        ("rdnet_tiny", ["stem", "dense_stages", "head"]),
-        ("caformer_s18", ["stem", "stages", "head"]),
-    ],
-    ids=["refuses", "has no groups"],
-)
-def test_blocks_of_a_network_that_timm_does_not_group_are_its_children(
-    model: str, names: list[str]
-) -> None:
-    with torch.device("meta"):
-        blocks = backbone_blocks(build_backbone(model))
-    assert list(blocks) == names
-
-
-@pytest.mark.parametrize("model", ["cnn3", "test_resnet", "test_vit", "test_convnext"])
-def test_every_parameter_of_a_backbone_is_in_one_block(model: str) -> None:
-    backbone = build_backbone(model)
-    in_blocks = [name for block in backbone_blocks(backbone).values() for name in block]
-    assert sorted(in_blocks) == sorted(name for name, _ in backbone.named_parameters())
-
-
 def test_trained_blocks_are_named_as_tensors_are() -> None:
     classifier = network("test_resnet", "last:2")
     assert trained_blocks(classifier) == ["backbone.layer3", "backbone.layer4", "head"]
@@ -241,7 +187,7 @@ def test_snapshot_notices_a_frozen_tensor_that_moved(name: str) -> None:
     take_one_step(classifier, "test_resnet")
     classifier.state_dict()[name].view(-1)[0] += 1
     with pytest.raises(RuntimeError, match=rf"frozen tensors changed during training: {name}$"):
-        snapshot.verify(classifier)
+        verify(snapshot, classifier)
 
 
 def test_snapshot_names_some_of_many_moved_tensors_and_counts_the_others() -> None:
@@ -252,7 +198,7 @@ def test_snapshot_names_some_of_many_moved_tensors_and_counts_the_others() -> No
         parameter.data += 1
     count = len(list(classifier.backbone.parameters()))
     with pytest.raises(RuntimeError, match=rf"backbone\.cls_token, .* and {count - 5} more$"):
-        snapshot.verify(classifier)
+        verify(snapshot, classifier)
 
 
 @pytest.mark.parametrize(
@@ -268,15 +214,77 @@ def test_snapshot_notices_what_was_to_train_and_did_not(leave_out: str, named: s
     classifier = network("test_resnet", "last:2")
     snapshot = FrozenSnapshot(classifier)
     take_one_step(classifier, "test_resnet", leave_out)
-    with pytest.raises(RuntimeError, match=rf"training did not change: {named}$"):
-        snapshot.verify(classifier)
+    with pytest.raises(UserError, match=rf"what was to train did not: {named} moved by 0 of"):
+        verify(snapshot, classifier)
+
+
+def test_snapshot_says_what_learning_rate_and_steps_moved_nothing() -> None:
+    classifier = network("cnn3", "all")
+    snapshot = FrozenSnapshot(classifier)
+    expected = (
+        r"^got lr 1e-30 \(sgd, cosine\), 3 epochs of batch_size 4: 6 steps: what was to train did "
+        r"not: backbone\.conv1, backbone\.conv2, .* and up to 1\.9e-06 is float noise; give a "
+    )
+    recipe = recipe_with(optimizer="sgd", lr=1e-30, schedule="cosine", epochs=3)
+    with pytest.raises(UserError, match=expected) as caught:
+        snapshot.verify(classifier, recipe, 6)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("relative", "trained"), [(1e-7, False), (1e-6, False), (4e-6, True)])
+def test_float_noise_is_no_training(relative: float, trained: bool) -> None:
+    classifier = network("cnn3", "head")
+    snapshot = FrozenSnapshot(classifier)
+    signs = torch.Generator().manual_seed(0)
+    for parameter in classifier.head.parameters():
+        sign = torch.randint(0, 2, parameter.shape, generator=signs) * 2 - 1
+        parameter.data += relative * parameter.data.norm() / parameter.numel() ** 0.5 * sign
+    if trained:
+        verify(snapshot, classifier)
+    else:
+        with pytest.raises(UserError, match=r"did not: head\.4\.weight, head\.4\.bias moved by"):
+            verify(snapshot, classifier)
+
+
+def test_weight_decay_alone_is_no_training() -> None:
+    classifier = network("cnn3", "last:1")
+    snapshot = FrozenSnapshot(classifier)
+    take_one_step(classifier, "cnn3", leave_out="backbone.conv3.")
+    for _ in range(100):
+        classifier.get_parameter("backbone.conv3.weight").data *= 1 - 1e-3
+    with pytest.raises(UserError, match=r"did not: backbone\.conv3 moved by"):
+        snapshot.verify(classifier, recipe_with(), 100)
+
+
+def test_a_block_of_nothing_but_zeros_has_trained_once_it_is_something_else() -> None:
+    classifier = network("cnn3", "last:1")
+    for parameter in classifier.backbone.get_submodule("conv3").parameters():
+        nn.init.zeros_(parameter)
+    snapshot = FrozenSnapshot(classifier)
+    take_one_step(classifier, "cnn3", leave_out="backbone.conv3.")
+    with pytest.raises(UserError, match=r"did not: backbone\.conv3 moved by 0 of"):
+        verify(snapshot, classifier)
+    nn.init.constant_(classifier.get_parameter("backbone.conv3.bias"), 1e-9)
+    verify(snapshot, classifier)
+
+
+def test_a_block_that_gradients_never_reach_while_they_reach_others_is_a_fault_of_the_code() -> (
+    None
+):
+    classifier = network("cnn3", "last:1")
+    snapshot = FrozenSnapshot(classifier)
+    take_one_step(classifier, "cnn3", leave_out="backbone.conv3.")
+    for parameter in classifier.backbone.parameters():
+        parameter.grad = None
+    with pytest.raises(RuntimeError, match=r"^no gradient reached: backbone\.conv3$"):
+        verify(snapshot, classifier)
 
 
 def test_snapshot_tells_a_single_tensor_that_stayed_the_same() -> None:
     classifier = network("test_resnet", "last:1")
     snapshot = FrozenSnapshot(classifier)
     take_one_step(classifier, "test_resnet", leave_out="backbone.layer4.0.conv1.")
-    assert snapshot.verify(classifier) == ["backbone.layer4.0.conv1.weight"]
+    assert verify(snapshot, classifier) == ["backbone.layer4.0.conv1.weight"]
 
 
 def test_snapshot_accepts_a_residual_branch_that_starts_at_zero() -> None:
@@ -284,7 +292,7 @@ def test_snapshot_accepts_a_residual_branch_that_starts_at_zero() -> None:
     nn.init.zeros_(classifier.get_parameter("backbone.layer4.0.bn2.weight"))
     snapshot = FrozenSnapshot(classifier)
     take_one_step(classifier, "test_resnet")
-    assert "backbone.layer4.0.conv2.weight" in snapshot.verify(classifier)
+    assert "backbone.layer4.0.conv2.weight" in verify(snapshot, classifier)
 
 
 def test_snapshot_notices_a_switch_of_what_trains() -> None:
@@ -292,7 +300,7 @@ def test_snapshot_notices_a_switch_of_what_trains() -> None:
     snapshot = FrozenSnapshot(classifier)
     classifier.get_parameter("backbone.conv1.bias").requires_grad_(True)
     with pytest.raises(RuntimeError, match=r"switched during training: backbone\.conv1\.bias$"):
-        snapshot.verify(classifier)
+        verify(snapshot, classifier)
 
 
 def test_snapshot_does_not_depend_on_memory_format_or_the_sign_of_zero() -> None:
@@ -302,7 +310,7 @@ def test_snapshot_does_not_depend_on_memory_format_or_the_sign_of_zero() -> None
     snapshot = FrozenSnapshot(classifier)
     take_one_step(classifier, "cnn3")
     frozen.data[0] = 0.0
-    assert snapshot.verify(classifier.to(memory_format=torch.channels_last)) == []
+    assert verify(snapshot, classifier.to(memory_format=torch.channels_last)) == []
 
 
 def test_predictions_do_not_depend_on_the_batch_after_a_partly_frozen_training() -> None:

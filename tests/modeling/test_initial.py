@@ -8,9 +8,11 @@ import torch
 from torch import nn
 
 from stages.config.errors import UserError
+from stages.config.params import FileWeights
 from stages.modeling.checkpoint import save_model
 from stages.modeling.classifier import build_backbone, build_classifier
-from stages.modeling.initial import file_weights, random_weights, timm_weights
+from stages.modeling.initial import InitialWeights, random_weights, timm_weights
+from stages.modeling.initial import file_weights as weights_of_source
 
 MODEL = "test_efficientnet"
 # Means of timm's ImageNet scaling: (0.485 + 0.456 + 0.406) / 3 and (0.229 + 0.224 + 0.225) / 3.
@@ -27,6 +29,12 @@ def timm_file(folder: Path) -> tuple[Path, dict[str, torch.Tensor]]:
     state = timm.create_model(MODEL).state_dict()
     safetensors.torch.save_file(state, folder / "model.safetensors")
     return folder / "model.safetensors", state
+
+
+def file_weights(model: str, path: Path, kind: str = "imagenet", **values: Any) -> InitialWeights:
+    """Of a file with a scaling of that kind."""
+    source = {"kind": "file", "path": str(path), "scaling": {"kind": kind, **values}}
+    return weights_of_source(model, FileWeights.model_validate(source))
 
 
 def without_network(name: str, **kwargs: Any) -> nn.Module:
@@ -49,28 +57,50 @@ def test_file_of_this_project_comes_back_with_its_scaling(tmp_path: Path) -> Non
     backbone = random_weights(MODEL, seed=3).backbone
     state = {f"backbone.{name}": tensor for name, tensor in backbone.state_dict().items()}
     head = {"head.1.weight": torch.zeros(2, 256)}
-    save_model(tmp_path, state | head, {"mean": 0.4, "std": 0.2})
-    loaded = file_weights(MODEL, tmp_path / "model.safetensors")
+    save_model(tmp_path, state | head, {"mean": 0.4, "std": 0.2, "model": MODEL})
+    loaded = file_weights(MODEL, tmp_path, "meta")
     assert same_tensors(backbone, loaded.backbone)
     assert (loaded.mean, loaded.std) == (0.4, 0.2)
     left_out = ["head.1.weight"]
-    assert loaded.facts == {"scaling": "meta.json", "knows": None, "tensors_left_out": left_out}
+    assert loaded.facts == {
+        "scaling": "meta.json",
+        "knows": None,
+        "tensors_left_out": left_out,
+        "colours_summed": False,
+    }
 
 
-def test_file_without_a_meta_json_and_not_of_timm_says_that_its_scaling_is_the_default(
-    tmp_path: Path,
-) -> None:
+def test_what_weights_know_comes_with_their_meta_json(tmp_path: Path) -> None:
+    knows = {
+        "task": "dogs",
+        "n": 50,
+        "accuracy": 0.8,
+        "low": 0.66,
+        "high": 0.9,
+        "chance": 0.5,
+        "better_than_chance": True,
+    }
+    meta = {"mean": 0.4, "std": 0.2, "knows": knows}
+    save_model(tmp_path, random_weights("cnn3", seed=0).backbone.state_dict(), meta)
+    assert file_weights("cnn3", tmp_path, "meta").facts["knows"] == knows
+
+
+def test_scaling_of_a_file_is_that_of_its_entry_alone(tmp_path: Path) -> None:
     state = random_weights("cnn3", seed=0).backbone.state_dict()
-    safetensors.torch.save_file(state, tmp_path / "model.safetensors")
-    loaded = file_weights("cnn3", tmp_path / "model.safetensors")
-    assert (loaded.mean, loaded.std) == (0.5, 0.25)
-    assert loaded.facts["scaling"] == "default 0.5/0.25"
+    save_model(tmp_path, state, {"mean": 0.1, "std": 0.9})  # not read, nor watched by DVC
+    path = tmp_path / "model.safetensors"
+    fixed = file_weights("cnn3", path, "fixed", mean=0.4, std=[0.1, 0.2, 0.3])
+    assert (fixed.mean, fixed.std) == pytest.approx((0.4, 0.2))
+    assert fixed.facts["scaling"] == "params.yaml 0.4/0.2"
+    imagenet = file_weights("cnn3", path, "imagenet")
+    assert (imagenet.mean, imagenet.std) == pytest.approx(IMAGENET_GREY, abs=1e-6)
+    assert imagenet.facts["scaling"] == "imagenet"
 
 
 def test_meta_json_without_a_scaling_is_named(tmp_path: Path) -> None:
     save_model(tmp_path, random_weights("cnn3", seed=0).backbone.state_dict(), {"mean": 0.5})
-    with pytest.raises(UserError, match=r"meta\.json: has no mean and std; allowed: "):
-        file_weights("cnn3", tmp_path / "model.safetensors")
+    with pytest.raises(UserError, match=r"meta\.json: std: is missing$"):
+        file_weights("cnn3", tmp_path, "meta")
 
 
 def test_model_of_a_case_gives_its_backbone_and_its_scaling_to_another_case(
@@ -78,21 +108,24 @@ def test_model_of_a_case_gives_its_backbone_and_its_scaling_to_another_case(
 ) -> None:
     case = build_classifier(MODEL, size=64, head=[8], outputs=3, dropout=0.5, mean=0.4, std=0.2)
     save_model(tmp_path, case.state_dict(), {"mean": 0.4, "std": 0.2})
-    loaded = file_weights(MODEL, tmp_path / "model.safetensors")
+    loaded = file_weights(MODEL, tmp_path, "meta")
     assert same_tensors(case.backbone, loaded.backbone)
     assert loaded.facts["tensors_left_out"] == [
         f"head.{number}.{kind}" for number in (1, 4) for kind in ("bias", "weight")
     ]
 
 
-def test_model_of_a_case_with_another_network_names_the_case_and_a_tensor(tmp_path: Path) -> None:
+def test_model_of_a_case_with_another_network_names_the_case_and_both_networks(
+    tmp_path: Path,
+) -> None:
     case = build_classifier("cnn3", size=80, head=[], outputs=2, dropout=0.5, mean=0.4, std=0.2)
-    save_model(tmp_path / "cnn3-case", case.state_dict(), {"mean": 0.4, "std": 0.2})
-    expected = (
-        r"cnn3-case/model\.safetensors: tensor 'conv_stem\.weight' does not fit: .* have none"
-    )
+    folder = tmp_path / "cnn3-case"
+    save_model(folder, case.state_dict(), {"mean": 0.4, "std": 0.2, "model": "cnn3"})
+    expected = rf"cnn3-case/meta\.json: model: got 'cnn3'; allowed here: '{MODEL}'"
     with pytest.raises(UserError, match=expected):
-        file_weights(MODEL, tmp_path / "cnn3-case" / "model.safetensors")
+        file_weights(MODEL, folder, "meta")
+    with pytest.raises(UserError, match=r"model\.safetensors: is of another network: 0 of "):
+        file_weights(MODEL, folder / "model.safetensors")
 
 
 def test_colour_file_of_timm_is_summed_to_one_channel(tmp_path: Path) -> None:
@@ -102,19 +135,15 @@ def test_colour_file_of_timm_is_summed_to_one_channel(tmp_path: Path) -> None:
     torch.testing.assert_close(first, state["conv_stem.weight"].sum(dim=1, keepdim=True))
     assert torch.equal(loaded.backbone.state_dict()["conv_head.weight"], state["conv_head.weight"])
     assert loaded.facts["tensors_left_out"] == ["classifier.bias", "classifier.weight"]
+    assert loaded.facts["colours_summed"]
 
 
-def test_colour_file_of_timm_gets_the_mean_of_its_colours_as_scaling(tmp_path: Path) -> None:
-    path, _ = timm_file(tmp_path)
-    loaded = file_weights(MODEL, path)
-    assert (loaded.mean, loaded.std) == pytest.approx(IMAGENET_GREY)
-    assert loaded.facts["scaling"] == "timm"
+def test_colours_are_summed_as_timm_does_it(tmp_path: Path) -> None:
+    from timm.models import adapt_input_conv
 
-
-def test_file_of_another_network_names_itself_and_a_tensor(tmp_path: Path) -> None:
-    path, _ = timm_file(tmp_path)
-    with pytest.raises(UserError, match=r"model\.safetensors: tensor 'conv1\.weight' does not fit"):
-        file_weights("cnn3", path)
+    path, state = timm_file(tmp_path)
+    first = file_weights(MODEL, path).backbone.state_dict()["conv_stem.weight"]
+    assert torch.equal(first, adapt_input_conv(1, state["conv_stem.weight"]))
 
 
 def test_timm_weights_without_a_network_say_what_else_there_is(

@@ -3,8 +3,14 @@ import pytest
 import torch
 from torch.optim import Optimizer
 
+from stages.config.errors import UserError
 from stages.modeling.classifier import Classifier, build_classifier
-from stages.modeling.optimizer import average_weights, build_optimizer, build_schedule
+from stages.modeling.optimizer import (
+    average_weights,
+    build_optimizer,
+    build_schedule,
+    require_enough_steps,
+)
 from tests.modeling.recipes import recipe_with
 
 
@@ -99,3 +105,47 @@ def test_onecycle_schedule_rises_to_the_learning_rate_and_falls_below_its_start(
     assert rates[:top] == sorted(rates[:top])
     assert rates[top:] == sorted(rates[top:], reverse=True)
     assert rates[-1] < rates[0] < 0.01
+
+
+def test_one_cycle_of_a_single_step_is_refused_with_what_to_do() -> None:
+    recipe = recipe_with(schedule="onecycle", epochs=1, batch_size=32)
+    expected = (
+        r"^schedule: got lr 0\.001 \(adamw, onecycle\), 1 epochs of batch_size 32: 1 steps; "
+        r"allowed for onecycle: at least 2 steps, .* give more epochs, a smaller batch_size"
+    )
+    with pytest.raises(UserError, match=expected):
+        require_enough_steps(recipe, 1)
+
+
+@pytest.mark.parametrize("steps", [2, 3, 4, 5, 6])
+def test_the_shortest_cycles_allowed_come_near_the_learning_rate(steps: int) -> None:
+    require_enough_steps(recipe_with(schedule="onecycle"), steps)
+    assert max(learning_rates("onecycle", steps)) > 0.75 * 0.1
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_other_schedules_learn_in_their_only_step(schedule: str) -> None:
+    require_enough_steps(recipe_with(schedule=schedule), 1)
+    assert learning_rates(schedule, 1) == [0.1]
+
+
+@pytest.mark.parametrize(
+    ("ema", "steps", "allowed"),
+    # 0.999 ** 99 is 0.906, 0.999 ** 110 is 0.896; after one step there is nothing else to average.
+    [
+        (0.999, 100, False),
+        (0.999, 111, True),
+        (0.9, 2, True),
+        (0.99, 2, False),
+        (0.999999, 1, True),
+    ],
+)
+def test_an_average_that_is_but_the_first_step_is_refused(
+    ema: float, steps: int, allowed: bool
+) -> None:
+    recipe = recipe_with(ema=ema)
+    if allowed:
+        require_enough_steps(recipe, steps)
+    else:
+        with pytest.raises(UserError, match=rf"^ema: got {ema:g}; .* allowed here: ema up to 0\.9"):
+            require_enough_steps(recipe, steps)

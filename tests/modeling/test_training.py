@@ -92,7 +92,8 @@ def trained(
     of_case = {key: value for key, value in changes.items() if key in Case.model_fields}
     of_recipe = {key: value for key, value in changes.items() if key not in of_case}
     plan = Plan(CASE.model_copy(update=of_case), recipe_with(**of_recipe), LIGHT, ONCE)
-    return train_run(plan, view, run or run_of(), initial=initial, hardware=CPU)
+    scratch = initial.parent / "scratch"
+    return train_run(plan, view, run or run_of(), initial=initial, hardware=CPU, scratch=scratch)
 
 
 def state_of(done: TrainedRun) -> dict[str, torch.Tensor]:
@@ -219,3 +220,88 @@ def test_weights_per_class_need_an_image_of_each_in_training(initial: Path) -> N
     only_a = run_of(splits=np.array(["train"] * 8 + ["test"] * 4 + ["val"] * 8))
     with pytest.raises(UserError, match=r"weighted_ce: got .* a 8, b 0; allowed"):
         trained(initial, run=only_a, loss=loss)
+
+
+@pytest.mark.parametrize("level", ["head", "last:1"])
+def test_kept_activations_train_what_is_to_be_trained_and_say_so(initial: Path, level: str) -> None:
+    done = trained(initial, train=level, cache_views=2)
+    whole = trained(initial, train=level)
+    assert done.meta["cache_views"] == 2
+    assert whole.meta["cache_views"] == 0
+    assert done.meta["blocks_trained"] == whole.meta["blocks_trained"]
+    assert done.meta["unchanged_though_trained"] == []
+    assert not are_equal(done, whole)
+    assert done.classifier.backbone.training is False or level == "last:1"
+
+
+def test_kept_activations_give_the_same_bits_again(initial: Path) -> None:
+    first, second = (trained(initial, train="head", cache_views=2) for _ in range(2))
+    assert are_equal(first, second)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_one_step_of_one_cycle_is_refused_before_the_training(
+    initial: Path, optimizer: str
+) -> None:
+    recipe = {"schedule": "onecycle", "epochs": 1, "batch_size": 12, "optimizer": optimizer}
+    expected = r"^recipes\.short: schedule: got .* 1 epochs of batch_size 12: 1 steps; allowed for"
+    with pytest.raises(UserError, match=expected):
+        trained(initial, **recipe)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_learning_rate_that_moves_nothing_is_named_with_the_recipe(
+    initial: Path, optimizer: str
+) -> None:
+    expected = (
+        rf"^recipes\.short: got lr 4e-09 \({optimizer}, constant\), 2 epochs of batch_size 4: 6 "
+        r"steps: what was to train did not: "
+    )
+    with pytest.raises(UserError, match=expected):
+        trained(initial, lr=4e-9, optimizer=optimizer)
+
+
+def test_a_small_learning_rate_trains_all_the_same(initial: Path) -> None:
+    assert trained(initial, lr=1e-6).meta["unchanged_though_trained"] == []
+
+
+def test_initial_weights_that_are_no_numbers_are_refused_even_if_frozen(
+    initial: Path, tmp_path: Path
+) -> None:
+    state = load_state(initial / "model.safetensors")
+    state["backbone.conv2.bias"][3] = float("inf")
+    save_model(tmp_path, state, {"mean": 0.4, "std": 0.2})
+    with pytest.raises(UserError, match=r"tensor 'conv2\.bias' holds NaN or infinity"):
+        trained(tmp_path, train="head")
+
+
+def test_start_that_overflows_is_not_blamed_on_the_learning_rate(
+    initial: Path, tmp_path: Path
+) -> None:
+    state = load_state(initial / "model.safetensors")
+    for name in ("conv1", "conv2", "conv3"):
+        state[f"backbone.{name}.weight"] *= 1e15
+    save_model(tmp_path, state, {"mean": 0.4, "std": 0.2})
+    with pytest.raises(UserError, match=r"^recipes\.short: training diverged: .* first batch was"):
+        trained(tmp_path)
+
+
+def test_divergence_after_the_epoch_kept_is_told(
+    initial: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    steady = training_facts(trained(initial), VIEW, run_of())
+    assert steady["diverged"] is False
+    done = trained(initial, lr=10.0, optimizer="sgd", epochs=6, patience=6)
+    assert training_facts(done, VIEW, run_of())["diverged"] is True
+    assert "training diverged after epoch" in caplog.text
+
+
+def test_log_tells_how_many_parameters_train(
+    initial: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        trained(initial, train="last:1")
+    # conv3 and the head (64 * 4 + 4, 4 * 2 + 2), of these, conv1 and conv2.
+    trains = 65536 + 64 + 270
+    total = trains + 2048 + 32 + 100352 + 64
+    assert f"trains {trains:,} of {total:,} parameters: backbone.conv3, head" in caplog.text

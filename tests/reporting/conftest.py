@@ -57,6 +57,7 @@ class DatasetFiles:
     manifest: pd.DataFrame
     rejected: pd.DataFrame
     grouping: Json
+    reconciliation: pd.DataFrame | None = None
 
 
 @dataclass
@@ -107,6 +108,8 @@ class Files:
             contents[folder / "grouping.json"] = dataset.grouping
             write(folder / "manifest.csv", dataset.manifest.to_csv(index=False))
             write(folder / "rejected.csv", dataset.rejected.to_csv(index=False))
+            if dataset.reconciliation is not None:
+                write(folder / "reconciliation.csv", dataset.reconciliation.to_csv(index=False))
             dataset.info.save(folder)
         for path, content in contents.items():
             write(path, json.dumps(content))
@@ -237,6 +240,7 @@ def make_recipe() -> Json:
         "keep": "best",
         "ema": 0.0,
         "batch_size": 8,
+        "cache_views": 0,
     }
 
 
@@ -249,12 +253,14 @@ def make_dataset(kind: str, classes: list[str], implies: dict[str, list[str]]) -
         "implies": implies,
         "positive": "covid",
         "ignore": [],
-        "group": {"kind": "pattern", "pattern": r"^(\d+)_"},
+        "table": None,
+        "group": {"kind": "pattern", "pattern": r"^(\d+)_", "patients_per_class": False},
         "near_duplicates": True,
         "allow_leakage": False,
         "size_px": 64,
         "split": {"train": 0.6, "val": 0.2, "test": 0.2},
         "max_rejected": 0.0,
+        "max_unmatched": 0.0,
         "provenance": "made up for the tests",
         "licence": "CC0",
     }
@@ -521,6 +527,7 @@ def make_training(classes: list[str]) -> Json:
         },
         "kept_epoch": 7,
         "epochs_run": 19,
+        "diverged": False,
         "started_from": "cnn3-random",
         "start_knows": None,
         "device": "a processor, 2 cores",
@@ -582,6 +589,7 @@ def make_grouping(manifest: pd.DataFrame) -> Json:
         "n_images": len(manifest),
         "n_patients": 12,
         "n_images_of_known_patient": 24,
+        "n_patients_of_two_classes": 0,
         "n_groups": int(manifest["group_id"].nunique()),
         "largest_group": 4,
         "pairs": {"bytes": 1, "pixels": 2, "near": 3},
@@ -589,6 +597,7 @@ def make_grouping(manifest: pd.DataFrame) -> Json:
         "n_images_in_clusters": 11,
         "clusters_with_two_labels": 1,
         "leaks": {},
+        "notes": [],
     }
 
 

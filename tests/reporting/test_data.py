@@ -1,9 +1,10 @@
 from typing import Any
 
+import pandas as pd
 import pytest
 
-from stages.config.params import NoGroup, PatternGroup, TableGroup
-from stages.reporting.data import build_data_card, describe_grouping
+from stages.config.params import NoGroup, PatternGroup, SourceTable, TableGroup
+from stages.reporting.data import build_data_card, describe_grouping, describe_reference
 from stages.reporting.results import Results
 from stages.reporting.table import Table
 from tests.reporting.conftest import Files
@@ -67,6 +68,43 @@ def test_near_duplicates_are_counted(results: Results) -> None:
     assert shown["clusters with two labels"] == "1"
 
 
+def test_patients_of_two_classes_and_unknown_ones_are_counted(files: Files) -> None:
+    grouping = files.datasets["ct"].grouping
+    grouping |= {"n_patients_of_two_classes": 3, "n_images_of_known_patient": 60}
+    shown = facts(by_caption(build_data_card(files.load().datasets["ct"]), "Groups"))
+    assert shown["patients of two classes"] == "3 (patients_of_two_classes.csv)"
+    assert shown["images of unknown patients"] == "4"
+
+
+def test_what_is_to_note_of_the_patients_is_shown(files: Files) -> None:
+    captions = [table.caption for table in build_data_card(files.load().datasets["ct"])]
+    assert not any(caption.startswith("To note") for caption in captions)
+    files.datasets["ct"].grouping["notes"] = ["ids begin anew", "read as cp1252"]
+    table = by_caption(build_data_card(files.load().datasets["ct"]), "To note")
+    assert facts(table) == {"1": "ids begin anew", "2": "read as cp1252"}
+
+
+def test_how_a_table_and_files_matched_is_counted_by_rule(files: Files) -> None:
+    lines = [("a.png", "2", "a.png", "path", ""), ("b.png", "3", "b", "path", "")]
+    lines += [("", "4", "z.png", "row without a file", ""), ("c.png", "", "", "file alone", "")]
+    columns = ["file", "row", "named", "how", "note"]
+    files.datasets["labels"].reconciliation = pd.DataFrame(lines, columns=columns)
+    table = by_caption(build_data_card(files.load().datasets["labels"]), "The table's rows")
+    assert [[cell.text for cell in row] for row in table.rows] == [
+        ["path", "2", "a.png"],
+        ["file alone", "1", "c.png"],
+        ["row without a file", "1", "z.png"],
+    ]
+
+
+def test_labels_of_a_table_are_said_to_come_from_there(files: Files) -> None:
+    found = files.load().datasets["labels"]
+    columns = {"file": "name", "patient": None, "split": None, "fold": None, "keep": []}
+    table = SourceTable(path="m.csv", label="finding", **columns)  # type: ignore[arg-type]
+    settings = found.settings.model_copy(update={"table": table})
+    assert describe_reference(settings, found.info).startswith("the column finding of m.csv; how")
+
+
 @pytest.mark.parametrize(
     ("changes", "known", "said"),
     [
@@ -78,13 +116,16 @@ def test_near_duplicates_are_counted(results: Results) -> None:
             "near-duplicates",
         ),
         (
-            {"group": TableGroup(kind="table", table="m.csv", file="file", group="patient")},
+            {"group": TableGroup(kind="table", patients_per_class=False)},
             64,
             "patient (from a table), and near-duplicates",
         ),
         ({"group": NoGroup(kind="none")}, 0, "near-duplicates only: no patient is known"),
         (
-            {"group": PatternGroup(kind="pattern", pattern="x"), "near_duplicates": False},
+            {
+                "group": PatternGroup(kind="pattern", pattern="x", patients_per_class=False),
+                "near_duplicates": False,
+            },
             0,
             "identical pictures only: no patient is known",
         ),

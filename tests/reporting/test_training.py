@@ -35,7 +35,7 @@ def test_every_setting_is_listed_in_words(results: Results) -> None:
 def test_a_recipe_and_a_protocol_stand_before_their_values(results: Results) -> None:
     columns = build_settings_table(results.datasets["ct"].cases).columns
     assert columns[9:12] == ["augment", "recipe", "optimizer"]
-    assert columns[20:22] == ["protocol", "folds"]
+    assert columns[21:23] == ["protocol", "folds"]
 
 
 def training_column(results: Results, heading: str) -> Cell:
@@ -59,6 +59,12 @@ def test_what_was_trained_and_what_the_sampler_did_is_shown(results: Results) ->
 def test_trained_blocks_are_named(files: Files, blocks: object, shown: str) -> None:
     files.cases["full-ce"].training["blocks_trained"] = blocks
     assert training_column(files.load(), "blocks trained").text == shown
+
+
+def test_a_training_that_ended_in_divergence_says_so(files: Files) -> None:
+    assert training_column(files.load(), "epochs run").note == ""
+    files.cases["full-ce"].training["diverged"] = True
+    assert "no number" in training_column(files.load(), "epochs run").note
 
 
 def test_cases_trained_alike_share_a_row(files: Files) -> None:

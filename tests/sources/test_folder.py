@@ -1,4 +1,5 @@
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -6,21 +7,12 @@ import pytest
 
 from stages.config.errors import UserError
 from stages.sources.folder import FolderListing, folder_items
-
-CLASSES = {"covid": ["COVID", "Covid-19"], "normal": ["Normal"]}
-
-
-def put(root: Path, *names: str) -> Path:
-    """Make files that hold their own name."""
-    for name in names:
-        file = root / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(name)
-    return root
+from stages.sources.tree import MAX_DEPTH, LeftOut
+from tests.sources.trees import listed, put
 
 
-def listed(root: Path, ignore: tuple[str, ...] = ()) -> FolderListing:
-    return folder_items(root, classes=CLASSES, ignore=ignore)
+def paths_left_out(listing: FolderListing) -> list[str]:
+    return [out.path for out in listing.left_out]
 
 
 def rows(listing: FolderListing) -> list[tuple[str, str, str | None]]:
@@ -74,7 +66,7 @@ def test_wrapping_folders_are_entered_also_beside_macosx(tmp_path: Path, layout:
     listing = listed(tmp_path)
     assert [item.label for item in listing.items] == ["covid", "normal"]
     assert listing.items[0].source_path == f"set/v1.0/{layout}COVID/a.png"
-    assert listing.left_out == ["README.txt", "__MACOSX/", "set/licence.txt"]
+    assert paths_left_out(listing) == ["README.txt", "__MACOSX/", "set/licence.txt"]
 
 
 def test_files_at_any_depth_of_a_class_folder_become_items(tmp_path: Path) -> None:
@@ -124,19 +116,25 @@ def test_droppings_of_operating_systems_are_left_out_and_listed(tmp_path: Path) 
     listing = listed(tmp_path)
     assert [item.source_path for item in listing.items] == ["COVID/a.png", "Normal/c.png"]
     extra = (".DS_Store", "COVID/.ipynb_checkpoints/", "COVID/@eaDir/")
-    assert listing.left_out == sorted((*droppings, *extra))
+    assert paths_left_out(listing) == sorted((*droppings, *extra))
+    assert {out.reason for out in listing.left_out} == {
+        "hidden, or left behind by an operating system"
+    }
 
 
 def test_ignored_folders_are_left_out_at_any_depth_and_listed(tmp_path: Path) -> None:
     put(tmp_path, "COVID/images/a.png", "COVID/masks/a.png", "Normal/c.png", "Other/d.png")
-    listing = listed(tmp_path, ignore=("masks", "Other"))
+    listing = listed(tmp_path, "masks", "Other")
     assert [item.source_path for item in listing.items] == ["COVID/images/a.png", "Normal/c.png"]
-    assert listing.left_out == ["COVID/masks/", "Other/"]
+    assert listing.left_out == [
+        LeftOut("COVID/masks/", "ignored by 'masks'", 1),
+        LeftOut("Other/", "ignored by 'Other'", 1),
+    ]
 
 
 def test_ignored_folder_does_not_hinder_a_wrapping_folder(tmp_path: Path) -> None:
     put(tmp_path, "set/COVID/a.png", "set/Normal/b.png", "papers/x.pdf")
-    assert len(listed(tmp_path, ignore=("papers",)).items) == 2
+    assert len(listed(tmp_path, "papers").items) == 2
 
 
 def test_folder_of_no_class_is_named_with_what_is_allowed(tmp_path: Path) -> None:
@@ -146,7 +144,7 @@ def test_folder_of_no_class_is_named_with_what_is_allowed(tmp_path: Path) -> Non
         r"'Normal'; ignored are 'Old'; add it to a class or to ignore"
     )
     with pytest.raises(UserError, match=message):
-        listed(tmp_path, ignore=("Old",))
+        listed(tmp_path, "Old")
 
 
 def test_class_folders_have_to_be_spelt_as_in_the_parameters(tmp_path: Path) -> None:
@@ -240,7 +238,7 @@ def test_link_to_a_folder_above_is_left_out_and_listed(tmp_path: Path) -> None:
     (tmp_path / "COVID/P1/back").symlink_to(tmp_path / "COVID")
     listing = listed(tmp_path)
     assert [item.source_path for item in listing.items] == ["COVID/P1/a.png", "Normal/c.png"]
-    assert listing.left_out == ["COVID/P1/back/"]
+    assert listing.left_out == [LeftOut("COVID/P1/back/", "a link back to a folder around it", 0)]
 
 
 def test_wrapping_folder_that_links_to_itself_is_refused(tmp_path: Path) -> None:
@@ -260,7 +258,11 @@ def test_link_to_nothing_or_to_itself_is_named(tmp_path: Path, target: str) -> N
 def test_named_pipe_is_not_waited_for(tmp_path: Path) -> None:
     put(tmp_path, "COVID/a.png", "Normal/c.png")
     os.mkfifo(tmp_path / "COVID/pipe")
-    assert listed(tmp_path).left_out == ["COVID/pipe"]
+    (tmp_path / "COVID/zero").symlink_to("/dev/zero")
+    assert listed(tmp_path).left_out == [
+        LeftOut("COVID/pipe", "neither a file nor a folder", 1),
+        LeftOut("COVID/zero", "neither a file nor a folder", 1),
+    ]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not make such names")
@@ -269,4 +271,104 @@ def test_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     with open(os.fsencode(tmp_path / "COVID") + b"/\xff.png", "w"):
         pass
     with pytest.raises(UserError, match=r"COVID: name b'\\xff\.png' is not UTF-8; rename it"):
+        listed(tmp_path)
+
+
+def test_a_file_left_out_counts_one_and_a_folder_what_it_holds(tmp_path: Path) -> None:
+    put(tmp_path, "COVID/a.png", "Normal/c.png", "notes.txt")
+    put(tmp_path, *(f"old/{number}/x.png" for number in range(4)), "old/y.png")
+    assert listed(tmp_path, "old").left_out == [
+        LeftOut("notes.txt", "outside the class folders", 1),
+        LeftOut("old/", "ignored by 'old'", 5),
+    ]
+
+
+def test_folders_deeper_than_anyone_needs_are_refused_in_a_line(tmp_path: Path) -> None:
+    put(tmp_path, "COVID/a.png", "Normal/c.png", "COVID/" + "d/" * (MAX_DEPTH - 1) + "x.png")
+    assert len(listed(tmp_path).items) == 3
+    put(tmp_path, "COVID/" + "d/" * MAX_DEPTH + "x.png")
+    with pytest.raises(UserError, match=rf"COVID: folders .* more than {MAX_DEPTH} deep, at 'COV"):
+        listed(tmp_path)
+    assert listed(tmp_path, "COVID/d").left_out == [LeftOut("COVID/d/", "ignored by 'COVID/d'", 2)]
+
+
+# ---- names ------------------------------------------------------------------------------------
+
+NFC, NFD = "Pat\u00e9", "Pate\u0301"
+
+
+@pytest.mark.parametrize(("on_disk", "named"), [(NFC, NFD), (NFD, NFC)])
+def test_forms_of_unicode_are_one_name(tmp_path: Path, on_disk: str, named: str) -> None:
+    put(tmp_path, f"{on_disk}/a.png", "Normal/c.png")
+    listing = folder_items(tmp_path, classes={"a": [named], "b": ["Normal"]}, ignore=[])
+    item = next(item for item in listing.items if item.label == "a")
+    assert item.source_path == f"{on_disk}/a.png"  # as it is on the disk
+    assert item.read().content == item.source_path.encode()
+    ignored = folder_items(
+        put(tmp_path, f"Normal/{on_disk}/x.png"),
+        classes={"a": [named], "b": ["Normal"]},
+        ignore=[f"Normal/{named}"],
+    )
+    assert paths_left_out(ignored) == [f"Normal/{on_disk}/"]
+
+
+def test_two_folders_that_are_one_name_in_two_forms_are_refused(tmp_path: Path) -> None:
+    put(tmp_path, f"{NFC}/a.png", f"{NFD}/a.png", "Normal/c.png")
+    if len(list(tmp_path.iterdir())) == 2:
+        pytest.skip("this file system has one form")
+    with pytest.raises(UserError, match=r"'Pate\\u0301' and 'Pat\\xe9' have the same name in two"):
+        folder_items(tmp_path, classes={"a": [NFC], "b": ["Normal"]}, ignore=[])
+
+
+def test_a_name_in_two_forms_within_two_classes_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is named in more than one of them"):
+        folder_items(tmp_path, classes={"a": [NFC], "b": [NFD]}, ignore=[])
+
+
+@pytest.mark.parametrize(
+    ("folder", "said"),
+    [
+        ("covid", r"'covid' belongs to no class \(did you mean 'COVID'\? 'covid' differs in case"),
+        ("COVID ", r"'COVID ' belongs to no class \(did you mean 'COVID'\? 'COVID ' differs"),
+        ("COVID\u200b", r"did you mean 'COVID'\? 'COVID\\u200b' \('COVID\\u200b'\) differs in"),
+        ("Covid_19", r"'Covid_19' belongs to no class \(did you mean 'Covid-19'\?"),
+        ("\u0421OVID", r"\(did you mean 'COVID'\? The folder is '\\u0421OVID'\)"),  # Cyrillic
+        ("Normall", r"'Normall' belongs to no class \(did you mean 'Normal'\?\); classes take"),
+    ],
+)
+def test_a_name_that_is_nearly_one_of_a_class_is_compared_with_it(
+    tmp_path: Path, folder: str, said: str
+) -> None:
+    put(tmp_path, "COVID/b.png", "Normal/c.png", f"{folder}/a.png")
+    with pytest.raises(UserError, match=said):
+        listed(tmp_path)
+    shutil.rmtree(tmp_path / "COVID")
+    shutil.rmtree(tmp_path / "Normal")
+    put(tmp_path, "other/d.png")
+    with pytest.raises(UserError, match=r"no class folder and no train.*did you mean"):
+        listed(tmp_path)
+
+
+def test_a_folder_of_another_class_below_a_class_folder_is_refused(tmp_path: Path) -> None:
+    put(tmp_path, "COVID/a.png", "COVID/COVID/b.png", "COVID/x/Normal/b.png", "Normal/c.png")
+    with pytest.raises(UserError, match=r"COVID/x/Normal: folder of class 'normal' below a folder"):
+        listed(tmp_path)
+    assert len(listed(tmp_path, "x").items) == 3
+    assert len(listed(tmp_path, "!x/Normal").items) == 4
+
+
+# ---- splits in folders of their own below a wrapper --------------------------------------------
+
+
+def test_split_folders_may_wrap_their_class_folders_once_more(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        put(tmp_path, f"{split}/images/COVID/a.png", f"{split}/images/Normal/b.png")
+        put(tmp_path, f"{split}/masks/COVID/a.png", f"{split}/masks/Normal/b.png")
+    listing = listed(tmp_path, "masks")
+    assert [split for _, _, split in rows(listing)] == ["test", "test", "train", "train"]
+
+
+def test_a_split_within_another_split_is_refused(tmp_path: Path) -> None:
+    put(tmp_path, "train/test/COVID/a.png", "train/test/Normal/b.png")
+    with pytest.raises(UserError, match=r"train/test: lies in the split 'train'"):
         listed(tmp_path)

@@ -11,6 +11,7 @@ from stages.config.load import parse_params
 from stages.config.params import Dataset
 from stages.sources.item import SourceItem
 from stages.sources.listing import Listing, describe_source, open_source, require_source
+from stages.sources.tree import LeftOut
 
 RawParams = dict[str, Any]
 WritePicture = Callable[[Path, int], Path]
@@ -95,7 +96,7 @@ def test_a_folder_gives_its_files_and_what_it_leaves_out(
 ) -> None:
     found = listed(dataset_of("folder", folder), tmp_path / "scratch")
     assert [item.source_path for item in found.items] == ["covid/p0_0.png", "normal/p1_0.png"]
-    assert found.left_out == ["readme.txt"]
+    assert found.left_out == [LeftOut("readme.txt", "outside the class folders", 1)]
     assert not (tmp_path / "scratch").exists()
 
 
@@ -109,6 +110,23 @@ def test_an_archive_gives_what_its_folder_gives(
         assert [item.source_path for item in listing.items] == ["covid/p0_0.png", "normal/p1_0.png"]
         assert listing.items[0].read().content == (folder / "covid/p0_0.png").read_bytes()
     assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_an_error_below_an_archive_names_the_archive(
+    folder: Path, dataset_of: Callable[..., Dataset], tmp_path: Path, write_picture: WritePicture
+) -> None:
+    write_picture(folder / "covid" / "masks" / "p0_0.png", 9)
+    archive = shutil.make_archive(str(tmp_path / "packed"), "zip", folder)
+    with pytest.raises(UserError, match=rf"^{re.escape(archive)}: folders .* 'covid/masks/'"):
+        listed(dataset_of("archive", archive), tmp_path / "scratch")
+
+
+def test_ignore_is_looked_at_before_an_archive_is_unpacked(
+    folder: Path, dataset_of: Callable[..., Dataset], tmp_path: Path
+) -> None:
+    archive = shutil.make_archive(str(tmp_path / "packed"), "zip", folder)
+    with pytest.raises(UserError, match=r"^ignore: got '!', which matches nothing"):
+        require_source(dataset_of("archive", archive, ignore=["!"]))
 
 
 @pytest.mark.parametrize(

@@ -1,28 +1,35 @@
-from pathlib import Path
+from collections.abc import Sequence
+from itertools import zip_longest
 
 import pytest
 
 from stages.config.errors import UserError
 from stages.config.params import NoGroup, PatternGroup, TableGroup
 from stages.sources.item import RawImage, SourceItem
-from stages.sources.patients import name_patients
+from stages.sources.patients import Named, name_patients
 
 FILES = ("COVID/ct-P0041-3.png", "COVID/b.png", "Normal/sub/x.y.png")
-TABLE = TableGroup(kind="table", table="m.csv", file="filename", group="patientid")
 
 
-def items(*files: str) -> list[SourceItem]:
-    return [SourceItem(file, "covid", None, None, "", lambda: RawImage(b"")) for file in files]
+def items(*files: str, patients: Sequence[str | None] = ()) -> list[SourceItem]:
+    """Images whose class is the folder they stand in."""
+    return [
+        SourceItem(file, file.partition("/")[0], None, patient, "", lambda: RawImage(b""))
+        for file, patient in zip_longest(files, patients)
+    ]
 
 
-def patients_by_table(root: Path, *rows: str) -> list[str | None]:
-    (root / "m.csv").write_text("\n".join(("patientid,filename", *rows)) + "\n")
-    return [item.patient_id for item in name_patients(items(*FILES), TABLE, root)]
+def pattern_group(pattern: str, *, patients_per_class: bool = False) -> PatternGroup:
+    return PatternGroup(kind="pattern", pattern=pattern, patients_per_class=patients_per_class)
 
 
-def test_without_a_group_nobody_is_known(tmp_path: Path) -> None:
-    named = name_patients(items(*FILES), NoGroup(kind="none"), tmp_path)
-    assert [item.patient_id for item in named] == [None, None, None]
+def patients_of(named: Named) -> list[str | None]:
+    return [item.patient_id for item in named.items]
+
+
+def test_without_a_group_nobody_is_known() -> None:
+    named = name_patients(items(*FILES), NoGroup(kind="none"))
+    assert patients_of(named) == [None, None, None]
 
 
 @pytest.mark.parametrize(
@@ -33,12 +40,10 @@ def test_without_a_group_nobody_is_known(tmp_path: Path) -> None:
         (r"^scan_(\w)|P(\d+)", "0041"),  # the group that took part
     ],
 )
-def test_the_patient_is_searched_in_the_file_name(
-    tmp_path: Path, pattern: str, patient: str
-) -> None:
-    named = name_patients(items(*FILES), PatternGroup(kind="pattern", pattern=pattern), tmp_path)
-    assert [item.patient_id for item in named] == [patient, None, None]
-    assert [item.source_path for item in named] == list(FILES)
+def test_the_patient_is_searched_in_the_file_name(pattern: str, patient: str) -> None:
+    named = name_patients(items(*FILES), pattern_group(pattern))
+    assert patients_of(named) == [patient, None, None]
+    assert [item.source_path for item in named.items] == list(FILES)
 
 
 @pytest.mark.parametrize(
@@ -46,51 +51,101 @@ def test_the_patient_is_searched_in_the_file_name(
     [
         r"(\d*)",  # matches emptily at the start
         r"Q(\d+)",
+        r"Q(\d+)/",
         r"COVID",  # the folder is not searched
     ],
 )
-def test_a_pattern_that_names_nobody_is_refused(tmp_path: Path, pattern: str) -> None:
+def test_a_pattern_that_names_nobody_is_refused(pattern: str) -> None:
     with pytest.raises(
         UserError, match=r"names the patient of none of 3 images.*group to \{kind: none\}$"
     ):
-        name_patients(items(*FILES), PatternGroup(kind="pattern", pattern=pattern), tmp_path)
+        name_patients(items(*FILES), pattern_group(pattern))
 
 
-def test_a_pattern_that_is_no_regular_expression_is_refused(tmp_path: Path) -> None:
+FOLDERS = ("COVID/patient01/1.png", "COVID/patient02/1.png", "Normal/patient03/s2/1.png")
+
+
+def patients_by_pattern(pattern: str, *files: str) -> list[str | None]:
+    return patients_of(name_patients(items(*files), pattern_group(pattern)))
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [r"patient(\d+)/", r"^[^/]+/patient(\d+)/", r"/\w+?(\d+)/", r"/patient(\d+)/.*1\.png$"],
+)
+def test_a_pattern_with_a_slash_is_searched_in_the_path(pattern: str) -> None:
+    assert patients_by_pattern(pattern, *FOLDERS) == ["01", "02", "03"]
+
+
+def test_the_file_name_comes_before_the_path() -> None:
+    files = ("COVID/P1/P7_1.png", "COVID/P2/x.png")
+    assert patients_by_pattern(r"^P(\d+)_|/P(\d+)/", *files) == ["7", "2"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "wanted"),
+    [
+        (r"patient(\d+)", r"(?:^|/)patient(\d+)/"),
+        (r"^patient(\d+)$", r"(?:^|/)patient(\d+)/"),
+        (r"^(pat)", r"(?:^|/)(pat)[^/]*/"),
+        (r"tient(\d+)", r"tient(\d+)/"),
+        (r"patient(\d+)|P(\d+)", r"(?:^|/)(?:patient(\d+)|P(\d+))/"),
+    ],
+)
+def test_a_pattern_that_matches_folders_alone_says_what_to_write(pattern: str, wanted: str) -> None:
+    with pytest.raises(UserError) as caught:
+        patients_by_pattern(pattern, *FOLDERS)
+    assert str(caught.value) == (
+        f"group.pattern: {pattern!r} names the patient of none of 3 images, such as "
+        "'COVID/patient01/1.png'; it is searched in file names alone, but 3 of 3 images have it in "
+        f"the name of a folder: to search the path too, write {wanted!r} (with a slash), or set "
+        "group to {kind: none}"
+    )
+    assert all(patients_by_pattern(wanted, *FOLDERS))
+
+
+def test_images_that_a_pattern_does_not_match_are_counted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    patients_by_pattern(r"P(\d+)", *FILES)
+    assert [record.getMessage() for record in caplog.records] == [
+        r"group.pattern: 'P(\\d+)' names no patient of 2 of 3 images, such as 'COVID/b.png'"
+    ]
+
+
+def test_a_pattern_that_is_no_regular_expression_is_refused() -> None:
     with pytest.raises(
         UserError, match=r"group\.pattern: '\(P' is not a regular expression.*none\}$"
     ):
-        name_patients(items(*FILES), PatternGroup(kind="pattern", pattern="(P"), tmp_path)
+        name_patients(items(*FILES), pattern_group("(P"))
 
 
-def test_a_table_names_files_by_path_by_name_or_without_ending(tmp_path: Path) -> None:
-    rows = ("0007,COVID/ct-P0041-3.png", "8,b.png", "9,x.y")
-    assert patients_by_table(tmp_path, *rows) == ["0007", "8", "9"]  # text: no zero is lost
+RESTARTED = [f"{label}/p{number}_1.png" for label in ("covid", "normal") for number in range(1, 5)]
 
 
-def test_files_that_the_table_lacks_or_leaves_empty_are_of_unknown_patients(
-    tmp_path: Path,
-) -> None:
-    assert patients_by_table(tmp_path, "1,b.png", ",x.y.png") == [None, "1", None]
+def test_a_numbering_that_begins_anew_in_each_class_is_noted_and_said_how_to_declare() -> None:
+    named = name_patients(items(*RESTARTED), pattern_group(r"^(p\d+)_"))
+    assert len(set(patients_of(named))) == 4
+    [note] = named.notes
+    assert note.startswith("4 of the 4 patients of the smaller of covid and normal have the id of")
+    assert "set group.patients_per_class: true" in note
 
 
-def test_a_table_that_gives_a_file_two_patients_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"gives 1 files more than one patientid.*'b\.png'"):
-        patients_by_table(tmp_path, "1,b.png", "2,b.png")
+def test_ids_declared_to_hold_within_a_class_are_other_people_in_another_class() -> None:
+    group = pattern_group(r"^(p\d+)_", patients_per_class=True)
+    named = name_patients(items(*RESTARTED), group)
+    assert len(set(patients_of(named))) == 8
+    assert named.notes == []
 
 
-def test_a_row_given_twice_is_no_contradiction(tmp_path: Path) -> None:
-    assert patients_by_table(tmp_path, "1,b.png", "1,b.png") == [None, "1", None]
+def test_patients_of_a_table_are_kept_and_can_be_declared_to_hold_within_a_class() -> None:
+    found = items(*FILES, patients=["1", "2", "1"])
+    plain = name_patients(found, TableGroup(kind="table", patients_per_class=False))
+    assert patients_of(plain) == ["1", "2", "1"]
+    within = name_patients(found, TableGroup(kind="table", patients_per_class=True))
+    assert len(set(patients_of(within))) == 3
 
 
-def test_a_table_that_is_missing_or_lacks_a_column_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"m\.csv cannot be read .*inside the source"):
-        name_patients(items(*FILES), TABLE, tmp_path)
-    (tmp_path / "m.csv").write_text("id,filename\n1,b.png\n")
-    with pytest.raises(UserError, match="no column 'patientid'; allowed: id, filename"):
-        name_patients(items(*FILES), TABLE, tmp_path)
-
-
-def test_a_table_without_any_of_the_files_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"group\.table: 'm\.csv', column 'filename' names"):
-        patients_by_table(tmp_path, "1,other.png")
+def test_a_table_that_names_nobody_is_refused() -> None:
+    with pytest.raises(UserError, match=r"^group: the table names the patient of none of 3 images"):
+        name_patients(items(*FILES), TableGroup(kind="table", patients_per_class=False))
