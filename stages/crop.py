@@ -102,6 +102,7 @@ def _box_row(row: dict[Any, Any], cropped: CroppedImage) -> dict[str, Any]:
         "image_id": row["image_id"],
         "crop": cropped.crop,
         "quality": cropped.quality,
+        "enlarged": (cropped.view_box[2] - cropped.view_box[0]) / (x1 - x0),
         **dict(zip(("x0", "y0", "x1", "y1"), (round(v, 2) for v in source_box), strict=True)),
         **dict(zip(("view_x0", "view_y0", "view_x1", "view_y1"), cropped.view_box, strict=True)),
     }
@@ -117,6 +118,14 @@ def _log_summary(name: str, boxes: pd.DataFrame) -> None:
             "lungs not trusted in %d images, listed in boxes.csv; for instance: %s",
             len(untrusted),
             untrusted.mode()[0],
+        )
+    enlarged = boxes["enlarged"][boxes["enlarged"] > 1]
+    if len(enlarged):
+        logger.info(
+            "%d images have fewer pixels than the view: enlarged, the median %.2f times; more "
+            "are kept with a larger size_px of the data set",
+            len(enlarged),
+            enlarged.median(),
         )
 
 

@@ -74,7 +74,7 @@ def test_check_names_files_that_a_table_leaves_without_a_row(
     message = check_message(tiny_params, tmp_path)
     assert message.startswith("params.yaml: datasets.ct: table: 1 of 3 files have no row")
     tiny_params["datasets"]["ct"]["max_unmatched"] = 0.4
-    check_params(parse_params(tiny_params), Paths(tmp_path))
+    assert "table" not in check_message(tiny_params, tmp_path)  # which is of three files being few
 
 
 def test_check_does_not_unpack_an_archive(tiny_params: RawParams, tmp_path: Path) -> None:
@@ -126,8 +126,7 @@ def test_check_names_a_view_that_is_too_small_for_cnn3(
 ) -> None:
     tiny_params["views"]["lungs"]["size_px"] = 79
     assert check_message(tiny_params, tmp_path) == (
-        "params.yaml: cases.lungs-bce.view: got 'lungs' of 79 px; allowed for cnn3: views of at "
-        "least 80 px"
+        "params.yaml: cases.lungs-bce.model: cnn3 got views of 79 px; allowed: at least 80 px"
     )
 
 
@@ -137,8 +136,9 @@ def test_check_names_a_target_layer_that_the_network_lacks(
 ) -> None:
     tiny_params["cam"]["target_layers"] = {"cnn3": layer}
     assert check_message(tiny_params, tmp_path) == (
-        f"params.yaml: cam.target_layers.cnn3: got {layer!r}; allowed: a module of cnn3; its "
-        "outermost are: conv1, conv2, conv3"
+        f"params.yaml: cam.target_layers.cnn3: got the layer {layer!r}, which this backbone lacks; "
+        "its outermost are: conv1, conv2, conv3; of cnn3 these do, among others: conv2, conv1 "
+        "(for cases: full-ce, lungs-bce)"
     )
 
 
@@ -146,9 +146,10 @@ def test_check_finds_the_layer_of_an_architecture_whose_case_names_a_tag(
     tiny_params: RawParams, tmp_path: Path
 ) -> None:
     tiny_params["cases"]["full-ce"]["model"] = "test_resnet.r160_in1k"
-    tiny_params["cam"]["target_layers"] = {"test_resnet": "layer9"}
+    tiny_params["cam"]["target_layers"] |= {"test_resnet": "layer9"}
     message = check_message(tiny_params, tmp_path)
-    assert message.startswith("params.yaml: cam.target_layers.test_resnet: got 'layer9'; allowed:")
+    assert message.startswith("params.yaml: cam.target_layers.test_resnet: got the layer 'layer9'")
+    assert message.endswith("(for cases: full-ce)")
 
 
 def test_check_takes_layers_of_known_networks_that_no_case_uses(
@@ -216,13 +217,222 @@ def timm_weights_of(model: str) -> RawParams:
     return {"model": model, "source": {"kind": "timm", "path": "stages/modeling/initial.py"}}
 
 
-@pytest.mark.parametrize("model", ["botnet50ts_256", "resnet18.no_such_tag"])
 def test_check_names_a_network_of_which_timm_has_no_weights(
-    tiny_params: RawParams, tmp_path: Path, model: str
+    tiny_params: RawParams, tmp_path: Path
 ) -> None:
-    tiny_params["weights"]["own"] = timm_weights_of(model)
+    tiny_params["weights"]["own"] = timm_weights_of("botnet50ts_256")
     message = check_message(tiny_params, tmp_path)
-    assert message.startswith(f"params.yaml: weights.own.model: got {model!r}, of which timm has ")
+    assert message.startswith("params.yaml: weights.own.model: got 'botnet50ts_256', of which timm")
+
+
+@pytest.mark.parametrize("kind", ["timm", "random"])
+def test_check_names_the_tags_of_a_network_whose_tag_timm_does_not_know(
+    tiny_params: RawParams, tmp_path: Path, kind: str
+) -> None:
+    source = {"kind": kind, "path": "stages/modeling/initial.py"}
+    tiny_params["weights"]["own"] = {"model": "test_resnet.bogus", "source": source}
+    tiny_params["cases"]["full-ce"]["model"] = "test_resnet.bogus"
+    allowed = "allowed: 'test_resnet' without a tag, or with one of its tags: r160_in1k"
+    assert check_message(tiny_params, tmp_path).split("\n") == [
+        f"params.yaml: {where}.model: got 'test_resnet.bogus', a tag that timm does not know; "
+        f"{allowed}"
+        for where in ("weights.own", "cases.full-ce")
+    ]
+
+
+def use(raw: RawParams, case: str, model: str, *, size_px: int, kind: str = "random") -> None:
+    """Let a case, and weights of its own, have another network and a view of another size."""
+    path = "stages/phantoms" if kind == "pretext" else "stages/modeling/initial.py"
+    raw["weights"]["own"] = {"model": model, "source": {"kind": kind, "path": path}}
+    raw["datasets"]["ct"]["size_px"] = max(96, size_px)
+    raw["views"]["own"] = raw["views"]["full"] | {"size_px": size_px}
+    raw["cases"][case] |= {"model": model, "weights": "own", "view": "own"}
+
+
+@pytest.mark.parametrize(
+    ("model", "size_px"), [("vit_tiny_patch16_224", 80), ("swin_tiny_patch4_window7_224", 96)]
+)
+def test_check_takes_transformers_at_a_size_of_the_view(
+    tiny_params: RawParams, tmp_path: Path, model: str, size_px: int
+) -> None:
+    use(tiny_params, "full-ce", model, size_px=size_px)
+    check_params(parse_params(tiny_params), Paths(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("model", "size_px", "expected"),
+    [
+        pytest.param(
+            "vit_small_patch14_dinov2",
+            80,
+            "cases.full-ce.model: vit_small_patch14_dinov2 cannot take views of 80 px whole: its "
+            "patches are of 14 px; allowed: 70 px, 84 px and other multiples",
+            id="patches that do not fill the view",
+        ),
+        pytest.param(
+            "inception_v3",
+            48,
+            "cases.full-ce.model: inception_v3 cannot take views of 48 px: Calculated padded input "
+            "size per channel: (1 x 1). Kernel size: (3 x 3). Kernel size can't be greater than "
+            "actual input size; its usual size is 299 px",
+            id="larger input needed",
+        ),
+        pytest.param(
+            "mixer_s32_224",
+            96,
+            "cases.full-ce.weights: those of mixer_s32_224 for 224 px cannot be fitted to views of "
+            "96 px: tensor 'blocks.0.mlp_tokens.fc1.weight' is (256, 49) and not (256, 9); allowed "
+            "with these weights: views of 224 px, or with these views: weights of kind pretext and "
+            "pretext.size_px 96",
+            id="weights of another size",
+        ),
+        pytest.param(
+            "hrnet_w18_small",
+            64,
+            "cam.target_layers.hrnet_w18_small: the layer 'stage4' gives a list of 4 per image; "
+            "allowed: a layer that gives square maps or their tokens; of hrnet_w18_small these do, "
+            "among others: final_layer, layer1, act2 (for cases: full-ce)",
+            id="target layer that gives a list",
+        ),
+        pytest.param(
+            "resnet10t",
+            32,
+            "cam.target_layers.resnet10t: the layer 'layer4' gives maps of 1 x 1 cells; allowed: "
+            "at least 2 x 2, of an earlier layer or a larger view; of resnet10t these do, among "
+            "others: layer3, layer2, layer1 (for cases: full-ce)",
+            id="maps of one cell",
+        ),
+    ],
+)
+def test_check_says_what_a_network_cannot_do_with_a_view(
+    tiny_params: RawParams, tmp_path: Path, model: str, size_px: int, expected: str
+) -> None:
+    use(tiny_params, "full-ce", model, size_px=size_px)
+    assert check_message(tiny_params, tmp_path) == f"params.yaml: {expected}"
+
+
+def test_check_takes_a_layer_that_is_named_where_the_default_gives_no_map(
+    tiny_params: RawParams, tmp_path: Path
+) -> None:
+    use(tiny_params, "full-ce", "hrnet_w18_small", size_px=64)
+    tiny_params["cam"]["target_layers"]["hrnet_w18_small"] = "final_layer"
+    check_params(parse_params(tiny_params), Paths(tmp_path))
+
+
+def test_check_names_weights_that_cannot_learn_the_pretext_task_at_its_size(
+    tiny_params: RawParams, tmp_path: Path
+) -> None:
+    use(tiny_params, "full-ce", "vit_small_patch14_dinov2", size_px=84, kind="pretext")
+    tiny_params["pretext"]["size_px"] = 48
+    message = check_message(tiny_params, tmp_path)
+    assert message.startswith(
+        "params.yaml: weights.own.model: vit_small_patch14_dinov2 cannot take"
+    )
+    assert message.endswith("(pretext.size_px)")
+
+
+def test_check_counts_the_parameters_of_a_head_that_is_too_large(
+    tiny_params: RawParams, tmp_path: Path
+) -> None:
+    # 64 features of cnn3 at 80 px: 64 * 20,000 + 20,000, then 20,000 * 20,000 + 20,000, then
+    # 2 * 20,000 + 2 of the logits.
+    tiny_params["cases"]["full-ce"]["head"] = [20_000, 20_000]
+    assert check_message(tiny_params, tmp_path) == (
+        "params.yaml: cases.full-ce.head: got [20000, 20000], which makes 401,360,002 parameters "
+        "behind 64 features; allowed: at most 100,000,000"
+    )
+
+
+def test_check_names_networks_of_more_parameters_than_are_allowed(
+    tiny_params: RawParams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stages.explain.rehearsal.MAX_PARAMETERS", 100_000)
+    # Convolutions 32@8x8, 64@7x7 of 32, 64@4x4 of 64, with biases: 2,080 + 100,416 + 65,600.
+    lines = check_message(tiny_params, tmp_path).split("\n")
+    assert lines[0].startswith(
+        "params.yaml: cases.full-ce.model: got 'cnn3', which has 168,096 parameters; allowed: at "
+        "most 100,000"
+    )
+
+
+def test_check_names_a_class_of_too_few_patients_for_the_splits(
+    tiny_params: RawParams, tmp_path: Path
+) -> None:
+    tiny_params["datasets"]["ct"]["cohort"]["patients"] = {"covid": 3, "normal": 16}
+    tiny_params["cases"]["full-ce"]["recipe"] = "short"
+    assert check_message(tiny_params, tmp_path).split("\n")[0] == (
+        "params.yaml: datasets.ct: split: class 'covid' has 3 groups (patients), too few to give "
+        "25% of them away; at least 4 are needed"
+    )
+
+
+@pytest.mark.parametrize("held_out", ["test", "val"])
+def test_check_names_a_class_of_too_few_patients_for_the_folds(
+    tiny_params: RawParams, tmp_path: Path, held_out: str
+) -> None:
+    folds = {"folds": 20, "held_out": held_out, "seeds": [1], "ensemble": False}
+    tiny_params["protocols"]["many"] = folds
+    tiny_params["cases"]["full-ce"]["protocol"] = "many"
+    message = check_message(tiny_params, tmp_path)
+    assert message.startswith("params.yaml: protocols.many.folds: got 20, but class 'covid' has 1")
+    assert message.endswith("(datasets.ct; for cases: full-ce)")
+
+
+def test_check_counts_files_of_a_folder_whose_patients_are_unknown(
+    tiny_params: RawParams, tmp_path: Path, write_picture: WritePicture
+) -> None:
+    source = tmp_path / "source"
+    for number in range(12):
+        write_picture(source / "normal" / f"{number}.png", number)
+    for number in range(3):
+        write_picture(source / "covid" / f"{number}.png", 100 + number)
+    tiny_params["datasets"]["ct"]["source"] = {"kind": "folder", "path": str(source)}
+    lines = check_message(tiny_params, tmp_path).split("\n")
+    assert lines[0].startswith("params.yaml: datasets.ct: split: class 'covid' has 3 groups (pati")
+
+
+def test_check_names_an_audit_of_more_folds_than_a_class_has_patients(
+    tiny_params: RawParams, tmp_path: Path
+) -> None:
+    tiny_params["audit"]["folds"] = 17
+    assert check_message(tiny_params, tmp_path) == (
+        "params.yaml: audit.folds: got 17, but class 'covid' of datasets.ct has 16 groups "
+        "(patients); allowed here: 2 to 16"
+    )
+
+
+def test_check_names_batches_that_the_images_do_not_fill(
+    tiny_params: RawParams, tmp_path: Path
+) -> None:
+    tiny_params["recipes"]["short"]["batch_size"] = 33  # of 64 images, half are to train on
+    assert check_message(tiny_params, tmp_path).split("\n") == [
+        f"params.yaml: recipes.short.batch_size: got 33, but cases.{case} has about 32 images of "
+        "datasets.ct to train on; allowed: no more than these"
+        for case in ("full-ce", "lungs-bce")
+    ]
+    tiny_params["recipes"]["short"]["batch_size"] = 32
+    check_params(parse_params(tiny_params), Paths(tmp_path))
+
+
+def test_check_names_a_gpu_that_is_not_there(
+    tiny_params: RawParams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    tiny_params["compute"]["accelerator"] = "gpu"
+    assert check_message(tiny_params, tmp_path) == (
+        "params.yaml: compute.accelerator: got 'gpu', but torch sees none; allowed here: cpu, auto"
+    )
+
+
+def test_check_warns_of_a_crop_that_is_enlarged(
+    tiny_params: RawParams, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tiny_params["views"]["full"]["crop"] = {"kind": "center", "fraction": 0.5}
+    check_params(parse_params(tiny_params), Paths(tmp_path))
+    assert caplog.messages == [
+        "params.yaml: views.full.size_px: 80 px enlarge a crop of 0.5 of 96 px 1.7 times, which "
+        "adds no detail; datasets.ct.size_px says how many pixels are kept"
+    ]
 
 
 def test_check_needs_no_network_for_weights_of_timm(tiny_params: RawParams, tmp_path: Path) -> None:

@@ -176,6 +176,27 @@ def test_a_wrong_parameter_stops_before_anything_is_deleted(clone: Path) -> None
 
 
 @pytest.mark.slow
+def test_a_case_that_fails_costs_the_others_no_report(clone: Path) -> None:
+    stage = clone / "stages" / "train.py"
+    code = stage.read_text(encoding="utf-8")
+    failing = (
+        f"    if name == {CASE!r}:\n        raise UserError('it failed')\n    keep_freed_memory()"
+    )
+    stage.write_text(code.replace("    keep_freed_memory()", failing), encoding="utf-8")
+    done = run_dvc(clone, "repro", "--keep-going")
+    assert done.returncode != 0
+    ran = set(re.findall(r"Running stage '(.+)':", done.stdout))
+    assert ran == {f"train@{CASE}", "train@lungs-bce"}  # the same results: nothing depends on more
+    for by_hand in ("compare", "report"):
+        subprocess.run([sys.executable, "-m", f"stages.{by_hand}"], cwd=clone, check=True)
+    report = clone / "plots" / "report.html"
+    assert f"Left out, since they have no results: cases.{CASE}." in report.read_text("utf-8")
+    stage.write_text(code, encoding="utf-8")
+    repro(clone)
+    assert "Left out" not in report.read_text("utf-8")
+
+
+@pytest.mark.slow
 def test_queued_experiments_run_and_are_listed_with_metrics_of_their_own(clone: Path) -> None:
     commit(clone)
     gammas = [0.5, 1]

@@ -20,9 +20,10 @@ from stages.check import check_params
 from stages.compare import compare_all
 from stages.config.errors import UserError
 from stages.config.load import parse_params
-from stages.config.params import Params
+from stages.config.params import CenterCrop, External, Params
 from stages.config.paths import Paths
 from stages.config.references import find_reference_problems
+from stages.config.writing import write_json
 from stages.crop import crop_view
 from stages.dataset.image_set import BOX_COLUMNS, MANIFEST_COLUMNS, ImageSet, load_image_set
 from stages.dataset.predictions import load_predictions
@@ -407,6 +408,78 @@ def test_a_case_that_was_removed_is_not_compared_although_its_files_stay(
     assert load_json(paths.comparisons) == {}
 
 
+@pytest.mark.parametrize(("fraction", "expected"), [(0.5, 1), (1, 0)])
+def test_crop_says_what_it_enlarges(
+    chain_copy: Chain, caplog: pytest.LogCaptureFixture, fraction: float, expected: int
+) -> None:
+    """Pictures are of 96 px in their longest side: half of that is less than 80 px."""
+    params, paths = chain_copy
+    middle = CenterCrop(kind="center", fraction=fraction)
+    view = params.view("full").model_copy(update={"crop": middle})
+    with caplog.at_level(logging.INFO):
+        crop_view(params.model_copy(update={"views": {"full": view}}), "full", paths)
+    said = [message for message in caplog.messages if "enlarged" in message]
+    assert len(said) == expected
+    assert all(re.search(r"^64 images .* median 1\.[67]\d times", message) for message in said)
+
+
+def test_a_case_that_failed_costs_the_others_nothing(chain_copy: Chain) -> None:
+    """After `dvc repro --keep-going`, DVC has removed what the failed stage was to write."""
+    params, paths = chain_copy
+    paths.predictions("lungs-bce").unlink()
+    before = pd.read_csv(paths.plot("table")).set_index("case").loc[["full-ce"]]
+    compare_all(params, paths)
+    report_all(params, paths)
+    table = pd.read_csv(paths.plot("table")).set_index("case")
+    pd.testing.assert_frame_equal(table[before.columns], before)
+    notice = "Left out, since they have no results: cases.lungs-bce."
+    assert notice in paths.report.read_text(encoding="utf-8")
+    assert notice in paths.discussion.read_text(encoding="utf-8")
+    assert load_json(paths.comparisons) == {}
+
+
+def test_a_transformer_is_trained_and_explained_at_the_size_of_its_view(chain_copy: Chain) -> None:
+    """Its random weights are of 160 px, its views of 80 px: 5 x 5 patches of 16 px."""
+    params, paths = chain_copy
+    weights = params.initial_weights("cnn3-random").model_copy(update={"model": "test_vit"})
+    case = params.case("full-ce").model_copy(update={"model": "test_vit", "weights": "vit"})
+    more = params.model_copy(
+        update={
+            "weights": {**params.weights, "vit": weights},
+            "cases": {**params.cases, "full-vit": case},
+        }
+    )
+    check_params(more, paths)
+    make_weights(more, "vit", paths)
+    train_case(more, "full-vit", paths)
+    explain_case(more, "full-vit", paths)
+    state = safetensors.torch.load_file(paths.weights("full-vit") / "model.safetensors")
+    assert state["backbone.pos_embed"].shape == (1, 1 + 5 * 5, 64)
+    summary = load_json(paths.cam_scores("full-vit"))["summary"]
+    assert summary["gradcam"]["empty"]["mean"] < 1
+
+
+def test_report_names_a_case_that_compare_has_not_seen(
+    chain_copy: Chain, caplog: pytest.LogCaptureFixture
+) -> None:
+    params, paths = chain_copy
+    headlines = load_json(paths.headlines)
+    write_json(paths.headlines, {"full-ce": headlines["full-ce"]})
+    report_all(params, paths)
+    notice = "Left out, since they have no results: cases.lungs-bce."
+    assert notice in paths.report.read_text(encoding="utf-8")
+    assert f"lungs-bce is left out: it has no results in {paths.headlines}" in caplog.messages
+
+
+def test_an_external_test_without_results_is_named(chain_copy: Chain) -> None:
+    params, paths = chain_copy
+    classes = {"covid": "covid", "normal": "normal"}
+    test = External(case="full-ce", view="lungs", classes=classes)
+    report_all(params.model_copy(update={"external": {"away": test}}), paths)
+    notice = "Left out, since they have no results: external.away."
+    assert notice in paths.report.read_text(encoding="utf-8")
+
+
 def test_a_case_can_start_from_the_model_of_another(chain_copy: Chain) -> None:
     params, paths = chain_copy
     settings = params.case("full-ce").model_copy(update={"weights": "lungs-bce"})
@@ -447,7 +520,9 @@ def test_every_crop_is_counted_in_the_log(
     boxes = boxes_of(load_image_set(chain_copy.paths.view("lungs")))
     assert {crop: int(n) for crop, n in counted} == boxes["crop"].value_counts().to_dict()
     assert caplog.messages[0].startswith("lungs: 64 images; crops: lungs ")
-    untrusted = sum(int(m.split(" in ")[1].split()[0]) for m in caplog.messages[1:])
+    untrusted = sum(
+        int(m.split(" in ")[1].split()[0]) for m in caplog.messages if "not trusted" in m
+    )
     assert untrusted == (boxes["quality"] != "ok").sum()
 
 

@@ -167,6 +167,13 @@ def _view_problems(params: Params) -> Iterator[str]:
     for name, view in params.views.items():
         if view.dataset not in params.datasets:
             yield _unknown(f"views.{name}.dataset", view.dataset, "a data set", params.datasets)
+            continue
+        stored = params.datasets[view.dataset].size_px
+        if view.size_px > stored:
+            yield (
+                f"views.{name}.size_px: got {view.size_px}, more pixels than datasets."
+                f"{view.dataset}.size_px keeps of a picture; allowed: at most {stored}"
+            )
 
 
 def _pretext_problems(params: Params) -> Iterator[str]:

@@ -86,7 +86,7 @@ def draw_share(
     Raises:
         UserError: a class has too few groups for that share.
     """
-    label, fewest = _rarest_class(labels, group_ids)
+    label, fewest = rarest_class(labels, group_ids)
     needed = max(2, round(1 / min(share, 1 - share)))
     if fewest < needed:
         raise UserError(
@@ -106,7 +106,7 @@ def deal_folds(labels: Labels, group_ids: Labels, folds: int, *, seed: int) -> N
     """
     from sklearn.model_selection import StratifiedGroupKFold  # 1 s that one-run cases need not wait
 
-    label, fewest = _rarest_class(labels, group_ids)
+    label, fewest = rarest_class(labels, group_ids)
     if fewest < folds:
         raise UserError(
             f"folds: got {folds}, but class {label!r} has {fewest} groups (patients); every fold "
@@ -129,7 +129,7 @@ def find_missing_class(labels: Sequence[str], splits: Sequence[str]) -> tuple[st
     return None
 
 
-def _rarest_class(labels: Labels, group_ids: Labels) -> tuple[str, int]:
+def rarest_class(labels: Labels, group_ids: Labels) -> tuple[str, int]:
     """The class of the fewest groups, and how many these are."""
     groups = pd.DataFrame({"l": labels, "g": group_ids}).groupby("l")["g"].nunique()
     return str(groups.idxmin()), int(groups.min())

@@ -10,6 +10,7 @@ import pandas as pd
 
 from stages.config.params import Params
 from stages.config.paths import Paths
+from stages.dataset.finished import first_missing, leave_out
 from stages.dataset.predictions import load_predictions
 from stages.dataset.task import Task
 
@@ -58,12 +59,36 @@ class Outcomes:
 
 
 def load_outcomes(params: Params, paths: Paths) -> Outcomes:
-    """Read what every case of `params`, and the audit of its view, have written."""
+    """Read what every case of `params`, and the audit of its view, have written.
+
+    Cases without results are left out, of the parameters too, so that one that failed does not cost
+    the others their comparisons.
+
+    Raises:
+        UserError: no case has results.
+    """
+    asked = params.cases.items()
+    lacking = {n: first_missing(_files_of(n, case.view, paths)) for n, case in asked}
+    params = leave_out(params, lacking)
     views = list(dict.fromkeys(case.view for case in params.cases.values()))
     return Outcomes(
         params=params,
         cases={case: _load_case(case, params.cam.methods, paths) for case in params.cases},
         shortcuts={view: _load_shortcut(view, paths) for view in views},
+    )
+
+
+def _files_of(case: str, view: str, paths: Paths) -> tuple[Path, ...]:
+    return (
+        paths.predictions(case),
+        paths.cam_scores(case),
+        paths.case_report(case),
+        paths.case_metrics(case),
+        paths.history_epochs(case),
+        paths.history_steps(case),
+        paths.training_facts(case),
+        paths.audit(view),
+        paths.audit_predictions(view),
     )
 
 

@@ -9,10 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from stages.config.params import Cam
-from stages.config.references import architecture
 from stages.dataset.image_set import ImageSet
 from stages.dataset.runs import load_runs
-from stages.explain.layers import default_target_layer
+from stages.explain.layers import target_layer
 from stages.explain.methods import Asked, Explainer, FloatArray, compute_cams
 from stages.explain.sanity import Judge, compute_road, randomise
 from stages.explain.scores import GAUSSIAN, PerImage, gaussian_map, rank_correlations
@@ -90,8 +89,7 @@ def explain_images(
 def _load_model(folder: Path, cam: Cam) -> _Model:
     classifier, meta = load_classifier(folder)
     classifier.to(memory_format=torch.channels_last)  # a quarter faster; the values stay
-    named = cam.target_layers.get(architecture(meta["model"]))
-    layer = named or default_target_layer(classifier)
+    layer = target_layer(classifier, meta["model"], cam.target_layers)
     return _Model(Explainer(classifier, outputs_of(meta), cam.methods, layer), meta)
 
 

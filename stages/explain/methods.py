@@ -24,8 +24,7 @@ from pytorch_grad_cam.base_cam import BaseCAM
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stages.config.errors import UserError
-from stages.explain.layers import KEY, arrange_as_maps, find_layer, graph_from
+from stages.explain.layers import collect_evidence, find_layer
 from stages.modeling.classifier import Classifier
 from stages.modeling.outputs import Outputs
 
@@ -184,46 +183,22 @@ def compute_cams(explainer: Explainer, asked: Asked) -> dict[str, FloatArray]:
     return {name: np.concatenate([batch[name] for batch in maps]) for name in explainer.methods}
 
 
-class _Evidence(NamedTuple):
-    """What a layer gives, (B, C, h, w), and the gradient of the class score with respect to it."""
-
-    activations: FloatArray
-    gradients: FloatArray
-
-
 def _explain_batch(explainer: Explainer, batch: Asked) -> dict[str, FloatArray]:
     layer = find_layer(explainer.classifier, explainer.target_layer)
-    evidence = _collect_evidence(explainer, batch)
+    evidence = collect_evidence(
+        explainer.classifier, explainer.target_layer, explainer.outputs, *batch
+    )
+    activations, gradients = (values.contiguous().numpy() for values in evidence)
     scores = [_class_score(explainer.outputs, wanted) for wanted in batch.classes]
     maps = {}
     for name in explainer.methods:
         method = METHODS[name](explainer.classifier, [layer])
         method.activations_and_grads.release()  # its own hooks: the passes were made above
-        cams = method.get_cam_image(batch.images, layer, scores, *evidence, eigen_smooth=False)
+        cams = method.get_cam_image(
+            batch.images, layer, scores, activations, gradients, eigen_smooth=False
+        )
         maps[name] = scale_maps(cams, batch.images.shape[-1])
     return maps
-
-
-def _collect_evidence(explainer: Explainer, batch: Asked) -> _Evidence:
-    classifier, outputs, _, target_layer = explainer
-    with graph_from(find_layer(classifier, target_layer)) as starts:
-        scores = outputs.class_score(classifier(batch.images), batch.classes)
-    if len(starts) != 1:
-        raise UserError(
-            f"{KEY}: the layer {target_layer!r} runs {len(starts)} times per image; "
-            "allowed: a layer that runs once"
-        )
-    activations = starts[0]
-    (gradients,) = torch.autograd.grad(scores.sum(), activations, materialize_grads=True)
-    return _Evidence(
-        *(
-            arrange_as_maps(values, backbone=classifier.backbone, layer=target_layer)
-            .detach()
-            .contiguous()
-            .numpy()
-            for values in (activations, gradients)
-        )
-    )
 
 
 def _class_score(outputs: Outputs, wanted: Tensor) -> ClassScore:

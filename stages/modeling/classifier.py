@@ -1,7 +1,7 @@
 """A network as every case uses it: scaling, backbone, head."""
 
 from collections.abc import Iterator, Sequence
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +9,11 @@ from torch import Tensor, nn
 from stages.config.errors import UserError
 from stages.config.references import keeps_fc, timm_name
 from stages.modeling.cnn3 import MIN_SIZE_PX, Cnn3
+from stages.modeling.input_size import (
+    require_whole_patches,
+    size_arguments,
+    usual_size,
+)
 
 BACKBONE = "backbone."
 
@@ -89,22 +94,31 @@ def build_classifier(
     Raises:
         UserError: the model does not exist or cannot take images of this size.
     """
-    backbone = build_backbone(model)
+    backbone = build_backbone(model, size)
     features = count_features(backbone, model, size)
     return Classifier(backbone, build_head(features, head, outputs, dropout), mean=mean, std=std)
 
 
-def build_backbone(model: str) -> nn.Module:
-    """The network without its classifier, for one grey channel, randomly initialised."""
+def build_backbone(model: str, size: int | None = None) -> nn.Module:
+    """The network without its classifier, for one grey channel, randomly initialised.
+
+    Args:
+        model: as for `build_classifier`.
+        size: side of the square input in pixels; None for the network's usual one. Only networks
+            of a fixed input size differ by it.
+
+    Raises:
+        UserError: timm does not know the network, or cannot build it for that size.
+    """
     if model == "cnn3":
         return Cnn3()
     try:
-        return create_timm_backbone(model, pretrained=False)
+        return create_timm_backbone(model, pretrained=False, size=size)
     except RuntimeError as error:
         raise UserError(f"model: timm cannot build {model!r}: {error}") from None
 
 
-def create_timm_backbone(model: str, *, pretrained: bool) -> nn.Module:
+def create_timm_backbone(model: str, *, pretrained: bool, size: int | None = None) -> nn.Module:
     """A timm network without its classifier, for one grey channel; errors are timm's own.
 
     A VGG is its convolutions and average pooling, 512 features: its two old FC layers, 120 of
@@ -112,9 +126,8 @@ def create_timm_backbone(model: str, *, pretrained: bool) -> nn.Module:
     """
     import timm  # 1.6 s that the stages of a cnn3 case need not wait
 
-    backbone: nn.Module = timm.create_model(
-        timm_name(model), pretrained=pretrained, in_chans=1, num_classes=0
-    )
+    options: dict[str, Any] = {"in_chans": 1, "num_classes": 0} | size_arguments(model, size)
+    backbone: nn.Module = timm.create_model(timm_name(model), pretrained=pretrained, **options)
     if isinstance(backbone, timm.models.VGG) and not keeps_fc(model):
         backbone.add_module("pre_logits", nn.Identity())
     return backbone
@@ -130,15 +143,33 @@ def build_head(features: int, hidden: Sequence[int], outputs: int, dropout: floa
 
 
 def count_features(backbone: nn.Module, model: str, size: int) -> int:
-    """Width of the backbone's output for images of that size, by trying one."""
+    """Width of the backbone's output for images of that size, by trying one.
+
+    Raises:
+        UserError: it cannot take images of that size, or gives something else than one vector each.
+    """
     if model == "cnn3" and size < MIN_SIZE_PX:
         raise UserError(f"model: cnn3 got views of {size} px; allowed: at least {MIN_SIZE_PX} px")
+    require_whole_patches(backbone, model, size)
     backbone.eval()
     try:
         with torch.inference_mode():
             features = backbone(torch.zeros(1, 1, size, size))
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"model: {model} cannot take views of {size} px: {error}") from None
+    except Exception as error:  # whatever it is, it says that this network cannot
+        raise UserError(_size_refused(backbone, model, size, error)) from None
     finally:
         backbone.train()
+    if not isinstance(features, Tensor) or features.ndim != 2:
+        shape = tuple(features.shape[1:]) if isinstance(features, Tensor) else type(features)
+        raise UserError(
+            f"model: {model} gives {shape} per image; allowed: networks that give one vector"
+        )
     return int(features.shape[1])
+
+
+def _size_refused(backbone: nn.Module, model: str, size: int, error: Exception) -> str:
+    usual = usual_size(backbone)
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return f"model: {model} cannot take views of {size} px: {reason}" + (
+        f"; its usual size is {usual} px" if usual else ""
+    )

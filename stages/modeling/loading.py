@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from stages.config.errors import UserError
+from stages.modeling.input_size import fit_positions
 
 LISTED = 3  # names of tensors in an error, of each kind
 LONGEST_NAME = 80
@@ -46,7 +47,8 @@ def fit_tensors(backbone: nn.Module, state: Mapping[str, Tensor], source: str) -
 
     What stands before their names (`backbone.`, `module.`, `state_dict.model.`) is found by what
     fits. A first convolution for three colours becomes one for grey images by summing over the
-    colours, which is timm's way.
+    colours, which is timm's way. What is learned per position is fitted to the backbone's input
+    size.
 
     Args:
         backbone: to be filled; it is only looked at and may be on `meta`.
@@ -65,6 +67,7 @@ def fit_tensors(backbone: nn.Module, state: Mapping[str, Tensor], source: str) -
         for name, tensor in (summed or state).items()
         if name.startswith(prefix)
     }
+    given = fit_positions(given, backbone)
     _require_fit(backbone, given, wanted, source)
     tensors = {name: given.get(name, torch.tensor(0)) for name in wanted}
     for name, tensor in tensors.items():

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -40,6 +41,24 @@ class Outputs:
                 f"implies: got {dict(self.implies)}, by which two classes carry the same labels; "
                 "allowed: labels that tell every class from the others"
             )
+
+    @classmethod
+    def of_case(
+        cls,
+        loss: str,
+        class_names: Sequence[str],
+        positive: int,
+        implies: Mapping[str, Sequence[str]],
+    ) -> Self:
+        """What the logits of a case mean: BCE of two classes has one logit for both.
+
+        Args:
+            loss: the kind of loss of the case.
+            class_names: of its data set.
+            positive: index of the positive class.
+            implies: of the data set.
+        """
+        return cls(tuple(class_names), positive, loss == "bce" and not implies, implies)
 
     @property
     def count(self) -> int:

@@ -120,8 +120,7 @@ def training_facts(trained: TrainedRun, view: ImageSet, run: Run) -> dict[str, A
 
 def _outputs(case: Case, view: ImageSet) -> Outputs:
     info = view.info
-    one_logit = case.loss.kind == "bce" and not info.implies
-    return Outputs(tuple(info.class_names), info.positive_index, one_logit, info.implies)
+    return Outputs.of_case(case.loss.kind, info.class_names, info.positive_index, info.implies)
 
 
 def _initial_classifier(

@@ -6,7 +6,6 @@ The page and plots/discussion.md show the same sentences, those of `build_discus
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from stages.dataset.image_set import DatasetInfo
 from stages.reporting.cases import describe_best, describe_runs
 from stages.reporting.comparisons import describe_draws, describe_settled, discuss
 from stages.reporting.external import describe_external
@@ -68,13 +67,14 @@ def _discuss(results: Results, dataset: DatasetResults) -> DatasetDiscussion:
     warning = [OPTIMISTIC] if dataset.info.leakage else []
     return DatasetDiscussion(
         dataset.title,
-        _notices(dataset.info),
+        _notices(dataset),
         {name: warning + discuss(found, figures) for name, found in dataset.comparisons.items()},
         _conclude(results, dataset),
     )
 
 
-def _notices(info: DatasetInfo) -> list[str]:
+def _notices(dataset: DatasetResults) -> list[str]:
+    info = dataset.info
     origin = (
         f"These images are drawings made by the pipeline itself ({info.source}). No figure of "
         "this section says anything about patients."
@@ -85,7 +85,12 @@ def _notices(info: DatasetInfo) -> list[str]:
         "Leakage allowed: some groups stand in more than one of the splits that came with the "
         "data, so every figure of this section is optimistic."
     )
-    return [origin, leakage] if info.leakage else [origin]
+    left_out = f"Left out, since they have no results: {', '.join(dataset.left_out)}."
+    return [
+        origin,
+        *([leakage] if info.leakage else []),
+        *([left_out] if dataset.left_out else []),
+    ]
 
 
 def _conclude(results: Results, dataset: DatasetResults) -> list[str]:

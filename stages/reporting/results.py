@@ -1,6 +1,6 @@
 """Everything that the other stages wrote about the entries of params.yaml, read once, here."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 
 from stages.config.params import Case, Dataset, Params, Protocol, Recipe
 from stages.config.paths import Paths
+from stages.dataset.finished import first_missing, leave_out
 from stages.dataset.image_set import DatasetInfo, load_dataset_info, load_manifest
 from stages.reporting.documents import (
     Audit,
@@ -84,6 +85,7 @@ class DatasetResults:
     cases: list[CaseResults]
     comparisons: Mapping[str, Comparison]  # of these cases
     external: Mapping[str, ExternalReport]  # of these cases, on other data sets
+    left_out: list[str]  # cases and external tests without results, as params.yaml names them
 
     @property
     def title(self) -> str:
@@ -108,11 +110,29 @@ class Results:
 
 
 def load_results(params: Params, paths: Paths) -> Results:
-    """Read what every case, data set and view of `params` has written."""
-    headlines = _read_all(paths.headlines, Headline)
+    """Read what every case, data set and view of `params` has written.
+
+    Cases and external tests without results are left out and named, so that one that failed does
+    not cost the others their report.
+
+    Raises:
+        UserError: no case has results.
+    """
+    asked = params
+    headlines = _read_all(paths.headlines, Headline) if paths.headlines.exists() else {}
+    # `compare` leaves out what lacks a file that is not read here.
+    lacking = {
+        name: first_missing(_files_of(name, paths)) if name in headlines else paths.headlines
+        for name in asked.cases
+    }
+    params = leave_out(asked, lacking)
     cases = {case: _load_case(params, case, headlines[case], paths) for case in params.cases}
     comparisons = _read_all(paths.comparisons, Comparison)
-    external = {name: _read(paths.external(name), ExternalReport) for name in params.external}
+    external = {
+        name: _read(paths.external(name), ExternalReport)
+        for name in params.external
+        if paths.external(name).exists()
+    }
     datasets = {}
     for name, settings in params.datasets.items():
         folder, views = paths.prepared(name), _views_of(params, name)
@@ -127,10 +147,37 @@ def load_results(params: Params, paths: Paths) -> Results:
             grouping=_read(folder / "grouping.json", Grouping),
             audits={view: _read(paths.audit(view), Audit) for view in views},
             cases=own,
-            comparisons={key: found for key, found in comparisons.items() if found.first in names},
+            comparisons={
+                key: found
+                for key, found in comparisons.items()
+                if {found.first, found.second} <= names
+            },
             external={key: found for key, found in external.items() if found.case in names},
+            left_out=_left_out(asked, views, cases, external),
         )
     return Results(params, datasets, cases, external)
+
+
+def _left_out(
+    asked: Params, views: Sequence[str], cases: Collection[str], external: Collection[str]
+) -> list[str]:
+    """Cases on some views, and their external tests, that have no results."""
+    on_views = {name for name, case in asked.cases.items() if case.view in views}
+    tests = [name for name, test in asked.external.items() if test.case in on_views]
+    return [
+        *(f"cases.{name}" for name in asked.cases if name in on_views and name not in cases),
+        *(f"external.{name}" for name in tests if name not in external),
+    ]
+
+
+def _files_of(case: str, paths: Paths) -> tuple[Path, ...]:
+    return (
+        paths.case_metrics(case),
+        paths.case_report(case),
+        paths.cam_scores(case),
+        paths.training_facts(case),
+        paths.history_epochs(case),
+    )
 
 
 def _load_case(params: Params, name: str, headline: Headline, paths: Paths) -> CaseResults:

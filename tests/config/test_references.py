@@ -67,6 +67,12 @@ CONTRADICTIONS: list[tuple[str, Change, str]] = [
         "views.spare.dataset: got 'mri', which is not a data set; allowed: ct",
     ),
     (
+        "view of more pixels than are stored",
+        set_in("views", "full", size_px=97),
+        "views.full.size_px: got 97, more pixels than datasets.ct.size_px keeps of a picture; "
+        "allowed: at most 96",
+    ),
+    (
         "augmentation of a case",
         set_in("cases", "full-ce", augment="heavy"),
         "cases.full-ce.augment: got 'heavy', which is not an augmentation; allowed: light",

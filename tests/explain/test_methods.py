@@ -17,7 +17,12 @@ from pytorch_grad_cam.utils.svd_on_activations import get_2d_projection
 from torch import Tensor, nn
 
 from stages.config.errors import UserError
-from stages.explain.layers import arrange_as_maps, default_target_layer, find_layer
+from stages.explain.layers import (
+    arrange_as_maps,
+    default_target_layer,
+    find_layer,
+    layers_with_maps,
+)
 from stages.explain.methods import (
     BATCH_SIZE,
     METHODS,
@@ -435,3 +440,65 @@ def test_output_that_is_no_square_map_is_refused_with_its_shape(shape: tuple[int
     got = ", ".join(str(side) for side in shape[1:])
     with pytest.raises(UserError, match=rf"'norm' gives \({got},?\) per image; allowed: square"):
         arrange_as_maps(torch.zeros(shape), backbone=nn.Module(), layer="norm")
+
+
+def lists_resolutions() -> Classifier:
+    """A backbone whose stages give two resolutions as a list, and one layer that gives maps."""
+
+    class Pyramid(nn.Module):
+        def forward(self, maps: Tensor) -> list[Tensor]:
+            return [maps, maps[..., ::2, ::2]]
+
+    class Backbone(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(1, 3, kernel_size=1)
+            self.stage = Pyramid()
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.stage(self.conv(images))[0].mean(dim=(2, 3))
+
+    return Classifier(Backbone(), nn.Linear(3, 2), mean=0.0, std=1.0)
+
+
+def test_layer_that_gives_a_list_is_refused_and_others_are_found() -> None:
+    classifier = lists_resolutions()
+    with pytest.raises(UserError, match=r"'stage' gives a list of 2 per image; allowed: a layer"):
+        explain(classifier, random_images(1), [0], layer="stage")
+    assert layers_with_maps(classifier, random_images(1)) == ["conv"]
+
+
+def test_layer_that_the_logits_do_not_depend_on_is_refused() -> None:
+    classifier = known_classifier()
+    classifier.backbone.add_module("arrange", Zeroed())
+    with pytest.raises(UserError, match=r"the logits do not depend on the layer 'conv'"):
+        explain(classifier, random_images(1), [0], layer="conv")
+
+
+class Zeroed(nn.Module):
+    """Zeros whatever it is given."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return torch.zeros(maps.shape)
+
+
+def test_map_of_one_cell_is_refused() -> None:
+    with pytest.raises(UserError, match=r"'arrange' gives maps of 1 x 1 cells; allowed: at"):
+        explain(known_classifier(), random_images(1, side=1), [0])
+
+
+def test_tokens_of_a_layer_before_the_prefix_is_added_are_all_patches() -> None:
+    """As in CaiT and XCiT, whose class token comes in late: 2 x 2 patches, and no token more."""
+    backbone = nn.Module()
+    backbone.num_prefix_tokens = 1
+    backbone.patch_embed = nn.Module()
+    backbone.patch_embed.num_patches = 4
+    tokens = torch.arange(4.0).view(1, 4, 1)
+    maps = arrange_as_maps(tokens, backbone=backbone, layer="norm")
+    assert maps.tolist() == [[[[0, 1], [2, 3]]]]
+
+
+def test_maps_with_channels_last_are_known_by_their_square() -> None:
+    """As in VOLO, of which timm does not say so."""
+    maps = torch.rand(1, 3, 3, 5)
+    assert arrange_as_maps(maps, backbone=nn.Module(), layer="x").equal(maps.permute(0, 3, 1, 2))

@@ -114,9 +114,20 @@ def test_every_kind_of_timm_network_takes_one_grey_channel(model: str) -> None:
     assert logits.isfinite().all()
 
 
-def test_network_of_a_fixed_size_refuses_another_one() -> None:
-    with pytest.raises(UserError, match=r"test_vit3 cannot take views of 80 px: .*160"):
-        classifier("test_vit3", size=80)
+def test_network_of_a_fixed_size_is_built_for_that_of_the_images() -> None:
+    network = classifier("test_vit3", size=80)  # patches of 16 px; usually 160 px
+    assert network.backbone.get_submodule("patch_embed").grid_size == (5, 5)
+    assert network(torch.rand(2, 1, 80, 80)).shape == (2, 2)
+
+
+def test_size_that_a_network_cannot_take_is_refused_with_its_usual_one() -> None:
+    with pytest.raises(UserError, match=r"inception_v3 cannot take views of 32 px: .*usual size.*"):
+        classifier("inception_v3", size=32)
+
+
+def test_network_that_gives_maps_instead_of_features_is_refused() -> None:
+    with pytest.raises(UserError, match=r"own gives \(1, 8, 8\) per image; allowed: .* one vector"):
+        count_features(nn.Conv2d(1, 1, 1), "own", 8)
 
 
 def test_unknown_model_is_named() -> None:
