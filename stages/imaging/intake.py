@@ -13,9 +13,10 @@ from stages.config.params import Dataset
 from stages.config.writing import write_csv
 from stages.dataset.arrays import write_image_rows
 from stages.dataset.image_set import IMAGES, TRUTH
-from stages.imaging.decode import UnreadableImage, decode, fit_square
+from stages.imaging.decode import UnreadableImage, decode
 from stages.imaging.duplicates import Fingerprint, fingerprint
 from stages.imaging.pool import map_images
+from stages.imaging.square import fit_square
 from stages.sources.item import SourceItem
 from stages.sources.listing import Listing
 
