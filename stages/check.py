@@ -27,7 +27,7 @@ def check_params(params: Params, paths: Paths) -> None:
         *([] if unknown_models else _network_problems(params)),
     ]
     if problems:
-        raise UserError("\n".join(f"params.yaml: {problem}" for problem in problems))
+        raise UserError(*(f"params.yaml: {problem}" for problem in problems))
     write_json(paths.check, {"params.yaml": "checked"})
 
 

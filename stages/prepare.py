@@ -2,7 +2,8 @@
 
 Reads:  the source of datasets.<name>
 Writes: data/prepared/<name>/: images.npy, manifest.csv, rejected.csv, duplicates.csv,
-        grouping.json, dataset.json, leaks.csv where groups leak, and truth.npy for phantoms
+        suspicious.csv, grouping.json, dataset.json, leaks.csv where groups leak, and truth.npy for
+        phantoms
 """
 
 import logging
@@ -35,12 +36,20 @@ from stages.imaging.grouping import (
     save_grouping,
     save_leaks,
 )
-from stages.imaging.intake import REJECTED, Listed, Rejected, array_names, decode_source
+from stages.imaging.intake import (
+    REJECTED,
+    SUSPICIOUS,
+    Listed,
+    Rejected,
+    array_names,
+    count_suspicious,
+    decode_source,
+)
 from stages.sources.listing import Listing, describe_source, open_source
 
 logger = logging.getLogger(__name__)
 
-TABLES = (MANIFEST, DATASET_INFO, REJECTED, DUPLICATES, GROUPING)
+TABLES = (MANIFEST, DATASET_INFO, REJECTED, SUSPICIOUS, DUPLICATES, GROUPING)
 
 
 def prepare_dataset(params: Params, name: str, paths: Paths) -> None:
@@ -58,9 +67,14 @@ def prepare_dataset(params: Params, name: str, paths: Paths) -> None:
         raise UserError(f"params.yaml: datasets.{name}: {error}") from None
     write_csv(folder / MANIFEST, manifest[list(MANIFEST_COLUMNS)])
     save_grouping(folder, manifest, grouping)
-    _describe(name, dataset, listing, manifest, rejected, grouping.leaks).save(folder)
+    suspicious = count_suspicious(listed.suspicious)
+    info = _describe(name, dataset, listing, manifest, rejected, suspicious, grouping.leaks)
+    info.save(folder)
     keep_only(folder, _file_names(dataset, has_leaks=bool(grouping.leaks)))
     _log_summary(name, manifest, grouping, rejected, listing.left_out)
+    if suspicious:
+        found = ", ".join(f"{count} {what}" for what, count in suspicious.items())
+        logger.warning("pictures to look at (%s): %s", SUSPICIOUS, found)
 
 
 def _file_names(dataset: Dataset, *, has_leaks: bool) -> list[str]:
@@ -128,6 +142,7 @@ def _describe(
     listing: Listing,
     manifest: pd.DataFrame,
     rejected: Sequence[Rejected],
+    suspicious: dict[str, int],
     leaks: dict[str, list[str]],
 ) -> DatasetInfo:
     return DatasetInfo(
@@ -142,6 +157,7 @@ def _describe(
         n_left_out=len(listing.left_out),
         leakage=sorted(leaks),
         implies=dict(dataset.implies),
+        suspicious=suspicious,
     )
 
 

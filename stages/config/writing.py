@@ -5,6 +5,7 @@ place in one step. So a file is never half there, and never written *into*: DVC 
 outputs as hard links to its cache, read-only, and writing into one would change the cache itself.
 """
 
+import csv
 import json
 import os
 import shutil
@@ -35,9 +36,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text."""
+    """Write UTF-8 text, with the line ends that it has."""
     with replacing(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", newline="")
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -46,9 +47,15 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def write_csv(path: Path, table: "pd.DataFrame") -> None:
-    """Write a table without its index."""
-    with replacing(path) as partial:
-        table.to_csv(partial, index=False)
+    """Write a table without its index, for `read_csv`.
+
+    Text is quoted where it has to be. Python 3.11 forgets carriage returns, which end lines for
+    most readers; of a table with one all text is quoted.
+    """
+    text = table.to_csv(index=False, lineterminator="\n")
+    if "\r" in text:
+        text = table.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    write_text(path, text)
 
 
 def link_or_copy(source: Path, path: Path) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from stages.config.csv_file import read_csv
 from stages.config.writing import write_json
 from stages.dataset.arrays import open_images
 from stages.dataset.task import Task
@@ -47,6 +48,12 @@ MANIFEST_COLUMNS = (
     "y1",
 )
 
+# Of the manifest, as it stands: mode 1 is not a number, nor is 00000061.
+TEXT_COLUMNS = (
+    *("image_id", "source_path", "sha256", "label", "group_id"),
+    *("split", "subgroup", "mode", "format"),
+)
+
 BOX_COLUMNS = (
     "image_id",
     "crop",  # none, center or lungs: what was done
@@ -60,6 +67,7 @@ BOX_COLUMNS = (
     "view_x1",
     "view_y1",
 )
+BOX_TEXT_COLUMNS = ("image_id", "crop", "quality")
 
 
 @dataclass(frozen=True)
@@ -77,6 +85,7 @@ class DatasetInfo:
     n_left_out: int
     leakage: list[str]  # groups that the given splits cut, where that was allowed
     implies: dict[str, list[str]]  # class -> the classes that its images belong to as well
+    suspicious: dict[str, int]  # what is odd about pictures -> of how many; suspicious.csv
 
     @property
     def positive_index(self) -> int:
@@ -141,8 +150,8 @@ class ImageSet:
 
 def load_manifest(folder: Path) -> pd.DataFrame:
     """Read manifest.csv; group ids such as 00000061 stay text, empty text stays empty."""
-    text_columns = dict.fromkeys(("image_id", "group_id", "label", "split", "subgroup"), str)
-    return pd.read_csv(folder / MANIFEST, dtype=text_columns, keep_default_na=False)
+    text_columns = dict.fromkeys(TEXT_COLUMNS, str)
+    return read_csv(folder / MANIFEST, text_columns)
 
 
 def load_image_set(folder: Path) -> ImageSet:
@@ -154,7 +163,7 @@ def load_image_set(folder: Path) -> ImageSet:
         images=open_images(folder / IMAGES),
         truth=_open_if_there(folder / TRUTH),
         lung_masks=_open_if_there(folder / LUNG_MASKS),
-        boxes=pd.read_csv(boxes, keep_default_na=False) if boxes.exists() else None,
+        boxes=read_csv(boxes, dict.fromkeys(BOX_TEXT_COLUMNS, str)) if boxes.exists() else None,
         pictures=_open_if_there(folder / PICTURES),
     )
 

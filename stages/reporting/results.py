@@ -8,6 +8,7 @@ from typing import TypeVar
 import pandas as pd
 from pydantic import TypeAdapter
 
+from stages.config.csv_file import read_csv
 from stages.config.params import Case, Dataset, Params, Protocol, Recipe
 from stages.config.paths import Paths
 from stages.dataset.image_set import DatasetInfo, load_dataset_info, load_manifest
@@ -78,6 +79,7 @@ class DatasetResults:
     info: DatasetInfo
     manifest: pd.DataFrame
     rejected: pd.DataFrame  # columns file, reason
+    suspicious: pd.DataFrame  # columns file, what
     grouping: Grouping
     audits: Mapping[str, Audit]  # by view
     cases: list[CaseResults]
@@ -121,7 +123,8 @@ def load_results(params: Params, paths: Paths) -> Results:
             settings=settings,
             info=load_dataset_info(folder),
             manifest=load_manifest(folder),
-            rejected=pd.read_csv(folder / "rejected.csv", dtype=str, keep_default_na=False),
+            rejected=read_csv(folder / "rejected.csv", str),
+            suspicious=read_csv(folder / "suspicious.csv", str),
             grouping=_read(folder / "grouping.json", Grouping),
             audits={view: _read(paths.audit(view), Audit) for view in views},
             cases=own,

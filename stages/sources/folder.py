@@ -12,7 +12,8 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from stages.config.errors import UserError
-from stages.sources.item import RawImage, SourceItem
+from stages.sources.item import SourceItem
+from stages.sources.reading import read_file
 
 # Names of split folders, in any case.
 SPLIT_OF_FOLDER = {
@@ -218,10 +219,8 @@ def _files(
                 left_out.append(entry)
             else:
                 yield from _files(entry, ignore, left_out, here)
-        elif entry.is_file():
+        elif entry.is_file() or not os.path.exists(entry):  # a link to nothing is read in vain
             yield entry
-        elif entry.is_symlink():
-            raise UserError(f"{entry}: link to a file that is not there; fetch it or remove it")
         else:
             left_out.append(entry)
 
@@ -256,16 +255,8 @@ def _item(root: Path, file: Path, branch: _Branch) -> SourceItem:
         split=branch.split,
         patient_id=None,
         subgroup="",
-        read=partial(_read, file),
+        read=partial(read_file, file),
     )
-
-
-def _read(file: Path) -> RawImage:
-    """Read the bytes of one file."""
-    try:
-        return RawImage(file.read_bytes())
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read ({error.strerror}); check access") from None
 
 
 def _relative(root: Path, path: Path) -> str:

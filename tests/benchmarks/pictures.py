@@ -74,4 +74,5 @@ def _info(count: int) -> DatasetInfo:
         n_left_out=0,
         leakage=[],
         implies={},
+        suspicious={},
     )
