@@ -43,7 +43,7 @@ def check_params(params: Params, paths: Paths) -> None:
         *_hardware_problems(params),
     ]
     if problems:
-        raise UserError("\n".join(f"params.yaml: {problem}" for problem in problems))
+        raise UserError(*(f"params.yaml: {problem}" for problem in problems))
     clean_scratch(params, paths)
     for line in _warnings(params):
         logger.warning("params.yaml: %s", line)

@@ -2,8 +2,8 @@
 
 Reads:  the source of datasets.<name>
 Writes: data/prepared/<name>/: images.npy, manifest.csv, rejected.csv, duplicates.csv,
-        left_out.csv, grouping.json, dataset.json, and truth.npy for phantoms; leaks.csv where
-        groups leak, patients_of_two_classes.csv where there are some; of a table
+        left_out.csv, suspicious.csv, grouping.json, dataset.json, and truth.npy for phantoms;
+        leaks.csv where groups leak, patients_of_two_classes.csv where there are some; of a table
         reconciliation.csv, and metadata.csv with the columns to keep
 """
 
@@ -42,7 +42,15 @@ from stages.imaging.grouping import (
     save_leaks,
     save_patients_of_two_classes,
 )
-from stages.imaging.intake import REJECTED, Listed, Rejected, array_names, decode_source
+from stages.imaging.intake import (
+    REJECTED,
+    SUSPICIOUS,
+    Listed,
+    Rejected,
+    array_names,
+    count_suspicious,
+    decode_source,
+)
 from stages.sources.listing import Listing, describe_source, open_source, source_at_rest
 from stages.sources.table import RECONCILIATION, require_matched
 from stages.sources.tree import LeftOut
@@ -50,7 +58,7 @@ from stages.sources.tree import LeftOut
 logger = logging.getLogger(__name__)
 
 LEFT_OUT = "left_out.csv"
-TABLES = (MANIFEST, DATASET_INFO, REJECTED, LEFT_OUT, DUPLICATES, GROUPING)
+TABLES = (MANIFEST, DATASET_INFO, REJECTED, SUSPICIOUS, LEFT_OUT, DUPLICATES, GROUPING)
 
 
 def prepare_dataset(params: Params, name: str, paths: Paths) -> None:
@@ -75,10 +83,15 @@ def prepare_dataset(params: Params, name: str, paths: Paths) -> None:
     write_csv(folder / MANIFEST, manifest[list(MANIFEST_COLUMNS)])
     save_grouping(folder, manifest, grouping, listing.notes)
     tables = [*TABLES, *_write_further_tables(folder, manifest, listing, dataset)]
-    _describe(name, dataset, listing, manifest, rejected, grouping.leaks).save(folder)
+    suspicious = count_suspicious(listed.suspicious)
+    info = _describe(name, dataset, listing, manifest, rejected, suspicious, grouping.leaks)
+    info.save(folder)
     leaks = [LEAKS] if grouping.leaks else []
     keep_only(folder, [*array_names(dataset), *tables, *leaks])  # an earlier run may have left more
     _log_summary(name, manifest, grouping, rejected, listing)
+    if suspicious:
+        found = ", ".join(f"{count} {what}" for what, count in suspicious.items())
+        logger.warning("pictures to look at (%s): %s", SUSPICIOUS, found)
 
 
 def _reconcile(listing: Listing, dataset: Dataset, folder: Path) -> None:
@@ -176,6 +189,7 @@ def _describe(
     listing: Listing,
     manifest: pd.DataFrame,
     rejected: Sequence[Rejected],
+    suspicious: dict[str, int],
     leaks: dict[str, list[str]],
 ) -> DatasetInfo:
     return DatasetInfo(
@@ -190,6 +204,7 @@ def _describe(
         n_left_out=_count_left_out(listing),
         leakage=sorted(leaks),
         implies=dict(dataset.implies),
+        suspicious=suspicious,
     )
 
 

@@ -15,6 +15,7 @@ from stages.config.lock import only_one
 from stages.config.params import Params
 from stages.config.paths import Paths
 from stages.config.spent import process_age, total_spent
+from stages.config.text import visible
 from stages.config.times import record_time
 from stages.config.writing import ADVICE
 
@@ -48,7 +49,9 @@ def _parser(doc: str | None) -> argparse.ArgumentParser:
 
 def _guarded(stage_name: str, run: Callable[[], None]) -> None:
     """Run under a lock; a UserError ends the process with its message alone."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(_Formatter())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     try:
         with only_one(Paths(), stage_name):
             _timed(stage_name, run)
@@ -74,6 +77,13 @@ def _explain(error: OSError) -> str:
     if error.errno == errno.ENOENT and is_made:
         return f"{where}does not exist; `dvc repro` makes it before it runs this stage"
     return ""
+
+
+class _Formatter(logging.Formatter):
+    """The message alone, without characters of a file name that act on a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record), keep="\n\t")
 
 
 def _timed(stage_name: str, run: Callable[[], None]) -> None:

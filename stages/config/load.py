@@ -25,7 +25,7 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
     params = parse_params(read_yaml(path))
     problems = find_reference_problems(params)
     if problems:
-        raise UserError("\n".join(f"params.yaml: {problem}" for problem in problems))
+        raise UserError(*(f"params.yaml: {problem}" for problem in problems))
     return params
 
 
@@ -35,7 +35,7 @@ def parse_params(raw: object) -> Params:
         return Params.model_validate(raw)
     except ValidationError as error:
         lines = [f"params.yaml: {_explain(details, raw)}" for details in error.errors()]
-        raise UserError("\n".join(dict.fromkeys(lines))) from None
+        raise UserError(*dict.fromkeys(lines)) from None
 
 
 def _explain(details: ErrorDetails, raw: object) -> str:

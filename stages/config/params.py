@@ -27,7 +27,8 @@ from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 from stages.config.errors import UserError, suggest
 
 MAX_FOLDS = 50
-NAME_PATTERN = r"^[a-z0-9_-]+$"  # a dot would break DVC's `cases.${key}`
+# A dot would break DVC's `cases.${key}`; a name that began with - would be an option to a stage.
+NAME_PATTERN = r"^[a-z0-9_][a-z0-9_-]*$"
 
 
 def _number(value: object) -> float:
@@ -180,6 +181,25 @@ class SourceTable(Section):
     keep: list[str]  # handed on in metadata.csv
 
 
+class PercentileGrey(Section):
+    """Black and white are percentiles of each picture's own values."""
+
+    kind: Literal["percentiles"]
+    low: Annotated[Number, Field(ge=0, le=25)]
+    high: Annotated[Number, Field(ge=75, le=100)]
+
+
+class WindowGrey(Section):
+    """Black and white are two values, the same for all pictures, such as Hounsfield units."""
+
+    kind: Literal["window"]
+    low: Number
+    high: Number
+
+
+Grey = Annotated[PercentileGrey | WindowGrey, Field(discriminator="kind")]
+
+
 class Dataset(Section):
     """Where images come from, what their folders mean, who belongs together."""
 
@@ -194,6 +214,7 @@ class Dataset(Section):
     group: Group
     near_duplicates: StrictBool  # whether images that look the same belong together
     allow_leakage: StrictBool
+    grey: Grey  # of pictures of more than 8 bits; those of 8 stay as they are
     size_px: Annotated[StrictInt, Field(ge=32, le=4096)]
     split: SplitShares
     max_rejected: Share

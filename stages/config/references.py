@@ -14,6 +14,7 @@ from stages.config.params import (
     Protocol,
     View,
     Weights,
+    WindowGrey,
 )
 
 PHANTOM_CLASSES = {
@@ -77,6 +78,11 @@ def _dataset_problems(where: str, dataset: Dataset) -> Iterator[str]:
     total = dataset.split.train + dataset.split.val + dataset.split.test
     if not math.isclose(total, 1, abs_tol=1e-6):
         yield f"{where}.split: train + val + test is {total:g}; allowed: a sum of 1"
+    if isinstance(dataset.grey, WindowGrey) and dataset.grey.low >= dataset.grey.high:
+        yield (
+            f"{where}.grey: got a low of {dataset.grey.low:g}; allowed: under high, "
+            f"{dataset.grey.high:g}"
+        )
     yield from _folder_problems(where, dataset)
     yield from _source_problems(where, dataset)
     yield from _table_problems(where, dataset)

@@ -7,6 +7,7 @@ What a killed process left of such names goes when another writes into the folde
 an output where DVC watches the whole folder.
 """
 
+import csv
 import errno
 import json
 import os
@@ -108,9 +109,9 @@ def is_alive(pid: int) -> bool:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text."""
+    """Write UTF-8 text, with the line ends that it has."""
     with replacing(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", newline="")
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -119,9 +120,15 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def write_csv(path: Path, table: "pd.DataFrame") -> None:
-    """Write a table without its index."""
-    with replacing(path) as partial:
-        table.to_csv(partial, index=False)
+    """Write a table without its index, for `read_csv`.
+
+    Text is quoted where it has to be. Python 3.11 forgets carriage returns, which end lines for
+    most readers; of a table with one all text is quoted.
+    """
+    text = table.to_csv(index=False, lineterminator="\n")
+    if "\r" in text:
+        text = table.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    write_text(path, text)
 
 
 def link_or_copy(source: Path, path: Path) -> None:

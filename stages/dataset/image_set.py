@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from stages.config.csv_file import read_csv
 from stages.config.writing import write_json
 from stages.dataset.arrays import open_images
 from stages.dataset.task import Task
@@ -52,9 +53,9 @@ MANIFEST_COLUMNS = (
     "y1",
 )
 
-# Of the manifest, as it stands: numbers among them would lose zeros in front.
+# Of the manifest, as it stands: numbers would lose zeros in front, and mode 1 is none.
 TEXT_COLUMNS = (
-    *("image_id", "source_path", "label", "subgroup"),
+    *("image_id", "source_path", "sha256", "label", "subgroup", "mode", "format"),
     *("patient_id", "group_id", "given_split", "given_fold", "split"),
 )
 
@@ -71,6 +72,7 @@ BOX_COLUMNS = (
     "view_x1",
     "view_y1",
 )
+BOX_TEXT_COLUMNS = ("image_id", "crop", "quality")
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ class DatasetInfo:
     n_left_out: int
     leakage: list[str]  # groups that the given splits cut, where that was allowed
     implies: dict[str, list[str]]  # class -> the classes that its images belong to as well
+    suspicious: dict[str, int]  # what is odd about pictures -> of how many; suspicious.csv
 
     @property
     def positive_index(self) -> int:
@@ -153,7 +156,7 @@ class ImageSet:
 def load_manifest(folder: Path) -> pd.DataFrame:
     """Read manifest.csv; group ids such as 00000061 stay text, empty text stays empty."""
     text_columns = dict.fromkeys(TEXT_COLUMNS, str)
-    return pd.read_csv(folder / MANIFEST, dtype=text_columns, keep_default_na=False)
+    return read_csv(folder / MANIFEST, text_columns)
 
 
 def load_image_set(folder: Path) -> ImageSet:
@@ -165,7 +168,7 @@ def load_image_set(folder: Path) -> ImageSet:
         images=open_images(folder / IMAGES),
         truth=_open_if_there(folder / TRUTH),
         lung_masks=_open_if_there(folder / LUNG_MASKS),
-        boxes=pd.read_csv(boxes, keep_default_na=False) if boxes.exists() else None,
+        boxes=read_csv(boxes, dict.fromkeys(BOX_TEXT_COLUMNS, str)) if boxes.exists() else None,
         pictures=_open_if_there(folder / PICTURES),
     )
 

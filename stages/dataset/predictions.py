@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from stages.config.csv_file import read_csv
 from stages.config.writing import write_csv
 from stages.dataset.occlusion import OCCLUSIONS
 from stages.dataset.runs import Run, column_name
@@ -108,7 +109,7 @@ def load_tables(folder: Path) -> CaseTables:
 def load_predictions(path: Path) -> pd.DataFrame:
     """Read a table; fold and seed stay text, empty where several runs were averaged."""
     columns = ("image_id", "group_id", "label", "prediction", "subgroup", "fold", "seed")
-    return pd.read_csv(path, dtype=dict.fromkeys(columns, str), keep_default_na=False)
+    return read_csv(path, dict.fromkeys(columns, str))
 
 
 def rows_by_run(run_table: pd.DataFrame) -> dict[str, pd.DataFrame]:

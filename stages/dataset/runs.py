@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from stages.config.csv_file import read_csv
 from stages.config.errors import UserError
 from stages.config.writing import write_csv
 from stages.dataset.split import deal_folds, draw_share, find_missing_class, follow_groups
@@ -135,7 +136,7 @@ def load_runs(folder: Path) -> RunTable:
         UserError: a column names no run.
     """
     path = folder / RUNS_FILE
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table = read_csv(path, str)
     entries = []
     for column in table.columns.drop(IMAGE_COLUMNS):
         match = COLUMN.fullmatch(column)

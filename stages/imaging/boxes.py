@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from stages.imaging.decode import FILTERS, Resample, fit_square
+from stages.imaging.square import FILTERS, Resample, fit_square
 
 Box = tuple[int, int, int, int]  # x0, y0, x1, y1, half-open, pixels
 

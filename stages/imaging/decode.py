@@ -1,4 +1,4 @@
-"""From the bytes of an image file to grey pixels, and from those to a padded square.
+"""From the bytes of an image file to grey pixels.
 
 Whatever cannot be read safely is refused with a short reason that is the same on every machine, so
 that lists of refused files can be compared.
@@ -6,24 +6,30 @@ that lists of refused files can be compared.
 
 import io
 import struct
+import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFile
+
+from stages.config.params import Grey
+from stages.imaging.damage import find_damage
+from stages.imaging.depth import DEEP_MODES, TRANSPARENT, read_values, stored_bits, to_grey_levels
+from stages.sources.item import UnreadableImage
 
 # Raster formats that Pillow decodes in process. Its EPS reader would start Ghostscript.
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 # Smaller pictures are icons: no chest can be judged on them.
 MIN_SIDE_PX = 16
-# Modes of more than 8 bits; Pillow's own conversion to "L" clips them at 255.
-DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
-# TIFF 6.0, tag 262: 0 means that the largest value is black, as in MONOCHROME1 of DICOM.
-PHOTOMETRIC_TAG = 262
-MIN_IS_WHITE = 0
+# The largest detectors for chests have some 20 million; as float64 these are 0.5 GB.
+MAX_PIXELS = 2**26
+TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+# TIFF 6.0, tag 339 "SampleFormat".
+NUMBERS_TAG, SIGNED = 339, 2
 # EXIF 2.32, tag 274 "Orientation": how the stored picture is turned to stand upright.
 ORIENTATION_TAG = 274
 UPRIGHT = {
@@ -52,17 +58,6 @@ DAMAGE = (
     ZeroDivisionError,
 )
 
-# "smooth" for pictures, "nearest" for bit masks, whose values must not be mixed. Smooth is
-# Pillow's bilinear filter: its support grows with the reduction, so it does not alias; it has no
-# negative lobes, so it draws no rims beside burned-in markers as Lanczos does; and it still
-# interpolates where a small picture is enlarged, which a box filter does not.
-Resample = Literal["smooth", "nearest"]
-FILTERS = {"smooth": Image.Resampling.BILINEAR, "nearest": Image.Resampling.NEAREST}
-
-
-class UnreadableImage(ValueError):
-    """A file that gives no picture; its message is the reason, without path or address."""
-
 
 class DecodedImage(NamedTuple):
     """One picture, upright and grey.
@@ -70,81 +65,67 @@ class DecodedImage(NamedTuple):
     Attributes:
         pixels: (H, W) uint8, 0 is black, 255 white; upright, because boxes and overlays are drawn
             on what viewers show.
-        mode: Pillow's name of the stored colour mode, such as L, RGB, P, I;16.
+        mode: Pillow's name of the stored colour mode, such as L, RGB, P, I;16; colours of more
+            than 8 bits have them behind it, as in RGB;16.
         format: Pillow's name of the file format, such as PNG, JPEG.
+        complaints: what the decoders say of the file, which gave a picture all the same.
     """
 
     pixels: NDArray[np.uint8]
     mode: str
     format: str
+    complaints: tuple[str, ...]
 
 
-class Square(NamedTuple):
-    """A picture inside a black square.
-
-    Attributes:
-        pixels: (S, S) uint8, zero outside `box`.
-        box: (x0, y0, x1, y1) of the picture in the square, half-open, in pixels.
-    """
-
-    pixels: NDArray[np.uint8]
-    box: tuple[int, int, int, int]
-
-
-def decode(content: bytes) -> DecodedImage:
+def decode(content: bytes, grey: Grey) -> DecodedImage:
     """Read one image file as upright grey pixels.
 
     Colours become luma (ITU-R BT.601). Transparent pixels are laid on black, the grey of air in CT
-    and of the padding, so that no bright frame appears. Pictures of more than 8 bits are scaled
-    from their own lowest and highest value to 0..255, because the files do not say which window
-    they were meant for; a constant one becomes 0. An EXIF orientation is applied; one that cannot
-    be parsed counts as upright, as in viewers. Files of several frames are refused, since no frame
-    is more right than the other; the previews inside a camera's JPEG (MPO) do not count.
+    and of the padding, so that no bright frame appears; a picture of nothing else is refused.
+    Pictures of 8 bits keep their values; what becomes black and white in those of more is for
+    `grey` to say, because the files do not say which window they were meant for; a constant one
+    becomes 0. An EXIF orientation is applied; one that cannot be parsed counts as upright, as in
+    viewers. Files of several frames are refused, since no frame is more right than the other; the
+    previews inside a camera's JPEG (MPO) do not count. Files of which the decoders know that pixels
+    are lost are refused, also where they would give a picture.
 
     Args:
         content: the bytes of the file.
+        grey: of the data set.
 
     Raises:
         UnreadableImage: with the reason.
     """
     if not content:
         raise UnreadableImage("empty file")
-    with _refusing(_unknown_format(content)):
-        image = Image.open(io.BytesIO(content), formats=FORMATS)
-    mode, file_format = image.mode, image.format or ""
-    with _refusing(f"damaged {file_format}: data cut short or corrupt"):
-        _check_shape(image)
-        # Spares the colours of a JPEG, whose luma the file holds as its own channel; other
-        # formats stay as they are.
-        image.draft("L", image.size)
-        image.load()
-        grey = _grey(image)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        with _refusing(_unknown_format(content)):
+            image = Image.open(io.BytesIO(content), formats=FORMATS)
+        file_format = image.format or ""
+        with _refusing(f"damaged {file_format}: data cut short or corrupt"):
+            _check_shape(image)
+            complaints = find_damage(content, image)
+            mode, upright = _load(image, content, grey)
+    complaints += [" ".join(str(warning.message).split()) for warning in warned]
+    return DecodedImage(upright, mode, file_format, tuple(dict.fromkeys(complaints)))
+
+
+def _load(image: ImageFile.ImageFile, content: bytes, grey: Grey) -> tuple[str, NDArray[np.uint8]]:
+    """The colour mode, and (H, W) grey, of an opened file."""
+    mode, bits = image.mode, stored_bits(image, content)
+    # Spares the colours of a JPEG, whose luma the file holds as its own channel; other formats
+    # stay as they are.
+    image.draft("L", image.size)
+    image.load()
+    if bits > 8:
+        pixels = Image.fromarray(to_grey_levels(read_values(image, content), grey))
+    else:
+        pixels = _grey(image)
     turn = UPRIGHT.get(_orientation(image))
-    if turn is not None:
-        grey = grey.transpose(turn)
-    return DecodedImage(np.array(grey, dtype=np.uint8), mode, file_format)
-
-
-def fit_square(pixels: NDArray[np.uint8], size_px: int, resample: Resample) -> Square:
-    """Scale a picture to a longest side of `size_px` and centre it on a black square.
-
-    The aspect ratio is kept, to whole pixels, and the short side is at least 1 px. Both kinds of
-    resampling use the same geometry, so a mask stays on its picture.
-
-    Args:
-        pixels: (H, W) uint8.
-        size_px: side S of the square, in pixels.
-        resample: "smooth" for pictures, "nearest" for bit masks.
-    """
-    height, width = pixels.shape
-    longest = max(width, height)
-    new_width, new_height = (max(1, round(side * size_px / longest)) for side in (width, height))
-    x0, y0 = (size_px - new_width) // 2, (size_px - new_height) // 2
-    box = (x0, y0, x0 + new_width, y0 + new_height)
-    scaled = Image.fromarray(pixels).resize((new_width, new_height), FILTERS[resample])
-    square = np.zeros((size_px, size_px), dtype=np.uint8)
-    square[box[1] : box[3], box[0] : box[2]] = np.asarray(scaled)
-    return Square(square, box)
+    upright = pixels if turn is None else pixels.transpose(turn)
+    is_named = mode in DEEP_MODES or bits <= 8
+    return mode if is_named else f"{mode};{bits}", np.array(upright, dtype=np.uint8)
 
 
 @contextmanager
@@ -154,10 +135,10 @@ def _refusing(damage: str) -> Iterator[None]:
         yield
     except UnreadableImage:
         raise
-    except Image.DecompressionBombError:
-        # Pillow warns at MAX_IMAGE_PIXELS and refuses at twice as many.
-        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        raise UnreadableImage(f"over {limit} pixels: refused as a decompression bomb") from None
+    except Image.DecompressionBombError:  # Pillow's own limit, over this one
+        raise UnreadableImage(_bomb()) from None
+    except MemoryError:
+        raise UnreadableImage("takes more memory than there is") from None
     except DAMAGE:
         raise UnreadableImage(damage) from None
 
@@ -166,15 +147,29 @@ def _unknown_format(content: bytes) -> str:
     """Why the header could not be read."""
     if content[128:132] == b"DICM":  # DICOM PS3.10, 7.1: 128 bytes of preamble, then the prefix
         return "DICOM file, not an image: convert it to PNG first"
+    if content.startswith(TIFF_STARTS):
+        return (
+            "a TIFF of a kind that cannot be read, or with a damaged header: save it as grey of 8 "
+            "or 16 bits"
+        )
     return f"not an image, or a damaged header; formats that can be read: {', '.join(FORMATS)}"
 
 
+def _bomb() -> str:
+    return f"over {MAX_PIXELS} pixels: refused as a decompression bomb"
+
+
 def _check_shape(image: Image.Image) -> None:
-    """Refuse icons and files of several frames.
+    """Refuse icons, bombs, files of several frames, and numbers that Pillow misreads.
 
     Raises:
-        UnreadableImage: for either.
+        UnreadableImage: for any of these.
     """
+    if image.width * image.height > MAX_PIXELS:
+        raise UnreadableImage(_bomb())
+    numbers = getattr(image, "tag_v2", {}).get(NUMBERS_TAG, ())
+    if image.mode not in DEEP_MODES and SIGNED in numbers:
+        raise UnreadableImage("signed values of 8 bits: save it as grey of 8 or 16 bits")
     frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
     if frames != 1:
         raise UnreadableImage(f"{frames} frames in one file: save each as its own image")
@@ -195,37 +190,18 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _grey(image: Image.Image) -> Image.Image:
-    """8-bit grey of a loaded picture.
+    """8-bit grey of a loaded picture of no more.
 
     Raises:
-        UnreadableImage: for a colour mode without a way to grey, or values that are not finite.
+        UnreadableImage: nothing of it shows, or its colour mode has no way to grey.
     """
-    if image.mode in DEEP_MODES:
-        return Image.fromarray(_scale_deep(image))
     if image.has_transparency_data:
         coloured = image.convert("RGBA")
+        if coloured.getchannel("A").getextrema()[1] == 0:
+            raise UnreadableImage(TRANSPARENT)
         black = Image.new("RGBA", coloured.size, (0, 0, 0, 255))
         return Image.alpha_composite(black, coloured).convert("L")
     try:
         return image.convert("L")
     except ValueError:
         raise UnreadableImage(f"colour mode {image.mode} cannot be turned into grey") from None
-
-
-def _scale_deep(image: Image.Image) -> NDArray[np.uint8]:
-    """Scale (H, W) values of any range linearly so that the lowest is 0 and the highest 255."""
-    values = np.asarray(image).astype(np.float64)
-    if not np.isfinite(values).all():
-        raise UnreadableImage("pixel values that are not finite")
-    lowest, highest = float(values.min()), float(values.max())
-    if highest == lowest:
-        return np.zeros(values.shape, dtype=np.uint8)
-    values -= lowest  # in place: the largest pictures allowed take over 1 GB as float64
-    values *= 255 / (highest - lowest)
-    grey = np.rint(values, out=values).astype(np.uint8)
-    return np.subtract(255, grey) if _is_inverted(image) else grey
-
-
-def _is_inverted(image: Image.Image) -> bool:
-    """Whether a deep TIFF stores black as its largest value; Pillow inverts only 8-bit ones."""
-    return getattr(image, "tag_v2", {}).get(PHOTOMETRIC_TAG) == MIN_IS_WHITE

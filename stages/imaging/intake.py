@@ -1,6 +1,8 @@
 """Every image of a source decoded once, into arrays and a table."""
 
 import hashlib
+from collections import Counter
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,17 +11,20 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stages.config.params import Dataset
+from stages.config.params import Dataset, Grey
 from stages.config.writing import write_csv
 from stages.dataset.arrays import write_image_rows
 from stages.dataset.image_set import IMAGES, TRUTH
-from stages.imaging.decode import UnreadableImage, decode, fit_square
+from stages.imaging.decode import decode
 from stages.imaging.duplicates import Fingerprint, fingerprint
 from stages.imaging.pool import map_images
-from stages.sources.item import SourceItem
+from stages.imaging.square import fit_square
+from stages.imaging.suspicion import find_suspicions
+from stages.sources.item import SourceItem, UnreadableImage
 from stages.sources.listing import Listing
 
-REJECTED = "rejected.csv"
+REJECTED, SUSPICIOUS = "rejected.csv", "suspicious.csv"
+DECODER = "decoder"  # before what one says of a file that it read
 # Images from which workers, who import for about 2 s each, gain time: an image takes some 15 ms.
 POOLED_FROM = 500
 
@@ -32,6 +37,14 @@ class Decoded(NamedTuple):
     facts: dict[str, Any]  # the manifest's columns that come from the file
     pixel_hash: str
     fingerprint: Fingerprint
+    suspicions: list[str]
+
+
+class Suspicious(NamedTuple):
+    """A picture that a person should look at; all the same it is one of the set."""
+
+    file: str
+    what: str
 
 
 class Listed(NamedTuple):
@@ -39,6 +52,7 @@ class Listed(NamedTuple):
 
     manifest: pd.DataFrame
     fingerprints: list[Fingerprint]
+    suspicious: list[Suspicious]
 
 
 class Rejected(NamedTuple):
@@ -46,6 +60,11 @@ class Rejected(NamedTuple):
 
     file: str
     reason: str
+
+
+def count_suspicious(suspicious: Iterable[Suspicious]) -> dict[str, int]:
+    """How many pictures there are of each kind, which is what stands before a colon."""
+    return dict(Counter(entry.what.partition(":")[0] for entry in suspicious))
 
 
 def array_names(dataset: Dataset) -> list[str]:
@@ -61,12 +80,15 @@ def decode_source(
     Args:
         listing: what the source has.
         dataset: its entry of params.yaml.
-        folder: of the prepared set; rejected.csv is written there too.
+        folder: of the prepared set; rejected.csv and suspicious.csv are written there too.
     """
     rows: list[dict[str, Any]] = []
     fingerprints: list[Fingerprint] = []
     rejected: list[Rejected] = []
-    decode_item = partial(_decode_item, size_px=dataset.size_px)
+    suspicious: list[Suspicious] = []
+    decode_item = partial(
+        _decode_item, size_px=dataset.size_px, grey=dataset.grey, modality=dataset.modality
+    )
     arguments = ((item,) for item in listing.items)
     results = map_images(decode_item, arguments, use_pool=len(listing.items) >= POOLED_FROM)
     with write_image_rows(folder, array_names(dataset), dataset.size_px) as arrays:
@@ -79,14 +101,16 @@ def decode_source(
                 arrays[TRUTH].append(result.truth)
             rows.append(_manifest_row(item, result))
             fingerprints.append(result.fingerprint)
+            suspicious += [Suspicious(item.source_path, what) for what in result.suspicions]
     write_csv(folder / REJECTED, pd.DataFrame(rejected, columns=Rejected._fields))
-    return Listed(pd.DataFrame(rows), fingerprints), rejected
+    write_csv(folder / SUSPICIOUS, pd.DataFrame(suspicious, columns=Suspicious._fields))
+    return Listed(pd.DataFrame(rows), fingerprints, suspicious), rejected
 
 
-def _decode_item(item: SourceItem, size_px: int) -> Decoded | Rejected:
-    raw = item.read()
+def _decode_item(item: SourceItem, size_px: int, grey: Grey, modality: str) -> Decoded | Rejected:
     try:
-        image = decode(raw.content)
+        raw = item.read()
+        image = decode(raw.content, grey)
     except UnreadableImage as error:
         return Rejected(item.source_path, str(error))
     square, (x0, y0, x1, y1) = fit_square(image.pixels, size_px, "smooth")
@@ -103,7 +127,11 @@ def _decode_item(item: SourceItem, size_px: int) -> Decoded | Rejected:
     truth = None if raw.truth is None else fit_square(raw.truth, size_px, "nearest")[0]
     shape = str(image.pixels.shape).encode()
     pixel_hash = hashlib.sha256(shape + image.pixels.tobytes()).hexdigest()
-    return Decoded(square, truth, facts, pixel_hash, fingerprint(image.pixels))
+    suspicions = [
+        *(f"{DECODER}: {complaint}" for complaint in image.complaints),
+        *find_suspicions(image.pixels, modality),
+    ]
+    return Decoded(square, truth, facts, pixel_hash, fingerprint(image.pixels), suspicions)
 
 
 def _manifest_row(item: SourceItem, decoded: Decoded) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from stages.config.params import Dataset, TableGroup
+from stages.config.params import Dataset, Grey, TableGroup, WindowGrey
+from stages.config.text import visible
 from stages.dataset.image_set import SPLITS, DatasetInfo
 from stages.reporting.documents import Grouping
 from stages.reporting.results import DatasetResults
@@ -15,7 +16,7 @@ GROUPS_SHOWN = 20
 
 
 def build_data_card(dataset: DatasetResults) -> list[Table]:
-    """Facts, counts, how a table fits, rejected files, equal pictures, and groups that leak."""
+    """Facts, counts, how a table fits, rejected and odd files, equal pictures, leaking groups."""
     tables = [
         _facts_table(dataset.settings, dataset.info),
         _counts_table(dataset),
@@ -26,7 +27,11 @@ def build_data_card(dataset: DatasetResults) -> list[Table]:
     if dataset.grouping.notes:
         tables.append(_notes_table(dataset.grouping.notes))
     if len(dataset.rejected):
-        tables.append(_rejected_table(dataset.rejected))
+        caption = "Files rejected (all are listed in rejected.csv)"
+        tables.append(_files_table(caption, dataset.rejected, "reason"))
+    if len(dataset.suspicious):
+        caption = "Pictures to be looked at, not changed (all are listed in suspicious.csv)"
+        tables.append(_files_table(caption, dataset.suspicious, "what"))
     if dataset.grouping.leaks:
         tables.append(_leaks_table(dataset.grouping))
     return tables
@@ -44,11 +49,24 @@ def _facts_table(dataset: Dataset, info: DatasetInfo) -> Table:
         "reference standard": describe_reference(dataset, info),
         "files": f"{info.n_files:,}",
         "rejected as unreadable": f"{info.n_rejected:,}",
+        "to be looked at": describe_suspicious(info),
         "left out (all are listed in left_out.csv)": f"{info.n_left_out:,}",
         "ignored": ", ".join(dataset.ignore) or "none",
         "stored size": f"longest side {dataset.size_px} pixels, 8 bit grey",
+        "black and white of deeper pictures": _describe_grey(dataset.grey),
     }
     return fact_table("Data card", facts)
+
+
+def describe_suspicious(info: DatasetInfo) -> str:
+    """How many pictures are odd, and how."""
+    return ", ".join(f"{count:,} {what}" for what, count in info.suspicious.items()) or "none"
+
+
+def _describe_grey(grey: Grey) -> str:
+    if isinstance(grey, WindowGrey):
+        return f"values {grey.low:g} and {grey.high:g}"
+    return f"percentiles {grey.low:g} and {grey.high:g} of each"
 
 
 def describe_reference(dataset: Dataset, info: DatasetInfo) -> str:
@@ -145,14 +163,15 @@ def _notes_table(notes: Sequence[str]) -> Table:
     return fact_table("To note of the table and the patients", facts)
 
 
-def _rejected_table(rejected: pd.DataFrame) -> Table:
-    reasons = rejected.groupby("reason")["file"].agg(["size", "first"]).sort_index()
+def _files_table(caption: str, files: pd.DataFrame, column: str) -> Table:
+    """Files counted by what `column` says of them."""
+    kinds = files.groupby(column)["file"].agg(["size", "first"]).sort_index()
     return Table(
-        "Files rejected (all are listed in rejected.csv)",
-        ["reason", "files", "the first"],
+        caption,
+        [column, "files", "the first"],
         [
-            [Cell(str(reason)), count_cell(count), Cell(first)]
-            for reason, count, first in reasons.itertuples()
+            [Cell(str(kind)), count_cell(count), Cell(visible(first))]
+            for kind, count, first in kinds.itertuples()
         ],
     )
 
@@ -165,7 +184,7 @@ def _leaks_table(grouping: Grouping) -> Table:
             Cell(group),
             Cell(", ".join(leak.splits)),
             count_cell(len(leak.files)),
-            Cell(", ".join(leak.files[:FILES_SHOWN])),
+            Cell(", ".join(visible(file) for file in leak.files[:FILES_SHOWN])),
         ]
         for group, leak in list(leaks.items())[:GROUPS_SHOWN]
     ]

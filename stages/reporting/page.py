@@ -9,6 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
+from stages.config.text import visible
 from stages.reporting.cases import (
     build_confusion_table,
     build_headline_table,
@@ -65,6 +66,7 @@ def render_page(
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_fit_for_a_page,
     )
     script = (FOLDER / "page.js").read_text(encoding="utf-8")
     cases = list(results.cases.values())
@@ -81,6 +83,12 @@ def render_page(
         checklists=build_checklists(results),
         machine=[build_hardware_table(cases), build_seed_table(cases, results.params.seed)],
     )
+
+
+def _fit_for_a_page(value: object) -> object:
+    """Text without characters that act on what stands around it, or that HTML does not have."""
+    is_text = isinstance(value, str) and not isinstance(value, Markup)
+    return visible(str(value), keep="\n\t") if is_text else value
 
 
 def _section(results: Results, name: str, discussion: DatasetDiscussion) -> Section:

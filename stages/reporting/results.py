@@ -8,6 +8,7 @@ from typing import TypeVar
 import pandas as pd
 from pydantic import TypeAdapter
 
+from stages.config.csv_file import read_csv
 from stages.config.params import Case, Dataset, Params, Protocol, Recipe
 from stages.config.paths import Paths
 from stages.dataset.finished import first_missing, leave_out
@@ -80,6 +81,7 @@ class DatasetResults:
     manifest: pd.DataFrame
     rejected: pd.DataFrame  # columns file, reason
     reconciliation: pd.DataFrame | None  # of a table: columns file, row, named, how, note
+    suspicious: pd.DataFrame  # columns file, what
     grouping: Grouping
     audits: Mapping[str, Audit]  # by view
     cases: list[CaseResults]
@@ -142,7 +144,8 @@ def load_results(params: Params, paths: Paths) -> Results:
             settings=settings,
             info=load_dataset_info(folder),
             manifest=load_manifest(folder),
-            rejected=_read_texts(folder / "rejected.csv"),
+            rejected=read_csv(folder / "rejected.csv", str),
+            suspicious=read_csv(folder / "suspicious.csv", str),
             reconciliation=_read_if_there(folder / "reconciliation.csv"),
             grouping=_read(folder / "grouping.json", Grouping),
             audits={view: _read(paths.audit(view), Audit) for view in views},
@@ -197,12 +200,8 @@ def _load_case(params: Params, name: str, headline: Headline, paths: Paths) -> C
     )
 
 
-def _read_texts(path: Path) -> pd.DataFrame:
-    return pd.read_csv(path, dtype=str, keep_default_na=False)
-
-
 def _read_if_there(path: Path) -> pd.DataFrame | None:
-    return _read_texts(path) if path.exists() else None
+    return read_csv(path, str) if path.exists() else None
 
 
 def _views_of(params: Params, dataset: str) -> list[str]:

@@ -4,16 +4,21 @@ An archive from the internet is not trusted: nothing is written outside the fold
 link nor a bomb is unpacked.
 """
 
+import bz2
+import gzip
 import lzma
 import os
+import shutil
 import stat
+import struct
 import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import IO, Any, cast
 
 from stages.config.errors import UserError
 from stages.config.writing import explain_refusal, is_of_writing_alone
@@ -28,6 +33,17 @@ MAX_UNPACKED_BYTES = 200 * GIB
 # pass the ratio, so it counts from MIN_BOMB_BYTES on.
 MAX_RATIO = 200
 MIN_BOMB_BYTES = GIB
+MAX_MEMBERS = 1_000_000  # the largest public set, MIMIC-CXR-JPG, has 377,110 images
+MAX_DEPTH = 100  # folders within folders; archives of patients, studies and series have 3 or 4
+MAX_HEADER_BYTES = 2**20  # of a tar's member; a path has up to 4096 bytes
+SHOWN_CHARACTERS = 60  # of a name in a message
+# First bytes of compressed tars: RFC 1952, bzip2 1.0, xz 1.0.4.
+COMPRESSIONS: dict[bytes, Callable[..., Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\0": lzma.open,
+}
+LONGEST_MAGIC = max(map(len, COMPRESSIONS))
 # APPNOTE.TXT 4.3.16: the record that ends a zip holds the number of members at byte 10, 2 bytes
 # wide, and the record is 22 bytes plus a comment of up to 65535.
 ZIP_END = b"PK\5\6"
@@ -35,16 +51,22 @@ ZIP_END_MAX_BYTES = 22 + 65535
 ZIP_COUNT_AT = slice(10, 12)
 ZIP64_COUNT = 0xFFFF  # the number is elsewhere
 ENCRYPTED_FLAG = 0x1  # APPNOTE.TXT 4.4.4, bit 0 of the general purpose flags
-# What the readers raise on damaged or unsupported archives, and on a full disk. KeyError: a hard
-# link in a tar to a member that is not there.
+# What the readers raise on damaged or unsupported archives, and on a full disk. ValueError,
+# IndexError, OverflowError and struct.error: numbers in headers that are none or too large.
+# RecursionError: tarfile reads a header that stands before another one within that one.
 DAMAGE = (
     zipfile.BadZipFile,
     tarfile.TarError,
     OSError,
     EOFError,
     KeyError,
+    IndexError,
     NotImplementedError,
-    UnicodeDecodeError,
+    ValueError,
+    OverflowError,
+    RecursionError,
+    MemoryError,
+    struct.error,
     zlib.error,
     lzma.LZMAError,
 )
@@ -64,11 +86,12 @@ def unpacked(path: Path, scratch: Path) -> Iterator[Path]:
         scratch: folder that the new folder is made in; made where missing.
 
     Yields:
-        The new folder, with the members of the archive.
+        The new folder, with the files of the archive; empty folders are not made.
 
     Raises:
-        UserError: when the archive is missing, damaged, encrypted, too large, or has a member that
-            is a link, is there twice, or would land outside the folder.
+        UserError: when the archive is missing, damaged, encrypted, over one of the limits above,
+            or has a member that is a link or a special file, is there twice, or would land outside
+            the folder.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such archive; check the path")
@@ -102,40 +125,130 @@ def _unpack_zip(path: Path, folder: Path) -> None:
             _check_name(path, member.orig_filename, seen)
             if member.flag_bits & ENCRYPTED_FLAG:
                 raise UserError(
-                    f"{path}: member {member.filename!r} is encrypted; unpack it by hand"
+                    f"{path}: member {_shown(member.filename)} is encrypted; unpack it by hand"
                 )
             if stat.S_ISLNK(member.external_attr >> 16):
                 raise UserError(_link_message(path, member.filename))
         _check_total(path, sum(member.file_size for member in members))
         for member in members:
-            archive.extract(member, folder)
+            if not member.is_dir():
+                with archive.open(member) as content:
+                    _write(content, folder / member.filename)
 
 
 def _unpack_tar(path: Path, folder: Path) -> None:
     """Check and write one member after the other, since a packed tar is read only forwards."""
     seen: set[PurePosixPath] = set()
     total = 0
-    with _open_tar(path) as archive:
-        for member in archive:
+    with _open_packed(path) as packed, _open_tar(path, packed) as archive:
+        for member in _members(archive, packed):
             _check_name(path, member.name, seen)
-            if member.issym():  # the "data" filter of some Python 3.11 can be led out by chains
-                raise UserError(_link_message(path, member.name))
+            if member.size < 0:
+                raise UserError(f"{path}: member {_shown(member.name)} has a size below 0")
             total += member.size
             _check_total(path, total)
-            archive.extract(member, folder, filter="data")
+            packed.allow(member.size)
+            _unpack_member(path, archive, member, folder)
         _check_end(path, archive)
 
 
-def _open_tar(path: Path) -> tarfile.TarFile:
+def _members(archive: tarfile.TarFile, packed: "_Packed") -> Iterator[tarfile.TarInfo]:
+    """One member after the other, each with headers of a limited length."""
+    packed.allow(0)
+    while (member := archive.next()) is not None:
+        yield member
+        packed.allow(0)
+
+
+def _unpack_member(
+    path: Path, archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path
+) -> None:
+    """Write a file; a hard link is one more name of a file that is there."""
+    if member.isdir():  # it comes with its files
+        return
+    if member.isreg():
+        content = archive.extractfile(member)
+        assert content is not None  # a file has some
+        with content:
+            _write(content, folder / member.name)
+    elif member.issym():
+        raise UserError(_link_message(path, member.name))
+    elif member.islnk():
+        _link(path, member, folder)
+    else:
+        raise UserError(
+            f"{path}: member {_shown(member.name)} is a special file, such as a device or a pipe; "
+            "pack files alone"
+        )
+
+
+def _link(path: Path, member: tarfile.TarInfo, folder: Path) -> None:
+    linked = PurePosixPath(member.linkname)
+    if linked.is_absolute() or ".." in linked.parts or not (folder / linked).is_file():
+        raise UserError(
+            f"{path}: cannot be unpacked: member {_shown(member.name)} is a link to "
+            f"{_shown(member.linkname)}, which is no file before it; pack it again"
+        )
+    target = folder / member.name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.hardlink_to(folder / linked)
+
+
+def _write(content: IO[bytes], target: Path) -> None:
+    """Write a file without what an archive says of its owner, rights and times."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("xb") as file:
+        shutil.copyfileobj(content, file)
+
+
+class _Packed:
+    """A tar as a stream that refuses headers without end.
+
+    tarfile reads names of any length into memory, so that a header can ask for 2 GiB, or hold them
+    where the tar is compressed.
+    """
+
+    def __init__(self, path: Path, stream: IO[bytes]) -> None:
+        """Read from the stream of an archive."""
+        self._path = path
+        self._stream = stream
+        self.tell, self.seek, self.close = stream.tell, stream.seek, stream.close
+        self.allow(0)
+
+    def allow(self, content_bytes: int) -> None:
+        """Let this many bytes be read, and headers."""
+        self._left = content_bytes + MAX_HEADER_BYTES
+
+    def read(self, length: int) -> bytes:
+        """Read up to `length` bytes."""
+        self._left -= length
+        if self._left < 0:
+            raise UserError(
+                f"{self._path}: a header of more than {MAX_HEADER_BYTES} bytes, as no archive of "
+                "images has; do not trust this archive"
+            )
+        return self._stream.read(length)
+
+
+@contextmanager
+def _open_packed(path: Path) -> Iterator[_Packed]:
     """Open a tar of any of the compressions, whichever its name says."""
+    with path.open("rb") as file:
+        start = file.read(LONGEST_MAGIC)
+    opens = next((opens for magic, opens in COMPRESSIONS.items() if start.startswith(magic)), open)
+    with opens(path, "rb") as stream:
+        yield _Packed(path, stream)
+
+
+def _open_tar(path: Path, packed: _Packed) -> tarfile.TarFile:
     try:
-        return tarfile.open(path, "r:*")
-    except tarfile.ReadError:  # its message is a line for each compression
+        return tarfile.open(fileobj=cast(IO[bytes], packed), mode="r:")
+    except tarfile.ReadError:
         raise UserError(f"{path}: not a tar archive, or damaged; download it again") from None
 
 
 def _check_name(path: Path, name: str, seen: set[PurePosixPath]) -> None:
-    """Refuse names that leave the folder, or that overwrite another member.
+    """Refuse names that leave the folder, lie too deep, or overwrite another member.
 
     Backslashes count as slashes, because they are on Windows.
     """
@@ -143,11 +256,21 @@ def _check_name(path: Path, name: str, seen: set[PurePosixPath]) -> None:
     has_drive = name[:1].isalpha() and name[1:2] == ":"
     if inside.is_absolute() or has_drive or ".." in inside.parts or "\0" in name:
         raise UserError(
-            f"{path}: member {name!r} would land outside the folder; do not trust this archive"
+            f"{path}: member {_shown(name)} would land outside the folder; do not trust this "
+            "archive"
+        )
+    if len(inside.parts) > MAX_DEPTH:
+        raise UserError(
+            f"{path}: member {_shown(name)} lies {len(inside.parts)} folders deep, allowed are "
+            f"{MAX_DEPTH}; unpack it by hand and move the files up"
         )
     if inside in seen and inside.parts:  # `./` may stand more than once
-        raise UserError(f"{path}: member {name!r} is there twice; pack it again")
+        raise UserError(f"{path}: member {_shown(name)} is there twice; pack it again")
     seen.add(inside)
+    if len(seen) > MAX_MEMBERS:
+        raise UserError(
+            f"{path}: more than {MAX_MEMBERS:,} members; unpack it by hand and give the folder"
+        )
 
 
 def _check_total(path: Path, unpacked_bytes: int) -> None:
@@ -199,7 +322,15 @@ def _check_end(path: Path, archive: tarfile.TarFile) -> None:
 
 def _link_message(path: Path, name: str) -> str:
     """Links are refused, wherever they point."""
-    return f"{path}: member {name!r} is a link; pack the files themselves (tar -h, zip without -y)"
+    return (
+        f"{path}: member {_shown(name)} is a link; pack the files themselves (tar -h, zip "
+        "without -y)"
+    )
+
+
+def _shown(name: str) -> str:
+    """The name of a member for a message: quoted, so that line ends show, and not without end."""
+    return repr(name if len(name) <= SHOWN_CHARACTERS else f"{name[:SHOWN_CHARACTERS]}...")
 
 
 def _one_line(error: BaseException) -> str:

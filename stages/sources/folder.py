@@ -17,8 +17,9 @@ from stages.config.errors import UserError
 from stages.sources.companions import require_pictures_alone
 from stages.sources.folder_splits import find_splits, split_around
 from stages.sources.ignore import Ignore
-from stages.sources.item import RawImage, SourceItem
+from stages.sources.item import SourceItem
 from stages.sources.names import composed, did_you_mean, shown, split_of
+from stages.sources.reading import read_file
 from stages.sources.tree import ClassFolder, LeftOut, Tree
 
 logger = logging.getLogger(__name__)
@@ -255,16 +256,8 @@ def _item(
         split=splits[file.parent],
         patient_id=None,
         subgroup="",
-        read=partial(_read, file),
+        read=partial(read_file, file),
     )
-
-
-def _read(file: Path) -> RawImage:
-    """Read the bytes of one file."""
-    try:
-        return RawImage(file.read_bytes())
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read ({error.strerror}); check access") from None
 
 
 def _path_hint(entry: str) -> str:

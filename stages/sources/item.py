@@ -8,6 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+class UnreadableImage(ValueError):
+    """A file that gives no picture; its message is the reason, without path or address."""
+
+
 class RawImage(NamedTuple):
     """One image as the source has it.
 
@@ -31,7 +35,7 @@ class SourceItem:
         split: train, val or test where the source comes with that split, else None.
         patient_id: who is shown, where the source knows it, else None.
         subgroup: a known stratum of the image to report apart (phantoms: marker, no-marker), or "".
-        read: reads the file; called once, when the image is decoded.
+        read: reads the file; called once, when the image is decoded; raises `UnreadableImage`.
         fold: the ready-made fold that the source puts the image into, else None.
     """
 

@@ -129,10 +129,8 @@ class Tree:
         return True
 
     def _file(self, entry: Path) -> list[Path]:
-        if os.path.isfile(entry):
+        if os.path.isfile(entry) or not os.path.exists(entry):  # a link to nothing is read in vain
             return [entry]
-        if entry.is_symlink() and not os.path.exists(entry):
-            raise UserError(f"{entry}: link to a file that is not there; fetch it or remove it")
         self._leave_out(entry, "neither a file nor a folder")
         return []
 

@@ -20,7 +20,7 @@ from torch import nn
 
 from stages.config.load import load_params
 from stages.config.params import Compute, CrossEntropy, Recipe
-from stages.imaging.decode import fit_square
+from stages.imaging.square import fit_square
 from stages.modeling.augment import Augmenter
 from stages.modeling.classifier import Classifier, build_classifier
 from stages.modeling.compute import Hardware, choose_hardware, keep_freed_memory

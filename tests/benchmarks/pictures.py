@@ -8,7 +8,8 @@ import pandas as pd
 from stages.config.params import Cohort
 from stages.dataset.image_set import DatasetInfo, ImageSet
 from stages.dataset.runs import Run
-from stages.imaging.decode import decode, fit_square
+from stages.imaging.decode import decode
+from stages.imaging.square import fit_square
 from stages.phantoms.cohort import PHANTOM_CLASSES, plan_cohort
 
 # Drawing takes longer than what is measured; speed does not depend on what the pictures show.
@@ -73,4 +74,5 @@ def _info(count: int) -> DatasetInfo:
         n_left_out=0,
         leakage=[],
         implies={},
+        suspicious={},
     )

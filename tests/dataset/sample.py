@@ -17,6 +17,7 @@ COVID_CT = DatasetInfo(
     n_left_out=0,
     leakage=[],
     implies={},
+    suspicious={},
 )
 
 

@@ -66,7 +66,7 @@ def view_of_grey(levels: list[int], lungs: list[bool]) -> ImageSet:
     masks = np.zeros_like(images)
     masks[lungs, 0, 0] = 1
     names = ["normal", "covid"]
-    info = DatasetInfo("d", "folder", False, "ct", names, "covid", len(levels), 0, 0, [], {})
+    info = DatasetInfo("d", "folder", False, "ct", names, "covid", len(levels), 0, 0, [], {}, {})
     return ImageSet(info, manifest_of(["covid"] * len(levels)), images, None, masks, None)
 
 

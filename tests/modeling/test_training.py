@@ -78,7 +78,7 @@ def view_of(
         shape = (len(labels), SIDE, SIDE)
         images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     names = sorted(set(labels))
-    info = DatasetInfo("d", "folder", False, "ct", names, "b", len(labels), 0, 0, [], implies)
+    info = DatasetInfo("d", "folder", False, "ct", names, "b", len(labels), 0, 0, [], implies, {})
     manifest = pd.DataFrame({"label": labels, "split": "test"})
     return ImageSet(info, manifest, images, None, None, None)
 

@@ -19,6 +19,7 @@ from PIL import Image
 from stages.config.load import parse_params
 from stages.config.params import Params
 from stages.config.paths import Paths
+from stages.config.writing import write_csv
 from stages.dataset.image_set import DatasetInfo
 from stages.reporting.results import Results, load_results
 
@@ -56,6 +57,7 @@ class DatasetFiles:
     info: DatasetInfo
     manifest: pd.DataFrame
     rejected: pd.DataFrame
+    suspicious: pd.DataFrame
     grouping: Json
     reconciliation: pd.DataFrame | None = None
 
@@ -107,9 +109,10 @@ class Files:
             folder = paths.prepared(name)
             contents[folder / "grouping.json"] = dataset.grouping
             write(folder / "manifest.csv", dataset.manifest.to_csv(index=False))
-            write(folder / "rejected.csv", dataset.rejected.to_csv(index=False))
+            write_csv(folder / "rejected.csv", dataset.rejected)
+            write_csv(folder / "suspicious.csv", dataset.suspicious)
             if dataset.reconciliation is not None:
-                write(folder / "reconciliation.csv", dataset.reconciliation.to_csv(index=False))
+                write_csv(folder / "reconciliation.csv", dataset.reconciliation)
             dataset.info.save(folder)
         for path, content in contents.items():
             write(path, json.dumps(content))
@@ -145,9 +148,15 @@ def make_files(root: Path) -> Files:
             "labels-bce": make_label_case(labels),
         },
         datasets={
-            "ct": DatasetFiles(make_info(), ct, make_rejected(), make_grouping(ct)),
+            "ct": DatasetFiles(
+                make_info(), ct, make_rejected(), make_suspicious(), make_grouping(ct)
+            ),
             "labels": DatasetFiles(
-                make_label_info(), labels, make_rejected().head(0), make_grouping(labels)
+                make_label_info(),
+                labels,
+                make_rejected().head(0),
+                make_suspicious().head(0),
+                make_grouping(labels),
             ),
         },
         audits={
@@ -257,6 +266,7 @@ def make_dataset(kind: str, classes: list[str], implies: dict[str, list[str]]) -
         "group": {"kind": "pattern", "pattern": r"^(\d+)_", "patients_per_class": False},
         "near_duplicates": True,
         "allow_leakage": False,
+        "grey": {"kind": "percentiles", "low": 0.5, "high": 99.5},
         "size_px": 64,
         "split": {"train": 0.6, "val": 0.2, "test": 0.2},
         "max_rejected": 0.0,
@@ -283,6 +293,7 @@ def make_info() -> DatasetInfo:
         n_left_out=2,
         leakage=[],
         implies={},
+        suspicious={"nearly blank": 2, "likely inverted": 1},
     )
 
 
@@ -299,6 +310,7 @@ def make_label_info() -> DatasetInfo:
         n_left_out=0,
         leakage=[],
         implies={"covid": ["pneumonia"]},
+        suspicious={},
     )
 
 
@@ -583,6 +595,12 @@ def make_rejected() -> pd.DataFrame:
     """Files that gave no image, as rejected.csv lists them."""
     reasons = ["not an image", "not an image", "cut short"]
     return pd.DataFrame({"file": ["a.png", "b.png", "c.jpg"], "reason": reasons})
+
+
+def make_suspicious() -> pd.DataFrame:
+    """Pictures to look at, as suspicious.csv lists them."""
+    what = ["nearly blank", "nearly blank", "likely inverted: air is white"]
+    return pd.DataFrame({"file": ["d.png", "e.png", "f.jpg"], "what": what})
 
 
 def make_grouping(manifest: pd.DataFrame) -> Json:

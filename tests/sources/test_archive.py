@@ -1,4 +1,5 @@
 import errno
+import gzip
 import io
 import os
 import shutil
@@ -267,3 +268,115 @@ def test_other_suffix_is_refused_with_those_that_can_be_read(tmp_path: Path) -> 
     (tmp_path / "set.rar").write_bytes(b"Rar!")
     with pytest.raises(UserError, match=r"not an archive by its name; can be read: \.zip, \.tar"):
         unpack(tmp_path / "set.rar")
+
+
+def header(name: str, size: int, kind: bytes) -> bytes:
+    """The header of a tar's member that says what it likes of its size."""
+    member = tarfile.TarInfo(name)
+    member.size, member.type = size, kind
+    return member.tobuf(tarfile.GNU_FORMAT)
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".tar.gz"])
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.XGLTYPE])
+def test_tar_header_that_claims_2_gib_is_refused_unread(
+    tmp_path: Path, suffix: str, kind: bytes
+) -> None:
+    content = header("long", 2**31, kind) + bytes(10240)
+    path = tmp_path / f"set{suffix}"
+    path.write_bytes(gzip.compress(content) if suffix == ".tar.gz" else content)
+    with pytest.raises(UserError, match=r"set\.tar.*: a header of more than 1048576 bytes"):
+        unpack(path)
+
+
+def test_file_in_a_tar_that_claims_2_gib_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "set.tar").write_bytes(header("a.png", 2**31, tarfile.REGTYPE) + bytes(10240))
+    with pytest.raises(UserError, match="times its size, as a decompression bomb does"):
+        unpack(tmp_path / "set.tar")
+
+
+def test_header_before_header_before_header_is_refused(tmp_path: Path) -> None:
+    one = header("long", 5, tarfile.GNUTYPE_LONGNAME) + b"abcd".ljust(512, b"\0")
+    content = one * 2000 + header("a.png", 0, tarfile.REGTYPE) + bytes(1024)
+    (tmp_path / "set.tar").write_bytes(content)
+    with pytest.raises(UserError, match=r"cannot be unpacked \(maximum recursion depth exceeded"):
+        unpack(tmp_path / "set.tar")
+
+
+@pytest.mark.parametrize(
+    ("headers", "said"),
+    [
+        ({"GNU.sparse.map": "a,b"}, r"cannot be unpacked \(invalid literal for int"),
+        ({"GNU.sparse.size": str(2**41), "GNU.sparse.map": "0,1"}, "would take 2048.0 GiB"),
+        ({"size": str(10**23)}, "would take"),
+        ({"size": "-5"}, "has a size below 0"),
+    ],
+)
+def test_tar_whose_numbers_are_none_or_too_large_is_refused(
+    tmp_path: Path, headers: dict[str, str], said: str
+) -> None:
+    with tarfile.open(tmp_path / "set.tar", "w", format=tarfile.PAX_FORMAT) as packed:
+        member = tarfile.TarInfo("a.png")
+        member.pax_headers = headers
+        packed.addfile(member)
+    with pytest.raises(UserError, match=said):
+        unpack(tmp_path / "set.tar")
+
+
+@pytest.mark.parametrize("time", ["nan", "1e400", "-9e99"])
+def test_time_that_no_clock_shows_does_not_hinder(tmp_path: Path, time: str) -> None:
+    with tarfile.open(tmp_path / "set.tar", "w", format=tarfile.PAX_FORMAT) as packed:
+        member = tarfile.TarInfo("a.png")
+        member.pax_headers, member.size = {"mtime": time}, 3
+        packed.addfile(member, io.BytesIO(b"one"))
+    assert unpack(tmp_path / "set.tar") == {"a.png": b"one"}
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar", ".tar.gz"])
+def test_member_3000_folders_deep_is_refused_in_one_short_line(tmp_path: Path, suffix: str) -> None:
+    path = make(tmp_path / f"set{suffix}", {"a/" * 3000 + "x.png": b"one"})
+    with pytest.raises(UserError, match="lies 3001 folders deep, allowed are 100") as caught:
+        unpack(path)
+    assert len(str(caught.value)) < 300
+    deep = {"a/" * 99 + "x.png": b"one"}
+    assert unpack(make(tmp_path / f"deep{suffix}", deep)) == deep
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar"])
+def test_more_members_than_the_limit_are_refused(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make(tmp_path / f"set{suffix}", {f"{number}.png": b"" for number in range(5)})
+    assert len(unpack(path)) == 5
+    monkeypatch.setattr(archive, "MAX_MEMBERS", 4)
+    with pytest.raises(UserError, match="more than 4 members"):
+        unpack(path)
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar"])
+def test_empty_folders_are_not_made(tmp_path: Path, suffix: str) -> None:
+    with_folder = {"COVID/": b"", "COVID/1.png": b"one"}
+    path = make(tmp_path / f"set{suffix}", with_folder if suffix == ".zip" else {})
+    if suffix == ".tar":
+        with tarfile.open(path, "w") as packed:
+            for number in range(3):
+                member = tarfile.TarInfo(f"empty/{number}")
+                member.type = tarfile.DIRTYPE
+                packed.addfile(member)
+    expected = {"COVID/1.png": b"one"} if suffix == ".zip" else {}
+    assert unpack(path) == expected
+    with unpacked(path, tmp_path / "scratch") as folder:
+        assert [entry.name for entry in folder.iterdir()] == [n.split("/")[0] for n in expected]
+
+
+@pytest.mark.parametrize("kind", [tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE])
+def test_special_file_of_any_kind_is_refused(tmp_path: Path, kind: bytes) -> None:
+    path = make_tar_link(tmp_path / "set.tar", kind, "")
+    with pytest.raises(UserError, match=r"'COVID/link\.png' is a special file, such as a device"):
+        unpack(path)
+
+
+def test_hard_link_to_itself_is_refused(tmp_path: Path) -> None:
+    path = make_tar_link(tmp_path / "set.tar", tarfile.LNKTYPE, "COVID/link.png")
+    with pytest.raises(UserError, match="which is no file before it"):
+        unpack(path)

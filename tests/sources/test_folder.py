@@ -1,5 +1,6 @@
 import os
 import shutil
+import socket
 import sys
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from stages.config.errors import UserError
 from stages.sources.folder import FolderListing, folder_items
+from stages.sources.item import UnreadableImage
 from stages.sources.tree import MAX_DEPTH, LeftOut
 from tests.sources.trees import listed, put
 
@@ -38,11 +40,11 @@ def test_an_item_reads_the_bytes_of_its_file(tmp_path: Path) -> None:
     assert raw.truth is None
 
 
-def test_file_that_is_gone_when_read_is_named(tmp_path: Path) -> None:
+def test_file_that_is_gone_when_read_gives_the_reason(tmp_path: Path) -> None:
     put(tmp_path, "COVID/a.png", "Normal/c.png")
     item = listed(tmp_path).items[0]
     (tmp_path / "COVID/a.png").unlink()
-    with pytest.raises(UserError, match=r"COVID/a\.png: cannot be read \(No such file"):
+    with pytest.raises(UnreadableImage, match=r"^gone since listed$"):
         item.read()
 
 
@@ -248,20 +250,26 @@ def test_wrapping_folder_that_links_to_itself_is_refused(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("target", ["gone.png", "link.png"])
-def test_link_to_nothing_or_to_itself_is_named(tmp_path: Path, target: str) -> None:
+def test_link_to_nothing_or_to_itself_is_an_item_that_cannot_be_read(
+    tmp_path: Path, target: str
+) -> None:
     put(tmp_path, "COVID/a.png", "Normal/c.png")
     (tmp_path / "COVID/link.png").symlink_to(tmp_path / "COVID" / target)
-    with pytest.raises(UserError, match=r"link\.png: link to a file that is not there"):
-        listed(tmp_path)
+    item = listed(tmp_path).items[1]
+    assert item.source_path == "COVID/link.png"
+    with pytest.raises(UnreadableImage, match=r"link to a file that is not there|Too many"):
+        item.read()
 
 
-def test_named_pipe_is_not_waited_for(tmp_path: Path) -> None:
+def test_what_is_no_file_is_neither_waited_for_nor_read(tmp_path: Path) -> None:
     put(tmp_path, "COVID/a.png", "Normal/c.png")
     os.mkfifo(tmp_path / "COVID/pipe")
-    (tmp_path / "COVID/zero").symlink_to("/dev/zero")
+    (tmp_path / "COVID/zeros.png").symlink_to("/dev/zero")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(os.path.relpath(tmp_path / "COVID/socket"))  # 108 bytes of path at most
     assert listed(tmp_path).left_out == [
-        LeftOut("COVID/pipe", "neither a file nor a folder", 1),
-        LeftOut("COVID/zero", "neither a file nor a folder", 1),
+        LeftOut(f"COVID/{name}", "neither a file nor a folder", 1)
+        for name in ("pipe", "socket", "zeros.png")
     ]
 
 

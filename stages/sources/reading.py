@@ -1,0 +1,32 @@
+"""One file of a folder: its bytes, or the reason why it gives none."""
+
+import stat
+from pathlib import Path
+
+from stages.sources.item import RawImage, UnreadableImage
+
+# 20 million pixels, the most of detectors for chests, of four colours of 16 bits are 160 MB.
+MAX_FILE_BYTES = 2**28
+
+
+def read_file(file: Path) -> RawImage:
+    """Read the bytes of a regular file; devices and pipes could go on for ever.
+
+    Raises:
+        UnreadableImage: it is none, is too large, or the system cannot read it.
+    """
+    try:
+        found = file.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise UnreadableImage("no regular file")
+        if found.st_size > MAX_FILE_BYTES:
+            size, limit = found.st_size / 2**20, MAX_FILE_BYTES // 2**20
+            raise UnreadableImage(f"{size:,.0f} MiB: a picture may take {limit}")
+        return RawImage(file.read_bytes())
+    except FileNotFoundError:
+        kind = "a link to a file that is not there" if file.is_symlink() else "gone since listed"
+        raise UnreadableImage(kind) from None
+    except OSError as error:
+        raise UnreadableImage(f"cannot be read ({error.strerror or error})") from None
+    except MemoryError:
+        raise UnreadableImage("takes more memory than there is") from None
