@@ -13,6 +13,7 @@ import pandas as pd
 
 from stages.config.command import run_single_stage
 from stages.config.errors import UserError
+from stages.config.load import refusal
 from stages.config.params import Case, CenterCrop, FileWeights, Params, Protocol
 from stages.config.paths import Paths
 from stages.config.references import architecture, timm_name
@@ -43,7 +44,7 @@ def check_params(params: Params, paths: Paths) -> None:
         *_hardware_problems(params),
     ]
     if problems:
-        raise UserError(*(f"params.yaml: {problem}" for problem in problems))
+        raise refusal(problems)
     clean_scratch(params, paths)
     for line in _warnings(params):
         logger.warning("params.yaml: %s", line)

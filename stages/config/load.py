@@ -13,7 +13,8 @@ from stages.config.references import find_reference_problems
 from stages.config.yaml_file import read_yaml
 
 Scalar = int | float | date | None  # what YAML makes of a word that is no text; bool is an int
-LONGEST_VALUE = 80  # characters of a value that an error shows
+LONGEST_VALUE = 80  # characters of a value or a key that an error shows
+MOST_PROBLEMS = 100  # that are shown at once
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:
@@ -25,7 +26,7 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
     params = parse_params(read_yaml(path))
     problems = find_reference_problems(params)
     if problems:
-        raise UserError(*(f"params.yaml: {problem}" for problem in problems))
+        raise refusal(problems)
     return params
 
 
@@ -34,12 +35,21 @@ def parse_params(raw: object) -> Params:
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
-        lines = [f"params.yaml: {_explain(details, raw)}" for details in error.errors()]
-        raise UserError(*dict.fromkeys(lines)) from None
+        raise refusal([_explain(details, raw) for details in error.errors()]) from None
+
+
+def refusal(problems: Sequence[str]) -> UserError:
+    """What is wrong with params.yaml, one line per problem; of very many the first, and a count."""
+    lines = [f"params.yaml: {problem}" for problem in dict.fromkeys(problems)]
+    more = len(lines) - MOST_PROBLEMS
+    return UserError(
+        *lines[:MOST_PROBLEMS],
+        *([f"params.yaml: and {more:,} more problems"] if more > 0 else []),
+    )
 
 
 def _explain(details: ErrorDetails, raw: object) -> str:
-    where = ".".join(str(key) for key in _keys_in_file(details["loc"], raw)) or "the file"
+    where = ".".join(_shown(key) for key in _keys_in_file(details["loc"], raw)) or "the file"
     kind, context = details["type"], details.get("ctx", {})
     got = f"got {_shorten(repr(details['input']))}"
     if kind == "unknown_key":  # of Section
@@ -78,6 +88,8 @@ def _unquoted(value: Scalar, *, is_key: bool) -> str:
 
 def _allowed_values(details: ErrorDetails) -> str:
     kind, context = details["type"], details.get("ctx", {})
+    if kind == "string_too_long":
+        return f"at most {context['max_length']:,} characters"
     if kind == "literal_error":
         return str(context["expected"])
     if kind == "string_pattern_mismatch":
@@ -103,6 +115,12 @@ def _keys_in_file(location: Sequence[int | str], raw: object) -> list[int | str]
             keys.append(key)
             here = here[key]
     return keys
+
+
+def _shown(key: int | str) -> str:
+    """A key of the file, without letting it hide what is odd in it, such as a no-break space."""
+    text = str(key)
+    return _shorten(text if text.isprintable() else repr(text)[1:-1])
 
 
 def _shorten(text: str) -> str:

@@ -29,6 +29,10 @@ from stages.config.errors import UserError, suggest
 MAX_FOLDS = 50
 # A dot would break DVC's `cases.${key}`; a name that began with - would be an option to a stage.
 NAME_PATTERN = r"^[a-z0-9_][a-z0-9_-]*$"
+# Characters. Names become parts of file names, of at most 255 bytes; what is named in a message
+# has to leave it a line.
+MAX_NAME = 100
+MAX_TEXT = 1000
 
 
 def _number(value: object) -> float:
@@ -50,7 +54,8 @@ def _folds(value: object) -> object:
 
 
 T = TypeVar("T")
-Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=MAX_NAME)]
+Text = Annotated[str, Field(max_length=MAX_TEXT)]
 Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
 Share = Annotated[Number, Field(ge=0, le=1)]
 ProperShare = Annotated[Number, Field(gt=0, lt=1)]
@@ -106,21 +111,21 @@ class PhantomSource(Section):
     """Digital phantoms, drawn by the code at `path`; who is drawn stands in `cohort`."""
 
     kind: Literal["phantom"]
-    path: str
+    path: Text
 
 
 class FolderSource(Section):
     """A folder of class folders."""
 
     kind: Literal["folder"]
-    path: str
+    path: Text
 
 
 class ArchiveSource(Section):
     """A .zip or .tar of a folder of class folders."""
 
     kind: Literal["archive"]
-    path: str
+    path: Text
 
 
 Source = Annotated[PhantomSource | FolderSource | ArchiveSource, Field(discriminator="kind")]
@@ -130,9 +135,9 @@ class Cohort(Section):
     """Which phantoms are drawn: patients per class, images each, planted markers."""
 
     kind: Literal["ct", "ct_b", "xray", "xray3"]
-    patients: Annotated[dict[str, Count], Field(min_length=2)]
+    patients: Annotated[dict[Text, Count], Field(min_length=2)]
     images_per_patient: Annotated[StrictInt, Field(ge=1, le=100)]
-    marker_share: dict[str, Share]
+    marker_share: dict[Text, Share]
 
 
 class SplitShares(Section):
@@ -155,7 +160,7 @@ class PatternGroup(Section):
     kind: Literal["pattern"]
     # Regular expression; its first group is the patient. With a slash in it, it is also searched in
     # the path inside the source.
-    pattern: str
+    pattern: Text
     patients_per_class: StrictBool  # whether ids begin anew in each class
 
 
@@ -172,13 +177,13 @@ Group = Annotated[NoGroup | PatternGroup | TableGroup, Field(discriminator="kind
 class SourceTable(Section):
     """A table of text with a row per image, inside the source; the names are those of columns."""
 
-    path: str  # inside the source, so that DVC sees when it changes
-    file: str  # names or paths of files
-    label: str | None  # values are what `classes` lists; null: class folders
-    patient: str | None
-    split: str | None  # train, val or test
-    fold: str | None  # ready-made folds, for protocols with `folds: given`
-    keep: list[str]  # handed on in metadata.csv
+    path: Text  # inside the source, so that DVC sees when it changes
+    file: Text  # names or paths of files
+    label: Text | None  # values are what `classes` lists; null: class folders
+    patient: Text | None
+    split: Text | None  # train, val or test
+    fold: Text | None  # ready-made folds, for protocols with `folds: given`
+    keep: list[Text]  # handed on in metadata.csv
 
 
 class PercentileGrey(Section):
@@ -206,10 +211,10 @@ class Dataset(Section):
     source: Source
     cohort: Cohort | None  # of a phantom source; others do not look at it
     modality: Modality
-    classes: Annotated[dict[Name, Annotated[list[str], Field(min_length=1)]], Field(min_length=2)]
-    implies: dict[Name, Annotated[list[str], Field(min_length=1)]]  # class -> classes it is too
-    positive: str
-    ignore: list[str]  # names, paths and patterns as in a .gitignore; `!` keeps what matches
+    classes: Annotated[dict[Name, Annotated[list[Text], Field(min_length=1)]], Field(min_length=2)]
+    implies: dict[Name, Annotated[list[Text], Field(min_length=1)]]  # class -> classes it is too
+    positive: Text
+    ignore: list[Text]  # names, paths and patterns as in a .gitignore; `!` keeps what matches
     table: SourceTable | None
     group: Group
     near_duplicates: StrictBool  # whether images that look the same belong together
@@ -255,7 +260,7 @@ Crop = Annotated[NoCrop | CenterCrop | LungCrop, Field(discriminator="kind")]
 class View(Section):
     """One way to look at a data set: crop and size of the square model input."""
 
-    dataset: str
+    dataset: Text
     crop: Crop
     size_px: Annotated[StrictInt, Field(ge=32, le=2048)]
     fit: Literal["letterbox", "stretch"]  # keep the aspect ratio on black, or fill the square
@@ -265,21 +270,21 @@ class RandomWeights(Section):
     """The architecture's own random initialisation, made by the code at `path`."""
 
     kind: Literal["random"]
-    path: str
+    path: Text
 
 
 class PretextWeights(Section):
     """Learned on the section `pretext`, whose images the code at `path` draws."""
 
     kind: Literal["pretext"]
-    path: str
+    path: Text
 
 
 class TimmWeights(Section):
     """Timm's pretrained weights, fetched by the code at `path`; needs a network once."""
 
     kind: Literal["timm"]
-    path: str
+    path: Text
 
 
 def _of_colours(value: object) -> object:
@@ -325,7 +330,7 @@ class FileWeights(Section):
     """A file of tensors, or the folder of a model.safetensors and its meta.json."""
 
     kind: Literal["file"]
-    path: str
+    path: Text
     scaling: Scaling
 
 
@@ -337,7 +342,7 @@ WeightsSource = Annotated[
 class Weights(Section):
     """Initial weights of one architecture."""
 
-    model: str
+    model: Text
     source: WeightsSource
 
 
@@ -346,8 +351,8 @@ class Pretext(Section):
 
     images: Annotated[StrictInt, Field(ge=60, le=100_000)]
     size_px: Annotated[StrictInt, Field(ge=32, le=512)]
-    augment: str  # a key of `augmentations`
-    recipe: str  # a key of `recipes`
+    augment: Text  # a key of `augmentations`
+    recipe: Text  # a key of `recipes`
 
 
 class Augmentation(Section):
@@ -437,17 +442,17 @@ class Protocol(Section):
 class Case(Section):
     """One row of the matrix; its key names every file that it writes."""
 
-    view: str
-    model: str  # cnn3 or a timm architecture
-    weights: str  # a key of `weights`, or another case
+    view: Text
+    model: Text  # cnn3 or a timm architecture
+    weights: Text  # a key of `weights`, or another case
     train: Level
     head: Annotated[list[Count], Field(max_length=8)]  # widths of the hidden layers
     dropout: Annotated[Number, Field(ge=0, lt=1)]
     loss: Loss
     sampler: Literal["none", "weighted"]
-    augment: str  # a key of `augmentations`
-    recipe: str  # a key of `recipes`
-    protocol: str  # a key of `protocols`
+    augment: Text  # a key of `augmentations`
+    recipe: Text  # a key of `recipes`
+    protocol: Text  # a key of `protocols`
 
 
 class Compute(Section):
@@ -473,9 +478,9 @@ class Evaluate(Section):
 class External(Section):
     """A trained case and a view of another data set that it is scored on, untouched."""
 
-    case: str
-    view: str
-    classes: Annotated[dict[str, str], Field(min_length=1)]  # class there -> class of the case
+    case: Text
+    view: Text
+    classes: Annotated[dict[Text, Text], Field(min_length=1)]  # class there -> class of the case
 
 
 CamMethod = Literal[
@@ -499,7 +504,7 @@ class Cam(Section):
     errors: ImageCount  # the most confident errors
     uncertain: ImageCount  # the least certain images
     road_images: ImageCount  # of those drawn; dear
-    target_layers: dict[str, str]  # architecture -> module; others: the last feature stage
+    target_layers: dict[Text, Text]  # architecture -> module; others: the last feature stage
 
 
 class Params(Section):
@@ -515,7 +520,7 @@ class Params(Section):
     recipes: Annotated[dict[Name, Recipe], Field(min_length=1)]
     protocols: Annotated[dict[Name, Protocol], Field(min_length=1)]
     cases: Annotated[dict[Name, Case], Field(min_length=1)]
-    comparisons: dict[Name, Annotated[list[str], Field(min_length=2, max_length=2)]]
+    comparisons: dict[Name, Annotated[list[Text], Field(min_length=2, max_length=2)]]
     external: dict[Name, External]
     audit: Audit
     evaluate: Evaluate

@@ -44,6 +44,7 @@ def find_reference_problems(params: Params) -> list[str]:
             _shared_name_problems(params),
             *(_protocol_problems(f"protocols.{n}", p) for n, p in params.protocols.items()),
             *(_case_problems(params, f"cases.{n}", c) for n, c in params.cases.items()),
+            _circle_problems(params),
             _comparison_problems(params),
             *(_external_problems(params, f"external.{n}", e) for n, e in params.external.items()),
             _cam_problems(params),
@@ -302,6 +303,23 @@ def _case_weights_problems(params: Params, where: str, case: Case) -> Iterator[s
             f"{where}.weights: got {case.weights!r}, which is for {model}; "
             f"allowed: weights for {case.model}"
         )
+
+
+def _circle_problems(params: Params) -> Iterator[str]:
+    """Cases that start from each other, of which none can be the first; each circle once."""
+    told = set[str]()
+    for name, case in params.cases.items():
+        chain, start = [name], case.weights
+        while start in params.cases and start not in chain:
+            chain.append(start)
+            start = params.cases[start].weights
+        if start == name and name not in told:
+            told.update(chain)
+            way = f" ({', '.join(chain)} and again {name})" if len(chain) > 1 else ""
+            yield (
+                f"cases.{name}.weights: got {case.weights!r}, which starts from {name} itself"
+                f"{way}; allowed: an entry of weights, or a case that needs no model of this one"
+            )
 
 
 def _is_one_run(params: Params, case: Case) -> bool:

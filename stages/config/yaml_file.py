@@ -24,6 +24,7 @@ from stages.config.errors import UserError
 
 MAX_BYTES = 10_000_000
 MAX_DEPTH = 50  # of nested mappings and lists
+MAX_BITS = 1024  # of a whole number: as large as a float can be
 MAX_NODES = 200_000  # with every alias written out; a matrix of 1,000 cases has some 30,000
 
 # What to do about text that YAML takes for a sign of its own, by what the parser says.
@@ -40,10 +41,20 @@ class _Constructor(SafeConstructor):
 
     def construct_object(self, node: Node, deep: bool = False) -> Any:
         try:
-            return super().construct_object(node, deep)
+            return _require_printable(super().construct_object(node, deep))
         except (ValueError, LookupError, TypeError, ArithmeticError) as error:
             problem = f"cannot read {node.tag}: {type(error).__name__}: {error}"
             raise ConstructorError(problem=problem, problem_mark=node.start_mark) from None
+
+
+def _require_printable(value: Any) -> Any:
+    """Refuse a number of so many digits that Python will not write it out, in a message or a file.
+
+    Decimal ones it does not even read, but hexadecimal, octal and binary ones of any length.
+    """
+    if isinstance(value, int) and value.bit_length() > MAX_BITS:
+        raise ValueError(f"a whole number of more than {MAX_BITS:,} bits")
+    return value
 
 
 def read_yaml(path: Path) -> object:

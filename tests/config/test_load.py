@@ -201,6 +201,35 @@ def test_a_name_that_dvc_cannot_address_is_refused(
     assert message_of(tiny_params) == f"params.yaml: cases.{name}: {said}"
 
 
+def test_a_name_too_long_for_a_file_is_refused(tiny_params: RawParams) -> None:
+    tiny_params["cases"]["x" * 101] = tiny_params["cases"].pop("full-ce")
+    assert message_of(tiny_params) == (
+        f"params.yaml: cases.{'x' * 80}...: got '{'x' * 79}...; allowed: at most 100 characters"
+    )
+
+
+def test_text_too_long_for_a_message_is_refused(tiny_params: RawParams) -> None:
+    assert message_of(changed(tiny_params, f"{CASE}/model", "x" * 1001)) == (
+        f"params.yaml: cases.full-ce.model: got '{'x' * 79}...; allowed: at most 1,000 characters"
+    )
+
+
+def test_what_cannot_be_seen_in_a_key_is_written_out(tiny_params: RawParams) -> None:
+    message = message_of(changed(tiny_params, f"{RECIPE}/lr\u200b\u00a0", 1))
+    assert message.startswith(
+        r"params.yaml: recipes.short.lr\u200b\xa0: got 1 for an unknown key (did you mean 'lr'?)"
+    )
+
+
+def test_of_very_many_problems_the_first_are_shown_and_the_others_counted(
+    tiny_params: RawParams,
+) -> None:
+    lines = message_of(tiny_params | {f"k{number}": 1 for number in range(2100)}).split("\n")
+    assert len(lines) == 101
+    assert lines[99].startswith("params.yaml: k99: got 1 for an unknown key")
+    assert lines[100] == "params.yaml: and 2,000 more problems"
+
+
 UNQUOTED = [
     ("1", "1, which YAML reads as a number", "'1'"),
     ("1e3", "1000, which YAML reads as a number", "'1000'"),

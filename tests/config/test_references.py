@@ -442,13 +442,23 @@ def test_folds_take_a_chain_of_cases_on_another_data_set(tiny_params: RawParams)
     assert with_folds_on_a_chain(tiny_params, first_view="three") == []
 
 
-def test_cases_that_start_from_each_other_do_not_hang_the_check(tiny_params: RawParams) -> None:
+def test_a_circle_of_cases_that_start_from_each_other_is_named_once(tiny_params: RawParams) -> None:
     with_three_classes(tiny_params)
     add_to("cases", "one", "full-ce", view="three", weights="two")(tiny_params)
     add_to("cases", "two", "full-ce", view="three", weights="one")(tiny_params)
     add_to("protocols", "folds", "once", folds=2)(tiny_params)
     add = add_to("cases", "last", "full-ce", weights="one", protocol="folds")
-    assert problems_after(tiny_params, add) == []  # DVC refuses the cycle
+    assert problems_after(tiny_params, add) == [
+        "cases.one.weights: got 'two', which starts from one itself (one, two and again one); "
+        "allowed: an entry of weights, or a case that needs no model of this one"
+    ]
+
+
+def test_a_case_does_not_start_from_itself(tiny_params: RawParams) -> None:
+    assert problems_after(tiny_params, set_in("cases", "full-ce", weights="full-ce")) == [
+        "cases.full-ce.weights: got 'full-ce', which starts from full-ce itself; allowed: an entry "
+        "of weights, or a case that needs no model of this one"
+    ]
 
 
 def test_cases_on_two_data_sets_cannot_be_compared(tiny_params: RawParams) -> None:

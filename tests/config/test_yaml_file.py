@@ -58,6 +58,8 @@ UNREADABLE = [
     ("a: 1\nb: 2001-99-99\n", 2, "month must be in 1..12"),
     ("a: !!binary 'x'\n", 1, "failed to decode base64"),
     (f"a: {'9' * 5000}\n", 1, "Exceeds the limit"),
+    (f"a: 1\nb: 0x{'f' * 5000}\n", 2, "ValueError: a whole number of more than 1,024 bits"),
+    (f"0x{'f' * 300}: 1\n", 1, "ValueError: a whole number of more than 1,024 bits"),
     ("a: *b\n", 1, "undefined alias"),
     ("b: 1\na: &a [*a]\n", 2, "alias *a stands inside what it stands for"),
     (bomb(), 7, "more than 200,000 values"),
