@@ -5,6 +5,7 @@ Writes: data/check.json, always the same, so that a changed parameter re-runs on
 """
 
 import logging
+import math
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -29,7 +30,8 @@ if TYPE_CHECKING:  # torch
 
 logger = logging.getLogger(__name__)
 
-# Groups of the rarest class per split or fold, from which on each of them surely has some.
+# Groups of the rarest class per split or fold, from which on each of them surely has some; batches
+# from which on there are surely steps for any schedule.
 AMPLE = 5
 
 
@@ -124,22 +126,37 @@ def _audit_problems(params: Params, dataset: str, files: pd.DataFrame) -> Iterat
     folds = params.audit.folds
     label, fewest = rarest_class(files["label"].to_numpy(str), files["group_id"].to_numpy(str))
     if fewest < folds and any(view.dataset == dataset for view in params.views.values()):
+        allowed = f"2 to {fewest}" if fewest > 1 else "none; the class needs at least 2"
         yield (
             f"audit.folds: got {folds}, but class {label!r} of datasets.{dataset} has {fewest} "
-            f"groups (patients); allowed here: 2 to {fewest}"
+            f"groups (patients); allowed here: {allowed}"
         )
 
 
 def _batch_problems(params: Params, dataset: str, files: pd.DataFrame) -> Iterator[str]:
-    """Batches that the images to train on do not fill."""
+    """Batches that the images to train on do not fill, and schedules of too few steps."""
     for name, case in _cases_on(params, dataset).items():
-        share = _train_share(params, case, files)
-        images, batch_size = round(share * len(files)), params.recipe(case.recipe).batch_size
-        if batch_size > images:
+        share, recipe = _train_share(params, case, files), params.recipe(case.recipe)
+        images = round(share * len(files))
+        if recipe.batch_size > images:
             yield (
-                f"recipes.{case.recipe}.batch_size: got {batch_size}, but cases.{name} has about "
-                f"{images} images of datasets.{dataset} to train on; allowed: no more than these"
+                f"recipes.{case.recipe}.batch_size: got {recipe.batch_size}, but cases.{name} has "
+                f"about {images} images of datasets.{dataset} to train on; allowed: no more than "
+                "these"
             )
+            continue
+        steps = recipe.epochs * (images // recipe.batch_size)
+        yield from _step_problems(params, case.recipe, steps, f"cases.{name}")
+
+
+def _step_problems(params: Params, name: str, steps: int, trains: str) -> Iterator[str]:
+    """What is wrong with a recipe for so many steps, about."""
+    from stages.modeling.optimizer import require_enough_steps  # torch
+
+    try:
+        require_enough_steps(params.recipe(name), steps)
+    except UserError as error:
+        yield f"recipes.{name}.{error} (for {trains})"
 
 
 def _train_share(params: Params, case: Case, files: pd.DataFrame) -> float:
@@ -286,15 +303,28 @@ def _pretext_problems(params: Params) -> Iterator[str]:
 
     from stages.modeling.classifier import build_backbone, count_features
 
-    for name, entry in params.weights.items():
-        if entry.source.kind != "pretext":
-            continue
+    of_pretext = {n: e for n, e in params.weights.items() if e.source.kind == "pretext"}
+    recipe = params.recipe(params.pretext.recipe)
+    is_ample = recipe.epochs * params.pretext.images >= AMPLE * recipe.batch_size
+    if of_pretext and (recipe.ema or not is_ample):
+        yield from _step_problems(params, params.pretext.recipe, _pretext_steps(params), "pretext")
+    for name, entry in of_pretext.items():
         size = params.pretext.size_px
         try:
             with torch.device("meta"):
                 count_features(build_backbone(entry.model, size), entry.model, size)
         except UserError as error:
             yield f"weights.{name}.{error} (pretext.size_px)"
+
+
+def _pretext_steps(params: Params) -> int:
+    """As many steps as the pretext task takes: batches are of whole patients."""
+    from stages.modeling.pretext import PATTERNS, VAL_SHARE  # Fabric: 1 s
+
+    recipe, per_patient = params.recipe(params.pretext.recipe), len(PATTERNS)
+    patients = params.pretext.images // per_patient
+    patients -= round(patients * VAL_SHARE)
+    return recipe.epochs * math.ceil(patients / max(1, recipe.batch_size // per_patient))
 
 
 def _weights_problems(params: Params) -> Iterator[str]:

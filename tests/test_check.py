@@ -410,8 +410,37 @@ def test_check_names_batches_that_the_images_do_not_fill(
         "datasets.ct to train on; allowed: no more than these"
         for case in ("full-ce", "lungs-bce")
     ]
-    tiny_params["recipes"]["short"]["batch_size"] = 32
+    tiny_params["recipes"]["short"] |= {"batch_size": 32, "epochs": 2}
     check_params(parse_params(tiny_params), Paths(tmp_path))
+
+
+def test_check_names_schedules_and_averages_of_too_few_steps(
+    tiny_params: RawParams, tmp_path: Path
+) -> None:
+    tiny_params["recipes"]["short"]["batch_size"] = 32  # of about 32 images to train on
+    tiny_params["cases"].pop("lungs-bce")
+    tiny_params["comparisons"] = {}
+    message = check_message(tiny_params, tmp_path)
+    assert message.startswith("params.yaml: recipes.short.schedule: got lr 0.001 (adamw, onecycle)")
+    assert "1 epochs of batch_size 32: 1 steps; allowed for onecycle: at least 2" in message
+    assert message.endswith("(for cases.full-ce)")
+    tiny_params["recipes"]["short"] |= {"batch_size": 8, "ema": 0.9999}
+    message = check_message(tiny_params, tmp_path)
+    assert message.startswith("params.yaml: recipes.short.ema: got 0.9999; ")
+    assert message.endswith("(for cases.full-ce)")
+
+
+def test_check_names_a_pretext_task_of_too_few_steps(
+    tiny_params: RawParams, tmp_path: Path
+) -> None:
+    source = {"kind": "pretext", "path": "stages/phantoms"}
+    tiny_params["weights"]["cnn3-random"]["source"] = source
+    one_batch = tiny_params["recipes"]["short"] | {"batch_size": 60}
+    tiny_params["recipes"]["one-batch"] = one_batch
+    tiny_params["pretext"] |= {"images": 60, "size_px": 80, "recipe": "one-batch"}
+    message = check_message(tiny_params, tmp_path)
+    assert message.startswith("params.yaml: recipes.one-batch.schedule: got lr 0.001 (adamw, ")
+    assert message.endswith("(for pretext)")
 
 
 def test_check_names_a_gpu_that_is_not_there(

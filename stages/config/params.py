@@ -86,7 +86,7 @@ class Section(BaseModel):
             return check(given)
         lines = [_unknown_key(key, given[key], sorted(cls.model_fields)) for key in unknown]
         try:
-            check({key: value for key, value in given.items() if key not in unknown})
+            check({key: value for key, value in given.items() if key in cls.model_fields})
         except ValidationError as error:
             lines += [_same_again(details) for details in error.errors()]
         raise ValidationError.from_exception_data(cls.__name__, lines)
@@ -194,12 +194,16 @@ class PercentileGrey(Section):
     high: Annotated[Number, Field(ge=75, le=100)]
 
 
+# Far beyond what 32 bits hold, and far from where differences overflow.
+GreyValue = Annotated[Number, Field(ge=-1e12, le=1e12)]
+
+
 class WindowGrey(Section):
     """Black and white are two values, the same for all pictures, such as Hounsfield units."""
 
     kind: Literal["window"]
-    low: Number
-    high: Number
+    low: GreyValue
+    high: GreyValue
 
 
 Grey = Annotated[PercentileGrey | WindowGrey, Field(discriminator="kind")]
@@ -407,7 +411,7 @@ class Recipe(Section):
     """How to train, whatever is trained."""
 
     optimizer: Literal["sgd", "adam", "adamw"]
-    lr: Annotated[Number, Field(gt=0, le=10)]
+    lr: Annotated[Number, Field(ge=1e-8, le=10)]  # less is lost in the rounding of weights
     weight_decay: Annotated[Number, Field(ge=0, le=1)]
     schedule: Literal["constant", "cosine", "onecycle"]
     epochs: Annotated[StrictInt, Field(ge=1, le=10_000)]

@@ -48,6 +48,7 @@ def find_reference_problems(params: Params) -> list[str]:
             _comparison_problems(params),
             *(_external_problems(params, f"external.{n}", e) for n, e in params.external.items()),
             _cam_problems(params),
+            _repetition_problems(params),
         )
     )
 
@@ -428,3 +429,14 @@ def _cam_problems(params: Params) -> Iterator[str]:
                 f"cam.target_layers: got {model!r}; allowed: {architecture(model)!r}, "
                 "the architecture without the tag of its weights"
             )
+
+
+def _repetition_problems(params: Params) -> Iterator[str]:
+    """Lists of which each entry names its own columns."""
+    for where, got in (
+        ("cam.methods", params.cam.methods),
+        ("evaluate.prevalences", [f"{share:g}" for share in params.evaluate.prevalences]),
+    ):
+        twice = [entry for number, entry in enumerate(got) if entry in got[:number]]
+        if twice:
+            yield f"{where}: got {twice[0]} twice; allowed: each once, to six digits"

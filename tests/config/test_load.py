@@ -80,6 +80,7 @@ WRONG_VALUES = [
     (f"{RECIPE}/epochs", 0, "got 0; allowed: greater than or equal to 1"),
     (f"{CASE}/dropout", 1.0, "got 1.0; allowed: less than 1"),
     (f"{RECIPE}/lr", True, "got True; allowed: a valid number"),
+    (f"{RECIPE}/lr", 9e-9, "got 9e-09; allowed: greater than or equal to 0.00000001"),
     (f"{RECIPE}/lr", "fast", "got 'fast'; allowed: a valid number"),
     (f"{RECIPE}/lr", None, "got None; allowed: a valid number"),
     (f"{RECIPE}/lr", float("nan"), "got nan; allowed: a finite number"),
@@ -221,6 +222,16 @@ def test_what_cannot_be_seen_in_a_key_is_written_out(tiny_params: RawParams) -> 
     )
 
 
+def test_a_grey_window_whose_width_overflows_is_refused(tiny_params: RawParams) -> None:
+    grey = {"kind": "window", "low": -1e308, "high": 1e308}
+    assert message_of(changed(tiny_params, "datasets/ct/grey", grey)).split("\n") == [
+        "params.yaml: datasets.ct.grey.low: got -1e+308; allowed: greater than or equal to "
+        "-1000000000000",
+        "params.yaml: datasets.ct.grey.high: got 1e+308; allowed: less than or equal to "
+        "1000000000000",
+    ]
+
+
 def test_of_very_many_problems_the_first_are_shown_and_the_others_counted(
     tiny_params: RawParams,
 ) -> None:
@@ -317,7 +328,7 @@ def test_an_unknown_key_hides_no_other_problem_of_its_section(tiny_params: RawPa
         "params.yaml: recipes.short.epoch: got 3 for an unknown key (did you mean 'epochs'?); "
         "allowed keys: batch_size, cache_views, ema, epochs, keep, lr, optimizer, patience, "
         "schedule, weight_decay",
-        "params.yaml: recipes.short.lr: got -1; allowed: greater than 0",
+        "params.yaml: recipes.short.lr: got -1; allowed: greater than or equal to 0.00000001",
     ]
 
 

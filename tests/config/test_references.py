@@ -461,6 +461,15 @@ def test_a_case_does_not_start_from_itself(tiny_params: RawParams) -> None:
     ]
 
 
+def test_lists_that_name_columns_have_each_entry_once(tiny_params: RawParams) -> None:
+    tiny_params["cam"]["methods"] = ["gradcam", "eigencam", "gradcam"]
+    tiny_params["evaluate"]["prevalences"] = [0.1, 0.5, 0.1000000001]
+    assert find_reference_problems(parse_params(tiny_params)) == [
+        "cam.methods: got gradcam twice; allowed: each once, to six digits",
+        "evaluate.prevalences: got 0.1 twice; allowed: each once, to six digits",
+    ]
+
+
 def test_cases_on_two_data_sets_cannot_be_compared(tiny_params: RawParams) -> None:
     with_three_classes(tiny_params)
     add_to("cases", "third", "full-ce", view="three")(tiny_params)

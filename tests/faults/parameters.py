@@ -152,22 +152,92 @@ def rename(tree: Tree, path: Path_, name: Any) -> None:
 
 ODD_KEYS = (
     *("", " ", "a b", "a.b", "A", "\u00e9", "null", "true", "1", "1e3", "-h", "--help", "..", "."),
-    *("a/b", "/", "~", "CON", "x" * 300, "${seed}", "$", "%s", "{x}", "a\nb", "\u202egnp", "_", "-"),
+    *(
+        "a/b",
+        "/",
+        "~",
+        "CON",
+        "x" * 300,
+        "${seed}",
+        "$",
+        "%s",
+        "{x}",
+        "a\nb",
+        "\u202egnp",
+        "_",
+        "-",
+    ),
     *("\U0001f600", "*", "&a", "!t", "a:b", "a#b", "__init__", "item", "key", "0x10", "2020-01-01"),
     *("kind", "size", "nfiles", "model", "x" * 240, "best", "runs", "[key]", "a'b", 'a"b', "<<"),
 )
 ODD_TOKENS = (
-    *("1", "0", "-0", "-0.0", "-1", "1e400", "-1e400", ".inf", "-.inf", ".nan", "inf", "nan", "010"),
+    *(
+        "1",
+        "0",
+        "-0",
+        "-0.0",
+        "-1",
+        "1e400",
+        "-1e400",
+        ".inf",
+        "-.inf",
+        ".nan",
+        "inf",
+        "nan",
+        "010",
+    ),
     *("0o17", "0x" + "f" * 5000, "9" * 5000, "0b101", "1_000", "1:30", "190:20:30", "yes", "no"),
-    *("on", "true", "false", "null", "~", "2020-01-01", "2020-01-01T10:00:00Z", "0.1.2", "''", "' '"),
-    *('"\\0"', '"\\x07"', '"\\uD800"', '"\\u202e"', "!!binary aGk=", "!!set {a, b}", "!!omap [a: 1]"),
+    *(
+        "on",
+        "true",
+        "false",
+        "null",
+        "~",
+        "2020-01-01",
+        "2020-01-01T10:00:00Z",
+        "0.1.2",
+        "''",
+        "' '",
+    ),
+    *(
+        '"\\0"',
+        '"\\x07"',
+        '"\\uD800"',
+        '"\\u202e"',
+        "!!binary aGk=",
+        "!!set {a, b}",
+        "!!omap [a: 1]",
+    ),
     *("!!python/object:os.system x", "!!int x", "!!float 1e", "!!timestamp x", "!!bool maybe"),
     *("!!null x", "!!str 1", "!x y", "1e-400", "5e-324", "1.7976931348623157e308", "0.1", "'0.1'"),
     *("'1e999'", "'nan'", "'\u0663'", "1e", "0x", "+1", "1.", ".5", "'${seed}'", "'${x}'", "'$'"),
     *("[]", "{}", "[[]]", "[null]", "{a: b}", "{1: 2}", "{null: 1}", "{[1]: 2}", "{? {a: 1} : 2}"),
-    *("9999-99-99", "0001-01-01", "12345678901234567890", "'" + "x" * 5000 + "'", "? a", "- a", "|"),
-    *("[" * 45 + "]" * 45, "[" * 2000 + "]" * 2000, "{a: " * 60 + "1" + "}" * 60, "1e5000", "!!map x"),
-    *("=", "<<", "!!merge x", "!!value x", "!!seq {}", "!!float .INF", "-.INF", "2001-1-1 1:1:1 +25:99"),
+    *(
+        "9999-99-99",
+        "0001-01-01",
+        "12345678901234567890",
+        "'" + "x" * 5000 + "'",
+        "? a",
+        "- a",
+        "|",
+    ),
+    *(
+        "[" * 45 + "]" * 45,
+        "[" * 2000 + "]" * 2000,
+        "{a: " * 60 + "1" + "}" * 60,
+        "1e5000",
+        "!!map x",
+    ),
+    *(
+        "=",
+        "<<",
+        "!!merge x",
+        "!!value x",
+        "!!seq {}",
+        "!!float .INF",
+        "-.INF",
+        "2001-1-1 1:1:1 +25:99",
+    ),
 )
 TYPICAL: dict[str, tuple[Any, ...]] = {
     "seed": (0, 2**31 - 1, 2**31, -1, 2**64),
@@ -180,8 +250,22 @@ TYPICAL: dict[str, tuple[Any, ...]] = {
     "positive": ("normal", "covid", "other", ""),
     "implies": ({"covid": ["normal"]}, {"covid": ["normal"], "normal": ["covid"]}, {"x": ["y"]}),
     "ignore": (["*"], ["!"], [""], ["**"], ["["], ["covid"], ["!covid"], ["\\"], ["a" * 9999]),
-    "pattern": ("(", "(.*)", "()", "^$", "(?P<a>.)", "((a+)+)+$", "x", "(?i)(p)", "\\", "(\\d+)/(x)"),
-    "grey": ({"kind": "window", "low": 1, "high": 1}, {"kind": "window", "low": -1e308, "high": 1e308}),
+    "pattern": (
+        "(",
+        "(.*)",
+        "()",
+        "^$",
+        "(?P<a>.)",
+        "((a+)+)+$",
+        "x",
+        "(?i)(p)",
+        "\\",
+        "(\\d+)/(x)",
+    ),
+    "grey": (
+        {"kind": "window", "low": 1, "high": 1},
+        {"kind": "window", "low": -1e308, "high": 1e308},
+    ),
     "low": (0, 25, 25.1, -1, 99, 1e308),
     "high": (100, 75, 74.9, 100.1, -1e308),
     "size_px": (31, 32, 33, 47, 64, 79, 80, 81, 96, 97, 512, 513, 2048, 4096, 4097),
@@ -202,7 +286,17 @@ TYPICAL: dict[str, tuple[Any, ...]] = {
     ),
     "fit": ("stretch", "letterbox", "fill"),
     "images": (60, 59, 100_000, 100_001),
-    "model": ("cnn3", "resnet10t", "vgg11_fc", "cnn3.x", "", "no_such", "resnet18.bogus", "../x", "a b"),
+    "model": (
+        "cnn3",
+        "resnet10t",
+        "vgg11_fc",
+        "cnn3.x",
+        "",
+        "no_such",
+        "resnet18.bogus",
+        "../x",
+        "a b",
+    ),
     "source": (
         {"kind": "folder", "path": "pictures"},
         {"kind": "archive", "path": "pictures.zip"},
@@ -282,7 +376,14 @@ TYPICAL: dict[str, tuple[Any, ...]] = {
     "errors": (0, 10_000),
     "uncertain": (0, 10_000),
     "road_images": (0, 10_000),
-    "target_layers": ({}, {"cnn3": "conv1"}, {"cnn3": ""}, {"cnn3": "x"}, {"x": "y"}, {"cnn3": "fc"}),
+    "target_layers": (
+        {},
+        {"cnn3": "conv1"},
+        {"cnn3": ""},
+        {"cnn3": "x"},
+        {"x": "y"},
+        {"cnn3": "fc"},
+    ),
     "accelerator": ("cpu", "auto", "gpu"),
     "precision": ("bf16", "auto", "fp32", "fp16"),
     "provenance": ("", "x" * 5000, "<script>", "a\nb", "\u202e", "${seed}", "{{ x }}"),
@@ -299,7 +400,14 @@ def misspell(tree: Tree, rng: random.Random) -> None:
     """Give a key another name: a slip, or an odd one."""
     path = pick(tree, rng)
     key = str(path[-1])
-    slips = (key.upper(), key[:-1], key + "s", key.replace("_", "-"), f" {key}", rng.choice(ODD_KEYS))
+    slips = (
+        key.upper(),
+        key[:-1],
+        key + "s",
+        key.replace("_", "-"),
+        f" {key}",
+        rng.choice(ODD_KEYS),
+    )
     rename(tree, path, rng.choice(slips))
 
 
@@ -323,7 +431,19 @@ def replace(tree: Tree, rng: random.Random) -> None:
     """A section becomes something of another kind."""
     path = pick(tree, rng, shallow=True)
     old = at(tree, path)
-    new = (None, [], {}, [old], {"x": old}, "text", 7, [1, 2], True, {"kind": "none"}, {"kind": None})
+    new = (
+        None,
+        [],
+        {},
+        [old],
+        {"x": old},
+        "text",
+        7,
+        [1, 2],
+        True,
+        {"kind": "none"},
+        {"kind": None},
+    )
     put(tree, path, copy.deepcopy(rng.choice(new)))
 
 
@@ -426,7 +546,9 @@ def trick(text: str, rng: random.Random) -> bytes:
         lambda: text.replace("\n", "\r"),
         lambda: text.replace("\n", rng.choice("\u0085\u2028\u2029\x0b\x0c"), 3),
         lambda: text.encode(rng.choice(("utf-16", "utf-32", "utf-16-le", "utf-7", "cp037"))),
-        lambda: insert(text, rng, rng.choice(("\0", "\x1b[31m", "\x7f", "\ufffe", "\u200b", "\ud7ff"))),
+        lambda: insert(
+            text, rng, rng.choice(("\0", "\x1b[31m", "\x7f", "\ufffe", "\u200b", "\ud7ff"))
+        ),
         lambda: insert(text, rng, "\0").encode() + bytes(rng.randrange(256) for _ in range(9)),
         lambda: b"\xff" + text.encode(),
         lambda: text.encode() + b"\xc3\x28",
@@ -452,7 +574,9 @@ def trick(text: str, rng: random.Random) -> bytes:
         lambda: "\n".join([*lines[:line], "\t" + lines[line], *lines[line + 1 :]]),
         lambda: "\n".join([*lines[:line], " " + lines[line], *lines[line + 1 :]]),
         lambda: "\n".join([*lines[:line], lines[line].lstrip(), *lines[line + 1 :]]),
-        lambda: "\n".join([*lines[:line], lines[line] + rng.choice("'\"{[&*!%@`|>:-?,#"), *lines[line + 1 :]]),
+        lambda: "\n".join(
+            [*lines[:line], lines[line] + rng.choice("'\"{[&*!%@`|>:-?,#"), *lines[line + 1 :]]
+        ),
         lambda: insert(text, rng, rng.choice("'\"{}[]&*!%@`|>:-?,#\t\n\\~<=")),
         lambda: text[: rng.randrange(len(text))],
         lambda: text[rng.randrange(len(text)) :],
@@ -551,7 +675,7 @@ def check_file(content: bytes) -> tuple[Outcome, Params | None]:
         return judge(str(error)), None
     except _Hang:
         return Outcome("HANG", traceback.format_exc()), None
-    except BaseException:  # noqa: BLE001 (whatever it is, it is what is looked for)
+    except BaseException:  # whatever it is, it is what is looked for
         return Outcome("TRACEBACK", traceback.format_exc()), None
     return Outcome("accepted"), params
 
@@ -576,7 +700,7 @@ def fails_later(params: Params) -> str:
             make_all(params)
     except DvcException as error:
         return f"DVC: {error}"
-    except (_Hang, Exception):  # noqa: BLE001
+    except (_Hang, Exception):
         return traceback.format_exc()
     return ""
 
