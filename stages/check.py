@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 # Groups of the rarest class per split or fold, from which on each of them surely has some.
 AMPLE = 5
+UNEVEN = 1.2  # what a split may have over the share that it is to get
 
 
 def check_params(params: Params, paths: Paths) -> None:
@@ -130,15 +131,25 @@ def _audit_problems(params: Params, dataset: str, files: pd.DataFrame) -> Iterat
 
 
 def _batch_problems(params: Params, dataset: str, files: pd.DataFrame) -> Iterator[str]:
-    """Batches that the images to train on do not fill."""
+    """Batches that the images to train on do not fill, and schedules that need more of them."""
+    from stages.modeling.optimizer import require_enough_steps  # torch
+
     for name, case in _cases_on(params, dataset).items():
-        share = _train_share(params, case, files)
-        images, batch_size = round(share * len(files)), params.recipe(case.recipe).batch_size
-        if batch_size > images:
+        recipe = params.recipe(case.recipe)
+        images = round(_train_share(params, case, files) * len(files))
+        # Groups stay together, so that a split is not of the very size asked for.
+        most_steps = recipe.epochs * max(1, round(images * UNEVEN) // recipe.batch_size)
+        if recipe.batch_size > images:
             yield (
-                f"recipes.{case.recipe}.batch_size: got {batch_size}, but cases.{name} has about "
-                f"{images} images of datasets.{dataset} to train on; allowed: no more than these"
+                f"recipes.{case.recipe}.batch_size: got {recipe.batch_size}, but cases.{name} has "
+                f"about {images} images of datasets.{dataset} to train on; allowed: no more than "
+                "these"
             )
+            continue
+        try:
+            require_enough_steps(recipe, most_steps)
+        except UserError as error:
+            yield f"recipes.{case.recipe}.{error} (cases.{name})"
 
 
 def _train_share(params: Params, case: Case, files: pd.DataFrame) -> float:
@@ -221,6 +232,7 @@ def _fit_problems(
 ) -> Iterator[str]:
     """What the cases of one network ask for that it cannot have: head, trained blocks, weights."""
     from stages.explain.rehearsal import require_fitting_weights, require_trainable  # as above
+    from stages.modeling.boundary import split_at_boundary
 
     for name in names:
         case = params.case(name)
@@ -228,6 +240,8 @@ def _fit_problems(
         try:
             require_trainable(classifier, case.head, _count_outputs(params, case), case.train)
             require_fitting_weights(classifier, case.model, size, weights_size)
+            if params.recipe(case.recipe).cache_views:
+                split_at_boundary(classifier)
         except UserError as error:
             yield f"cases.{name}.{error}"
         else:

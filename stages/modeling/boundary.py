@@ -80,7 +80,7 @@ def _trace(classifier: Classifier) -> fx.Graph:
 
 def _not_possible(reason: str) -> UserError:
     return UserError(
-        f"cache_views: activations of this network cannot be kept ({reason}); "
+        f"recipe: activations of this network cannot be kept ({reason}); "
         "set cache_views: 0 in the recipe, or train: head in the case"
     )
 
