@@ -514,19 +514,6 @@ def test_the_same_picture_under_two_labels_is_counted(
     shutil.copy(folder / "covid" / "p00_0.png", folder / "normal" / "other.png")
     prepare(folder)
     assert grouping_of(tmp_path)["clusters_with_two_labels"] == 1
-<<<<<<< HEAD
-=======
-
-
-def test_patients_can_come_from_a_table_inside_the_source(folder: Path, prepare: Prepare) -> None:
-    files = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*.png"))]
-    patients = {file: "both" if file in files[:3] else file for file in files}
-    lines = [f"{file},{patient}" for file, patient in patients.items()]
-    (folder / "meta.csv").write_text("\n".join(["name,who", *lines]) + "\n")
-    table = {"kind": "table", "table": "meta.csv", "file": "name", "group": "who"}
-    groups = prepare(folder, group=table).manifest.set_index("source_path")["group_id"]
-    assert groups[files[:3]].nunique() == 1
-    assert groups.nunique() == len(files) - 2
 
 
 def suspicious_of(tmp_path: Path) -> list[list[str]]:
@@ -546,7 +533,11 @@ def test_hostile_names_come_through_to_the_manifest_and_back(
         (folder / name).write_bytes(b"")
     blank = f"normal/{HOSTILE_NAMES[0]}_blank.png"
     Image.new("L", (40, 48), 77).save(folder / blank)
-    prepared = prepare(folder, max_rejected=0.9, group={"kind": "pattern", "pattern": r"^(.+)_\d"})
+    prepared = prepare(
+        folder,
+        max_rejected=0.9,
+        group={"kind": "pattern", "pattern": r"^(.+)_\d", "patients_per_class": False},
+    )
     assert len(names) >= 30
     assert set(names) | {blank} <= set(prepared.manifest["source_path"])
     assert len(prepared.manifest) == len(prepared.images) == 25 + len(names)
@@ -564,7 +555,10 @@ def test_patients_with_hostile_names_stay_apart(
     for number, name in enumerate(HOSTILE_NAMES):
         for image in range(2):
             write_picture(folder / f"covid/{name}#{image}.png", 1000 + 2 * number + image)
-    groups = prepare(folder, group={"kind": "pattern", "pattern": r"(?s)^(.+)[#_]\d"}).manifest
+    groups = prepare(
+        folder,
+        group={"kind": "pattern", "pattern": r"(?s)^(.+)[#_]\d", "patients_per_class": False},
+    ).manifest
     of_patient = groups["group_id"].groupby(groups["source_path"].str.slice(0, -6)).nunique()
     assert of_patient.eq(1).all()
     assert groups["group_id"].nunique() == 12 + len(HOSTILE_NAMES)
@@ -653,4 +647,3 @@ def test_files_without_end_and_links_to_nothing_are_rejected(
         "covid/sparse.png": "2,097,152 MiB: a picture may take 256",
     }
     assert prepared.info.n_left_out == 1  # the device
->>>>>>> i12-grey

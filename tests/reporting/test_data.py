@@ -3,13 +3,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-<<<<<<< HEAD
-from stages.config.params import NoGroup, PatternGroup, SourceTable, TableGroup
+from stages.config.params import NoGroup, PatternGroup, SourceTable, TableGroup, WindowGrey
 from stages.reporting.data import build_data_card, describe_grouping, describe_reference
-=======
-from stages.config.params import NoGroup, PatternGroup, TableGroup, WindowGrey
-from stages.reporting.data import build_data_card, describe_grouping
->>>>>>> i12-grey
 from stages.reporting.results import Results
 from stages.reporting.table import Table
 from tests.reporting.conftest import Files
