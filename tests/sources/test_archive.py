@@ -218,6 +218,30 @@ def test_tar_with_a_damaged_later_header_is_refused(tmp_path: Path) -> None:
         unpack(path)
 
 
+@pytest.mark.parametrize("suffix", [".tar.gz", ".tgz", ".tar.bz2", ".tar.xz"])
+def test_compressed_tar_whose_checksum_does_not_fit_is_refused(tmp_path: Path, suffix: str) -> None:
+    path = make_tar(tmp_path / f"set{suffix}", MEMBERS)
+    content = bytearray(path.read_bytes())
+    content[-8 if "gz" in suffix else -5] ^= 1  # gzip: the sum of the content, RFC 1952, 2.3.1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"cannot be unpacked"):
+        unpack(path)
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".tar.gz"])
+def test_second_tar_behind_the_first_is_not_lost_silently(tmp_path: Path, suffix: str) -> None:
+    path = make_tar(tmp_path / f"set{suffix}", MEMBERS)
+    path.write_bytes(path.read_bytes() * 2)
+    with pytest.raises(UserError, match=r"a second archive stands behind the end of the first"):
+        unpack(path)
+
+
+def test_what_fills_up_the_last_record_of_a_tar_may_be_anything(tmp_path: Path) -> None:
+    path = make_tar(tmp_path / "set.tar", MEMBERS)
+    path.write_bytes(path.read_bytes() + b"anything" * 64)
+    assert unpack(path) == MEMBERS
+
+
 def test_zip_with_damaged_content_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "set.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as packed:
