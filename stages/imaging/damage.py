@@ -22,7 +22,7 @@ TILE_OFFSETS, TILE_BYTES = 324, 325
 COMPRESSION = 259
 DEFLATE = (8, 32946)
 CHUNK_BYTES = 2**20
-# WEBP has neither checksum nor end mark: zeros decode to some picture. Compressed data have no runs.
+# WEBP has neither checksum nor end mark, and zeros decode to some picture; its data have no runs.
 ZEROS = bytes(64)
 NOT_WRITTEN = "zeros at the end, as of a file that was not written to its end"
 

@@ -53,11 +53,9 @@ def stored_bits(image: ImageFile.ImageFile, content: bytes) -> int:
         return max(8, *_tags(image).get(BITS_TAG, (1,)))
     if image.format in ("PNG", "PPM"):  # not every format has tiles
         coder, _, _, arguments = image.tile[0]
-        if str(arguments).endswith(";16B"):
-            return 16
-        if coder in ("ppm", "ppm_plain"):  # with the largest value where it is not 255
-            return max(8, int(arguments[-1]).bit_length())
-        return 8
+        if coder in ("ppm", "ppm_plain") and isinstance(arguments, tuple):
+            return max(8, int(arguments[-1]).bit_length())  # the largest value
+        return 16 if str(arguments).endswith(";16B") else 8
     if image.format == "JPEG2000":
         start = content.find(J2K_SIZES)
         return max(8, (content[start + J2K_BITS_AT] & 0x7F) + 1)

@@ -31,6 +31,7 @@ from stages.config.csv_file import read_csv
 from stages.config.paths import Paths
 from stages.dataset.image_set import load_image_set
 from stages.imaging.square import fit_square
+from stages.imaging.suspicion import INVERTED
 from tests.conftest import REPOSITORY, load_raw_params, shrink, write_params
 
 Pixels = NDArray[np.uint8]
@@ -242,9 +243,7 @@ def make_broken(folder: Path, count: int, rng: random.Random) -> list[Made]:
     return made
 
 
-def write_one(
-    kind: str, folder: Path, stem: str, rng: random.Random
-) -> tuple[str, Pixels | None]:
+def write_one(kind: str, folder: Path, stem: str, rng: random.Random) -> tuple[str, Pixels | None]:
     before = draw(rng)
     if kind in SPECIALS:
         SPECIALS[kind](folder / f"{stem}.png")
@@ -367,7 +366,9 @@ def read_told(folder: Path) -> dict[str, str]:
     told = {}
     for table, column in (("rejected", "reason"), ("suspicious", "what")):
         found = read_csv(folder / f"{table}.csv", str)
-        told |= {f: w and f"{table}: {w}" for f, w in zip(found["file"], found[column])}
+        reasons = zip(found["file"], found[column], strict=True)
+        # Noise may look inverted, which says nothing of damage.
+        told |= {f: w and f"{table}: {w}" for f, w in reasons if w != INVERTED}
     left_out = read_csv(folder / "left_out.csv", str)
     reasons = zip(left_out["path"], left_out["reason"], strict=True)
     return told | {path: f"left out: {reason}" for path, reason in reasons}

@@ -12,6 +12,7 @@ import pytest
 from stages.config.errors import UserError
 from stages.sources import archive
 from stages.sources.archive import is_archive, unpacked
+from tests.faults import archives
 
 MEMBERS = {"set/COVID/ä 1.png": b"one", "set/Normal/2.png": b"two" * 500}
 TARS = {".tar": "w", ".tar.gz": "w:gz", ".tgz": "w:gz", ".tar.bz2": "w:bz2", ".tar.xz": "w:xz"}
@@ -404,3 +405,10 @@ def test_hard_link_to_itself_is_refused(tmp_path: Path) -> None:
     path = make_tar_link(tmp_path / "set.tar", tarfile.LNKTYPE, "COVID/link.png")
     with pytest.raises(UserError, match="which is no file before it"):
         unpack(path)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")  # zipfile, as it is made
+def test_archives_of_each_kind_are_given_whole_or_refused_in_one_line(tmp_path: Path) -> None:
+    outcomes, faults = archives.run(len(archives.KINDS) * 3, 1, tmp_path)
+    assert faults == []
+    assert {("sound", "given"), ("cut", "refused"), ("links", "refused")} <= outcomes.keys()
