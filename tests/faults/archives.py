@@ -65,6 +65,10 @@ ODD_NAMES = (
 SECONDS = 20  # for an archive; more is a hang
 
 
+class Hang(BaseException):
+    """Took too long; no OSError, which the reader would take for damage."""
+
+
 def members(rng: random.Random) -> Members:
     """The files of two classes."""
     return {
@@ -358,7 +362,7 @@ def outcome(
         if len(lines) != 1 or not lines[0].isprintable() or len(lines[0]) > 1000:
             return "FAULT: not one line", str(error)
         return "refused", lines[0]
-    except TimeoutError:
+    except Hang:
         return "FAULT: hangs", ""
     except BaseException:
         return "FAULT: traceback", traceback.format_exc()
@@ -412,7 +416,7 @@ def make_dataset(raw: RawParams, path: Path) -> Dataset:
 
 
 def stop(*_: object) -> None:
-    raise TimeoutError
+    raise Hang
 
 
 def main() -> None:
