@@ -410,8 +410,35 @@ def test_check_names_batches_that_the_images_do_not_fill(
         "datasets.ct to train on; allowed: no more than these"
         for case in ("full-ce", "lungs-bce")
     ]
-    tiny_params["recipes"]["short"]["batch_size"] = 32
+    tiny_params["recipes"]["short"] |= {"batch_size": 32, "epochs": 2}
     check_params(parse_params(tiny_params), Paths(tmp_path))
+
+
+def test_check_names_a_schedule_that_needs_more_steps(
+    tiny_params: RawParams, tmp_path: Path
+) -> None:
+    tiny_params["recipes"]["short"]["batch_size"] = 32
+    lines = check_message(tiny_params, tmp_path).split("\n")
+    assert [line.partition(": got")[0] for line in lines] == [
+        "params.yaml: recipes.short.schedule"
+    ] * 2
+    assert lines[0].endswith("schedule: cosine or constant (cases.full-ce)")
+
+
+def test_check_names_a_network_whose_activations_cannot_be_kept(
+    tiny_params: RawParams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny_params["recipes"]["short"]["cache_views"] = 1
+    for case in tiny_params["cases"].values():
+        case["train"] = "head"
+    check_params(parse_params(tiny_params), Paths(tmp_path / "possible"))
+
+    for case in tiny_params["cases"].values():
+        case["train"] = "last-1"
+    forward = Cnn3.forward
+    monkeypatch.setattr(Cnn3, "forward", lambda self, x: forward(self, x if len(x) < 9 else x[:9]))
+    message = check_message(tiny_params, tmp_path / "impossible")
+    assert "cases.full-ce.recipe: activations of this network cannot be kept" in message
 
 
 def test_check_names_a_gpu_that_is_not_there(

@@ -163,14 +163,15 @@ def params(tmp_path_factory: pytest.TempPathFactory) -> Params:
 
 
 def leaking_files(folder: Path) -> Path:
-    """Pictures in train, val and test folders, and a table; one patient stands in two of them."""
+    """Pictures in train, val and test folders (of 16 bits), and a table; a patient is in two."""
     rng = np.random.default_rng(0)
     rows = ["name,finding,k,age"]
     for split in ("train", "val", "test"):
         for number, label in enumerate(("covid", "normal")):
             path = folder / split / label / f"p{number if split != 'val' else 2 + number}.png"
             path.parent.mkdir(parents=True)
-            Image.fromarray(rng.integers(0, 256, (40, 48), dtype=np.uint8)).save(path)
+            dtype = np.uint16 if split == "test" else np.uint8
+            Image.fromarray(rng.integers(0, 256, (40, 48), dtype=dtype)).save(path)
             rows.append(f"{path.relative_to(folder)},{label},{number},50")
     (folder / "table.csv").write_text("\n".join(rows) + "\n")
     return folder

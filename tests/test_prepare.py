@@ -1,6 +1,8 @@
 """The stage `prepare` on folders and archives of files."""
 
+import errno
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,12 +13,16 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageFilter, ImageOps
 
+from stages.config.csv_file import read_csv
 from stages.config.errors import UserError
 from stages.config.load import parse_params
 from stages.config.paths import Paths
 from stages.crop import crop_view
 from stages.dataset.image_set import ImageSet, load_image_set
 from stages.prepare import prepare_dataset
+from stages.sources.identity import is_missing, tidy
+from tests.hostile_names import HOSTILE_NAMES
+from tests.imaging.phantoms import draw_phantoms
 
 RawParams = dict[str, Any]
 WritePicture = Callable[[Path, int], Path]
@@ -509,3 +515,139 @@ def test_the_same_picture_under_two_labels_is_counted(
     shutil.copy(folder / "covid" / "p00_0.png", folder / "normal" / "other.png")
     prepare(folder)
     assert grouping_of(tmp_path)["clusters_with_two_labels"] == 1
+
+
+def suspicious_of(tmp_path: Path) -> list[list[str]]:
+    folder = Paths(tmp_path / "root").prepared("ct")
+    rows: list[list[str]] = read_csv(folder / "suspicious.csv", str).to_numpy().tolist()
+    return rows
+
+
+def test_hostile_names_come_through_to_the_manifest_and_back(
+    folder: Path, prepare: Prepare, write_picture: WritePicture, tmp_path: Path
+) -> None:
+    names = [f"covid/{name}_{number}.png" for number, name in enumerate(HOSTILE_NAMES)]
+    for number, name in enumerate(names):
+        write_picture(folder / name, 1000 + number)
+    bad = [f"normal/{name}_{number}.txt" for number, name in enumerate(HOSTILE_NAMES)]
+    for name in bad:
+        (folder / name).write_bytes(b"")
+    blank = f"normal/{HOSTILE_NAMES[0]}_blank.png"
+    Image.new("L", (40, 48), 77).save(folder / blank)
+    prepared = prepare(
+        folder,
+        max_rejected=0.9,
+        group={"kind": "pattern", "pattern": r"^(.+)_\d", "patients_per_class": False},
+    )
+    assert len(names) >= 30
+    assert set(names) | {blank} <= set(prepared.manifest["source_path"])
+    assert len(prepared.manifest) == len(prepared.images) == 25 + len(names)
+    rejected = read_csv(Paths(tmp_path / "root").prepared("ct") / "rejected.csv", str)
+    assert sorted(rejected["file"]) == sorted(bad)
+    assert suspicious_of(tmp_path) == [[blank, "blank: one grey level"]]
+    crop_paths = Paths(tmp_path / "root")
+    manifest = load_image_set(crop_paths.prepared("ct")).manifest
+    pd.testing.assert_frame_equal(manifest, prepared.manifest)
+
+
+def test_patients_with_hostile_names_stay_apart(
+    folder: Path, prepare: Prepare, write_picture: WritePicture
+) -> None:
+    for number, name in enumerate(HOSTILE_NAMES):
+        for image in range(2):
+            write_picture(folder / f"covid/{name}#{image}.png", 1000 + 2 * number + image)
+    groups = prepare(
+        folder,
+        group={"kind": "pattern", "pattern": r"(?s)^(.+)[#_]\d", "patients_per_class": False},
+    ).manifest
+    of_patient = groups["group_id"].groupby(groups["source_path"].str.slice(0, -6)).nunique()
+    nobody = {f"covid/{name}" for name in HOSTILE_NAMES if is_missing(tidy(name))}
+    assert set(of_patient.index[of_patient != 1]) == nobody  # blanks, signs, NA, null
+    # Blanks of all kinds at the ends or in a row, and case, make no other person.
+    people = {tidy(name).casefold() for name in HOSTILE_NAMES if not is_missing(tidy(name))}
+    assert groups["group_id"].nunique() == 12 + len(people) + 2 * len(nobody)
+
+
+def test_odd_pictures_stay_in_the_set_and_are_listed_and_counted(
+    folder: Path, prepare: Prepare, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    phantom = draw_phantoms("ct", patients=1, size_px=96, seed=1)[0].image
+    Image.fromarray(255 - phantom).save(folder / "covid" / "p90_0.png")
+    Image.new("L", (40, 48), 90).save(folder / "covid" / "p91_0.png")
+    content = (folder / "covid" / "p92_0.jpg").open("wb")
+    with content:
+        Image.fromarray(phantom).save(content, "JPEG")
+    whole = (folder / "covid" / "p92_0.jpg").read_bytes()
+    (folder / "covid" / "p92_0.jpg").write_bytes(whole[:-2] + bytes(5) + whole[-2:])
+    with caplog.at_level("WARNING"):
+        prepared = prepare(folder)
+    assert len(prepared.manifest) == 27
+    assert [what.partition(":")[0] for _, what in suspicious_of(tmp_path)] == [
+        "likely inverted",
+        "blank",
+        "decoder",
+    ]
+    assert prepared.info.suspicious == {"likely inverted": 1, "blank": 1, "decoder": 1}
+    said = "pictures to look at (suspicious.csv): 1 likely inverted, 1 blank, 1 decoder"
+    assert said in caplog.messages
+    by_file = prepared.manifest.set_index("source_path")
+    row = by_file.index.get_loc("covid/p90_0.png")
+    assert np.median(prepared.images[row]) > 127  # not changed
+
+
+def test_grey_levels_of_deep_pictures_are_a_matter_of_the_data_set(
+    folder: Path, prepare: Prepare
+) -> None:
+    deep = np.linspace(1000, 3000, 48 * 48).astype(np.uint16).reshape(48, 48)
+    deep[0, 0] = 65535  # a hot pixel
+    Image.fromarray(deep).save(folder / "covid" / "p90_0.png")
+    by_percentiles = prepare(folder, root="first")
+    window = {"kind": "window", "low": 0, "high": 4000}
+    by_window = prepare(folder, root="second", grey=window)
+    row = by_window.manifest["source_path"].tolist().index("covid/p90_0.png")
+    middle, others = by_percentiles.images[row, 24, 24], np.arange(25) != row
+    assert abs(int(middle) - 128) <= 3
+    assert by_window.images[row, 24, 24] == pytest.approx(2000 * 255 / 4000, abs=2)
+    np.testing.assert_array_equal(by_percentiles.images[others], by_window.images[others])
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO])
+def test_one_file_that_the_system_cannot_read_is_rejected_and_the_run_goes_on(
+    folder: Path,
+    prepare: Prepare,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+) -> None:
+    read = Path.read_bytes
+
+    def fail_once(path: Path) -> bytes:
+        if path.name == "p00_0.png":
+            raise OSError(number, os.strerror(number))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", fail_once)
+    prepared = prepare(folder, max_rejected=0.05)
+    assert read_rejected(tmp_path) == [
+        ["covid/p00_0.png", f"cannot be read ({os.strerror(number)})"]
+    ]
+    assert len(prepared.manifest) == 23
+    with pytest.raises(UserError, match=r"1 of 24 files cannot be read: cannot be read"):
+        prepare(folder, max_rejected=0.0)
+
+
+def test_files_without_end_and_links_to_nothing_are_rejected(
+    folder: Path, prepare: Prepare, tmp_path: Path
+) -> None:
+    with (folder / "covid" / "sparse.png").open("wb") as file:
+        file.truncate(2**41)
+    (folder / "covid" / "gone.png").symlink_to(folder / "nowhere.png")
+    (folder / "covid" / "self.png").symlink_to(folder / "covid" / "self.png")
+    (folder / "covid" / "zeros.png").symlink_to("/dev/zero")
+    prepared = prepare(folder, max_rejected=0.2)
+    assert dict(read_rejected(tmp_path)) == {
+        "covid/gone.png": "a link to a file that is not there",
+        "covid/self.png": "cannot be read (Too many levels of symbolic links)",
+        "covid/sparse.png": "2,097,152 MiB: a picture may take 256",
+    }
+    assert prepared.info.n_left_out == 1  # the device

@@ -15,6 +15,9 @@ from PIL import Image, TiffImagePlugin
 STRAY_BYTES = re.compile(r"^Corrupt JPEG data: (\d+) extraneous bytes before marker 0xd9")
 MAX_STRAY_SHARE = 0.01  # of the file
 DATA_LOST = ("Corrupt JPEG data", "Premature end of JPEG")
+# ITU-T T.81, B.2: frame and scan of a progressive JPEG, and its coefficients.
+FRAME, SCAN, COEFFICIENTS = b"\xff\xc2", re.compile(rb"\xff\xda"), 64
+LAST_SCANS = "progressive JPEG without its last scans, as if cut short"
 REDUCTION = 8  # all is decoded of a JPEG, at an eighth of its size
 # TIFF 6.0 and its Technical Note 2.
 STRIP_OFFSETS, STRIP_BYTES = 273, 279
@@ -42,7 +45,9 @@ def find_damage(content: bytes, image: Image.Image) -> list[str]:
     """
     match image.format:
         case "JPEG" | "MPO":
-            return _find_in_jpeg(content)
+            found = _find_in_jpeg(content)
+            lacks_scans = image.format == "JPEG" and "progressive" in image.info
+            return [*found, LAST_SCANS] if lacks_scans and _lacks_scans(content) else found
         case "PNG":
             Image.open(io.BytesIO(content), formats=("PNG",)).verify()  # checksums of all chunks
         case "TIFF":
@@ -67,6 +72,23 @@ def _find_in_jpeg(content: bytes) -> list[str]:
             raise
         return [complaint]
     return []
+
+
+def _lacks_scans(content: bytes) -> bool:
+    """Whether a progressive JPEG ends before all coefficients have all their bits.
+
+    libjpeg has nothing to say of one that was cut between two scans.
+    """
+    frame = content[content.rindex(FRAME) :]  # behind thumbnails; coded data never look like it
+    exact: dict[int, set[int]] = {frame[10 + 3 * number]: set() for number in range(frame[9])}
+    for scan in SCAN.finditer(frame):
+        head = frame[scan.end() + 2 :]
+        behind = 1 + 2 * head[0]  # for each component its number and its tables
+        first, last, bits = head[behind : behind + 3]
+        if bits & 0xF == 0:  # down to the lowest
+            for component in head[1:behind:2]:
+                exact[component].update(range(first, last + 1))
+    return any(len(found) < COEFFICIENTS for found in exact.values())
 
 
 def _check_deflated(content: bytes, tags: TiffImagePlugin.ImageFileDirectory_v2) -> None:

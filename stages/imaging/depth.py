@@ -49,17 +49,24 @@ def stored_bits(image: ImageFile.ImageFile, content: bytes) -> int:
     """Bits of a sample of an opened file; 8 for fewer."""
     if image.mode in DEEP_MODES:
         return 32 if image.mode in ("I", "F") else 16
-    if image.format == "TIFF":
-        return max(8, *_tags(image).get(BITS_TAG, (1,)))
-    if image.format in ("PNG", "PPM"):  # not every format has tiles
-        coder, _, _, arguments = image.tile[0]
-        if coder in ("ppm", "ppm_plain") and isinstance(arguments, tuple):
-            return max(8, int(arguments[-1]).bit_length())  # the largest value
-        return 16 if str(arguments).endswith(";16B") else 8
-    if image.format == "JPEG2000":
-        start = content.find(J2K_SIZES)
-        return max(8, (content[start + J2K_BITS_AT] & 0x7F) + 1)
+    match image.format:
+        case "TIFF":
+            return max(8, *_tags(image).get(BITS_TAG, (1,)))
+        case "PNG":
+            return 16 if str(image.tile[0].args).endswith(";16B") else 8
+        case "PPM":
+            return max(8, _largest_of_ppm(image).bit_length())
+        case "JPEG2000":
+            start = content.find(J2K_SIZES)
+            return max(8, (content[start + J2K_BITS_AT] & 0x7F) + 1)
     return 8
+
+
+def _largest_of_ppm(image: ImageFile.ImageFile) -> int:
+    """The value of white that a PPM names."""
+    coder, _, _, arguments = image.tile[0]
+    is_named = coder in ("ppm", "ppm_plain") and isinstance(arguments, tuple)
+    return int(arguments[-1]) if is_named and arguments else 255
 
 
 def read_values(image: Image.Image, content: bytes) -> Values:

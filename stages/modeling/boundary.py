@@ -74,13 +74,14 @@ class _Tracer(fx.Tracer):
 def _trace(classifier: Classifier) -> fx.Graph:
     try:
         return _Tracer().trace(classifier)
-    except (fx.proxy.TraceError, TypeError) as error:
-        raise _not_possible(f"its forward pass cannot be followed: {error}") from None
+    except Exception as error:  # what a stand-in for a tensor cannot do ends in errors of all kinds
+        said = " ".join(str(error).split())
+        raise _not_possible(f"its forward pass cannot be followed: {said}") from None
 
 
 def _not_possible(reason: str) -> UserError:
     return UserError(
-        f"cache_views: activations of this network cannot be kept ({reason}); "
+        f"recipe: activations of this network cannot be kept ({reason}); "
         "set cache_views: 0 in the recipe, or train: head in the case"
     )
 

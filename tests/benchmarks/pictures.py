@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from stages.config.params import Cohort
+from stages.config.params import Cohort, PercentileGrey
 from stages.dataset.image_set import DatasetInfo, ImageSet
 from stages.dataset.runs import Run
 from stages.imaging.decode import decode
@@ -15,6 +15,7 @@ from stages.phantoms.cohort import PHANTOM_CLASSES, plan_cohort
 # Drawing takes longer than what is measured; speed does not depend on what the pictures show.
 DISTINCT = 8  # per class; further files hold the same pictures again
 CLASSES = PHANTOM_CLASSES["xray"]
+GREY = PercentileGrey(kind="percentiles", low=0, high=100)  # no matter: all have 8 bits
 
 
 def draw_pictures(folder: Path, *, train: int, size_px: int) -> None:
@@ -43,7 +44,8 @@ def view_of(folder: Path, *, size_px: int, scratch: Path) -> tuple[ImageSet, Run
         scratch / "images.npy", mode="w+", dtype=np.uint8, shape=(len(files), size_px, size_px)
     )
     for number, file in enumerate(files):
-        writable[number] = fit_square(decode(file.read_bytes()).pixels, size_px, "smooth")[0]
+        pixels = decode(file.read_bytes(), GREY).pixels
+        writable[number] = fit_square(pixels, size_px, "smooth")[0]
     writable.flush()
     names = [str(file.relative_to(folder)) for file in files]
     manifest = pd.DataFrame(

@@ -97,6 +97,26 @@ def test_a_user_error_ends_the_process_with_its_line_and_no_traceback() -> None:
     assert done.stderr.startswith("error: params.yaml: cases: no entry named 'no-such-case'; ")
 
 
+HOSTILE_PROGRAM = """
+import logging
+from stages.config.command import run_single_stage
+from stages.config.errors import UserError
+
+def say(params, paths):
+    logging.getLogger("stages").info("left out %s", "a\\rb\\x1b[31m\\u202e.png")
+    raise UserError("first\\nof a\\r.png: got this", "second")
+
+run_single_stage(say, None)
+"""
+
+
+@pytest.mark.usefixtures("workplace")
+def test_names_that_act_on_a_terminal_are_written_out_in_logs_and_errors() -> None:
+    done = run_program(program=HOSTILE_PROGRAM)
+    assert done.stdout == "left out a\\rb\\x1b[31m\\u202e.png\n"
+    assert done.stderr == "error: first\\nof a\\r.png: got this\nsecond\n"
+
+
 @pytest.mark.usefixtures("workplace")
 def test_the_name_of_an_entry_is_required() -> None:
     done = run_program()

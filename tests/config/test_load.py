@@ -186,6 +186,7 @@ def test_an_unknown_tag_of_a_union_is_named_with_the_tags_that_are_allowed(
     ("name", "said"),
     [
         ("resnet.18", "got 'resnet.18'; allowed: text that matches ^[a-z0-9_][a-z0-9_-]*$"),
+        ("-h", "got '-h'; allowed: text that matches ^[a-z0-9_][a-z0-9_-]*$"),
         ("ResNet", "got 'ResNet'; allowed: text that matches ^[a-z0-9_][a-z0-9_-]*$"),
         (
             7,

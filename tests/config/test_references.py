@@ -57,6 +57,11 @@ SEVERAL_TRAININGS = (
 
 CONTRADICTIONS: list[tuple[str, Change, str]] = [
     (
+        "window of grey values",
+        set_in("datasets", "ct", grey={"kind": "window", "low": 400, "high": -1000}),
+        "datasets.ct.grey: got a low of 400; allowed: under high, -1000",
+    ),
+    (
         "view of a case",
         set_in("cases", "full-ce", view="whole"),
         "cases.full-ce.view: got 'whole', which is not a view; allowed: full, lungs",

@@ -34,7 +34,7 @@ from stages.modeling.fused import fuse
 from stages.modeling.loading import load_backbone
 
 ACCEPTED, REFUSED, FAULT = "accepted", "refused", "fault"
-LIMIT_BYTES = 4e9  # of weights in float32
+TOO_LARGE = "refused for more than 1,000,000,000 parameters, 4 GB of weights"
 
 
 class Outcome(NamedTuple):
@@ -117,7 +117,8 @@ KINDS = {
     "layer gives no square map": ["allowed: square maps"],
     "layer does not run once": ["times per image"],
     "no default layer": ["has no default layer"],
-    "more than 1,000,000,000 parameters": ["parameters; allowed"],
+    TOO_LARGE: ["parameters; allowed"],
+    "layer that timm names is not there": ["which this backbone lacks"],
     "no vector of features": ["networks that give one vector"],
 }
 
@@ -163,7 +164,8 @@ def main() -> None:
     outcomes = list(run(models, given.size, given.seconds, given.out))
     tried = list(dict.fromkeys(outcome.model for outcome in outcomes))
     print(f"{len(tried)} of {len(models)} networks of timm {timm.__version__} tried in time")
-    fitting = [o for o in outcomes if o.n_parameters * 4 <= LIMIT_BYTES]
+    fitting = [o for o in outcomes if kind_of(o.reason) != TOO_LARGE]
+    print(f"{len(outcomes) - len(fitting)} outcomes not counted: {TOO_LARGE}")
     usual = [o for o in fitting if o.size == usual_size(o.model)]
     others = [o for o in fitting if o.size == given.size]
     summarise(usual, "usual size")

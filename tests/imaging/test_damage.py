@@ -1,6 +1,7 @@
 """Files that lost pixels are refused, also those that Pillow reads to the end."""
 
 import io
+import re
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ import tifffile
 from PIL import Image
 
 from stages.config.params import PercentileGrey
+from stages.imaging.damage import LAST_SCANS
 from stages.imaging.decode import DecodedImage, UnreadableImage, decode
 
 END_MARK = b"\xff\xd9"
@@ -75,6 +77,16 @@ LOST = [
 def test_jpeg_that_lost_data_is_refused(name: str, damage: str) -> None:
     with pytest.raises(UnreadableImage, match=r"^damaged JPEG: data cut short or corrupt$"):
         read(JPEG_DAMAGES[damage](JPEGS[name]))
+
+
+@pytest.mark.parametrize("name", ["progressive", "progressive RGB"])
+def test_progressive_jpeg_cut_between_two_scans_is_told(name: str) -> None:
+    content = JPEGS[name]
+    scans = [place.start() for place in re.finditer(rb"\xff\xda", content)]
+    for place in scans[1:]:
+        tables = content.rindex(b"\xff\xc4", 0, place)  # those of the scan stand before it
+        decoded = read(content[:tables] + END_MARK)
+        assert decoded.complaints == (LAST_SCANS,)
 
 
 def test_stray_bytes_behind_the_last_row_are_told_and_cost_nothing() -> None:

@@ -36,12 +36,13 @@ def colour(rgba: tuple[int, ...], mode: str) -> Image.Image:
     return Image.new(mode, (20, 20), rgba)
 
 
-@pytest.mark.parametrize("file_format", ["PNG", "BMP", "TIFF", "PPM", "GIF", "JPEG2000"])
+@pytest.mark.parametrize("file_format", ["PNG", "BMP", "TIFF", "PPM", "GIF", "JPEG2000", "WEBP"])
 def test_grey_pixels_of_lossless_formats_come_back_unchanged(file_format: str) -> None:
-    decoded = read(encoded(Image.fromarray(gradient()), file_format))
+    options = {"lossless": True} if file_format == "WEBP" else {}
+    decoded = read(encoded(Image.fromarray(gradient()), file_format, **options))
     np.testing.assert_array_equal(decoded.pixels, gradient())
     assert decoded.pixels.dtype == np.uint8
-    mode = "P" if file_format == "GIF" else "L"
+    mode = {"GIF": "P", "WEBP": "RGB"}.get(file_format, "L")
     assert decoded[1:] == (mode, file_format, ())
 
 

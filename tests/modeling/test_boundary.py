@@ -75,7 +75,7 @@ def test_training_mode_leaves_frozen_modules_behind_the_boundary_in_evaluation()
 
 
 def test_a_network_of_which_nothing_is_frozen_is_refused() -> None:
-    with pytest.raises(UserError, match=r"cache_views: .* set cache_views: 0"):
+    with pytest.raises(UserError, match=r"recipe: .* set cache_views: 0"):
         split_at_boundary(frozen_network("resnet10t", "all"))
 
 

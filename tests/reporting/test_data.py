@@ -3,7 +3,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from stages.config.params import NoGroup, PatternGroup, SourceTable, TableGroup
+from stages.config.params import NoGroup, PatternGroup, SourceTable, TableGroup, WindowGrey
 from stages.reporting.data import build_data_card, describe_grouping, describe_reference
 from stages.reporting.results import Results
 from stages.reporting.table import Table
@@ -57,6 +57,32 @@ def test_rejected_files_are_counted_by_reason(results: Results) -> None:
     ]
     captions = [table.caption for table in build_data_card(results.datasets["labels"])]
     assert not any(caption.startswith("Files rejected") for caption in captions)
+
+
+def test_odd_pictures_are_counted_by_what_is_odd(results: Results) -> None:
+    card = build_data_card(results.datasets["ct"])
+    shown = facts(by_caption(card, "Data card"))
+    assert shown["to be looked at"] == "2 nearly blank, 1 likely inverted"
+    table = by_caption(card, "Pictures to be looked at")
+    assert [[cell.text for cell in row] for row in table.rows] == [
+        ["likely inverted: air is white", "1", "f.jpg"],
+        ["nearly blank", "2", "d.png"],
+    ]
+    other = build_data_card(results.datasets["labels"])
+    assert facts(by_caption(other, "Data card"))["to be looked at"] == "none"
+    assert not any(table.caption.startswith("Pictures to be") for table in other)
+
+
+def test_black_and_white_of_deep_pictures_are_said(files: Files) -> None:
+    def shown() -> str:
+        card = build_data_card(files.load().datasets["ct"])
+        return facts(by_caption(card, "Data card"))["black and white of deeper pictures"]
+
+    assert shown() == "percentiles 0.5 and 99.5 of each"
+    window = WindowGrey(kind="window", low=-1000, high=400)
+    entry = files.params.datasets["ct"].model_copy(update={"grey": window})
+    files.update_params(datasets=dict(files.params.datasets) | {"ct": entry})
+    assert shown() == "values -1000 and 400"
 
 
 def test_near_duplicates_are_counted(results: Results) -> None:

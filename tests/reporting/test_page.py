@@ -4,8 +4,10 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from stages.config.text import visible
 from stages.reporting.discussion import DatasetDiscussion, build_discussion
 from stages.reporting.gallery import draw_sheets
 from stages.reporting.page import render_page
@@ -14,6 +16,7 @@ from tests.faults import hostile_names
 from tests.hostile_names import HOSTILE_NAMES
 from tests.reporting.conftest import Files, Json, make_files
 
+NUMBERS = range(len(HOSTILE_NAMES))
 HOSTILE = "<script>alert(1)</script>&\"'"
 
 
@@ -212,6 +215,35 @@ def spoil(files: Files) -> None:
     files.update_params(
         cases={"full-ce": settings}, datasets={"ct": entry.model_copy(update=texts)}
     )
+
+
+@pytest.fixture(scope="module")
+def hostile_html(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A page on which every hostile name is that of a rejected, an odd and a leaking file."""
+    files = make_files(tmp_path_factory.mktemp("hostile"))
+    ct, reasons = files.datasets["ct"], [f"reason {number}" for number in NUMBERS]
+    ct.rejected = pd.DataFrame({"file": HOSTILE_NAMES, "reason": reasons})
+    ct.suspicious = pd.DataFrame({"file": HOSTILE_NAMES, "what": reasons})
+    leaks = {
+        f"g{number}": {"splits": ["train", "test"], "files": [name, f"test/{name}"]}
+        for number, name in zip(NUMBERS, HOSTILE_NAMES, strict=True)
+    }
+    ct.grouping["leaks"] = leaks
+    files.update_info("ct", leakage=list(leaks))
+    return render(files)
+
+
+def test_file_names_of_any_kind_are_text_of_one_line_in_the_page(
+    hostile_html: str, html: str
+) -> None:
+    page = Page(hostile_html)
+    for name in HOSTILE_NAMES:
+        assert visible(name) in page.text
+    hidden = {character for character in hostile_html if visible(character) != character}
+    assert hidden <= {"\n"}  # of the page's own source
+    names = [tag for tag, _ in page.tags if tag not in {tag for tag, _ in Page(html).tags}]
+    assert names == []  # no tag that the page does not have without them
+    assert not any("onerror" in attributes for _, attributes in page.tags)
 
 
 @pytest.mark.parametrize("is_phantom", [True, False])

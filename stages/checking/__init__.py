@@ -1,0 +1,1 @@
+"""What the schema of params.yaml cannot know: images, networks and weights that it names."""

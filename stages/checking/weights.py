@@ -1,0 +1,49 @@
+"""Weights that are missing, damaged, or of another network."""
+
+import os
+from collections.abc import Iterator
+
+from stages.checking.networks import has_known_tag
+from stages.config.errors import UserError
+from stages.config.params import FileWeights, Params
+from stages.config.references import architecture, timm_name
+
+
+def find_weights_problems(params: Params) -> Iterator[str]:
+    """Files that are missing, and networks of which timm has no weights.
+
+    Whether the hub can be reached shows when `weights` fetches from it: weights that are here
+    already, from an earlier run or a DVC remote, need no network.
+    """
+    for name, entry in params.weights.items():
+        if entry.source.kind == "file":
+            yield from _file_problems(f"weights.{name}", entry.model, entry.source)
+        if entry.source.kind == "timm":
+            yield from _pretrained_problems(f"weights.{name}.model", entry.model)
+
+
+def _file_problems(where: str, model: str, source: FileWeights) -> Iterator[str]:
+    """What is wrong with a file of weights: it is read whole, as a NaN may be anywhere."""
+    if not os.path.exists(source.path):
+        yield f"{where}.source.path: got {source.path!r}; there is no such file"
+        return
+    from stages.modeling.initial import check_file  # torch
+
+    try:
+        check_file(model, source)
+    except UserError as error:
+        yield f"{where}: {error}"
+
+
+def _pretrained_problems(where: str, model: str) -> Iterator[str]:
+    import timm  # torch
+
+    name = timm_name(model)
+    is_known = timm.is_model(architecture(name)) and has_known_tag(name)
+    if is_known and not timm.models.is_model_pretrained(name):
+        listed = timm.list_pretrained(f"{architecture(name)}*")[:5]
+        known = f", such as {', '.join(listed)}" if listed else ""
+        yield (
+            f"{where}: got {model!r}, of which timm has no weights; allowed: a name from "
+            f"timm.list_pretrained(){known}"
+        )
