@@ -36,6 +36,8 @@ MIN_BOMB_BYTES = GIB
 MAX_MEMBERS = 1_000_000  # the largest public set, MIMIC-CXR-JPG, has 377,110 images
 MAX_DEPTH = 100  # folders within folders; archives of patients, studies and series have 3 or 4
 MAX_HEADER_BYTES = 2**20  # of a tar's member; a path has up to 4096 bytes
+TAR_MAGIC, TAR_MAGIC_AT = b"ustar", 257  # POSIX 1003.1, in a header
+CHUNK_BYTES = 2**20
 SHOWN_CHARACTERS = 60  # of a name in a message
 # First bytes of compressed tars: RFC 1952, bzip2 1.0, xz 1.0.4.
 COMPRESSIONS: dict[bytes, Callable[..., Any]] = {
@@ -150,6 +152,7 @@ def _unpack_tar(path: Path, folder: Path) -> None:
             packed.allow(member.size)
             _unpack_member(path, archive, member, folder)
         _check_end(path, archive)
+        _check_rest(path, packed, total)
 
 
 def _members(archive: tarfile.TarFile, packed: "_Packed") -> Iterator[tarfile.TarInfo]:
@@ -318,6 +321,24 @@ def _check_end(path: Path, archive: tarfile.TarFile) -> None:
             f"{path}: damaged or cut short after {len(archive.getmembers())} members; "
             "download it again"
         )
+
+
+def _check_rest(path: Path, packed: _Packed, unpacked_bytes: int) -> None:
+    """Read what is behind the end of a tar, where a compressed one has its checksum.
+
+    What fills up the last record may be anything (POSIX 1003.1), but a second tar would be lost.
+    """
+    packed.allow(CHUNK_BYTES)
+    while chunk := packed.read(CHUNK_BYTES):
+        unpacked_bytes += len(chunk)
+        _check_total(path, unpacked_bytes)
+        blocks = range(0, len(chunk), tarfile.BLOCKSIZE)
+        if any(chunk.startswith(TAR_MAGIC, block + TAR_MAGIC_AT) for block in blocks):
+            raise UserError(
+                f"{path}: a second archive stands behind the end of the first and would be lost; "
+                "pack all files into one"
+            )
+        packed.allow(CHUNK_BYTES)
 
 
 def _link_message(path: Path, name: str) -> str:

@@ -22,7 +22,7 @@ def read_file(file: Path) -> RawImage:
         if found.st_size > MAX_FILE_BYTES:
             size, limit = found.st_size / 2**20, MAX_FILE_BYTES // 2**20
             raise UnreadableImage(f"{size:,.0f} MiB: a picture may take {limit}")
-        return RawImage(file.read_bytes())
+        return RawImage(_read_whole(file, found.st_size))
     except FileNotFoundError:
         kind = "a link to a file that is not there" if file.is_symlink() else "gone since listed"
         raise UnreadableImage(kind) from None
@@ -30,3 +30,18 @@ def read_file(file: Path) -> RawImage:
         raise UnreadableImage(f"cannot be read ({error.strerror or error})") from None
     except MemoryError:
         raise UnreadableImage("takes more memory than there is") from None
+
+
+def _read_whole(file: Path, size: int) -> bytes:
+    """All bytes of a file. Those of the kernel, some of which keep a reader waiting, have size 0.
+
+    Raises:
+        UnreadableImage: it has more bytes, or fewer.
+    """
+    if size == 0:
+        return b""
+    with file.open("rb") as stream:
+        content = stream.read(size + 1)
+    if len(content) != size:
+        raise UnreadableImage("not as large as the system says: changed since, or no plain file")
+    return content

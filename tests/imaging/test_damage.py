@@ -138,3 +138,18 @@ def test_what_pillow_warns_of_is_told() -> None:
     decoded = read(encoded("L", "JPEG", exif=broken_exif))
     assert any("EXIF" in complaint for complaint in decoded.complaints)
     assert not any("\n" in complaint for complaint in decoded.complaints)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_whole_webp_is_read_without_complaint(mode: str) -> None:
+    decoded = read(encoded(mode, "WEBP", lossless=True))
+    np.testing.assert_array_equal(decoded.pixels, np.asarray(picture()))
+    assert decoded.complaints == ()
+
+
+@pytest.mark.parametrize("options", [{"lossless": True}, {"quality": 90}])
+def test_webp_that_ends_in_zeros_is_told(options: dict[str, Any]) -> None:
+    whole = encoded("L", "WEBP", **options)
+    unwritten = whole[:-500] + bytes(500)
+    (complaint,) = read(unwritten).complaints
+    assert complaint.startswith("zeros at the end")

@@ -2,6 +2,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -11,6 +12,7 @@ from stages.reporting.discussion import DatasetDiscussion, build_discussion
 from stages.reporting.gallery import draw_sheets
 from stages.reporting.page import render_page
 from stages.reporting.results import Results
+from tests.faults import hostile_names
 from tests.hostile_names import HOSTILE_NAMES
 from tests.reporting.conftest import Files, Json, make_files
 
@@ -261,6 +263,14 @@ def test_names_are_text_and_never_markup(files: Files, is_phantom: bool) -> None
     for text in (name, f"title{HOSTILE}", f"notice{HOSTILE}", f"end{HOSTILE}"):
         assert text in page.text
     assert page.text.count(HOSTILE) > 20
+
+
+def test_hostile_names_add_no_element_and_are_shown(tmp_path: Path) -> None:
+    names = HOSTILE_NAMES[:60]
+    hostile = hostile_names.draw_report(tmp_path / "hostile", names)
+    harmless = [f"n{number}" for number in range(len(names))]
+    expected = hostile_names.draw_report(tmp_path / "harmless", harmless)
+    assert hostile_names.find_page_faults(hostile, expected, names) == []
 
 
 def test_the_policy_lets_the_pages_own_script_run_and_no_other(html: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 from stages.config.errors import UserError
 from stages.sources import archive
 from stages.sources.archive import is_archive, unpacked
+from tests.faults import archives
 
 MEMBERS = {"set/COVID/ä 1.png": b"one", "set/Normal/2.png": b"two" * 500}
 TARS = {".tar": "w", ".tar.gz": "w:gz", ".tgz": "w:gz", ".tar.bz2": "w:bz2", ".tar.xz": "w:xz"}
@@ -218,6 +219,30 @@ def test_tar_with_a_damaged_later_header_is_refused(tmp_path: Path) -> None:
         unpack(path)
 
 
+@pytest.mark.parametrize("suffix", [".tar.gz", ".tgz", ".tar.bz2", ".tar.xz"])
+def test_compressed_tar_whose_checksum_does_not_fit_is_refused(tmp_path: Path, suffix: str) -> None:
+    path = make_tar(tmp_path / f"set{suffix}", MEMBERS)
+    content = bytearray(path.read_bytes())
+    content[-8 if "gz" in suffix else -5] ^= 1  # gzip: the sum of the content, RFC 1952, 2.3.1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"cannot be unpacked"):
+        unpack(path)
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".tar.gz"])
+def test_second_tar_behind_the_first_is_not_lost_silently(tmp_path: Path, suffix: str) -> None:
+    path = make_tar(tmp_path / f"set{suffix}", MEMBERS)
+    path.write_bytes(path.read_bytes() * 2)
+    with pytest.raises(UserError, match=r"a second archive stands behind the end of the first"):
+        unpack(path)
+
+
+def test_what_fills_up_the_last_record_of_a_tar_may_be_anything(tmp_path: Path) -> None:
+    path = make_tar(tmp_path / "set.tar", MEMBERS)
+    path.write_bytes(path.read_bytes() + b"anything" * 64)
+    assert unpack(path) == MEMBERS
+
+
 def test_zip_with_damaged_content_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "set.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as packed:
@@ -380,3 +405,10 @@ def test_hard_link_to_itself_is_refused(tmp_path: Path) -> None:
     path = make_tar_link(tmp_path / "set.tar", tarfile.LNKTYPE, "COVID/link.png")
     with pytest.raises(UserError, match="which is no file before it"):
         unpack(path)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")  # zipfile, as it is made
+def test_archives_of_each_kind_are_given_whole_or_refused_in_one_line(tmp_path: Path) -> None:
+    outcomes, faults = archives.run(len(archives.KINDS) * 3, 1, tmp_path)
+    assert faults == []
+    assert {("sound", "given"), ("cut", "refused"), ("links", "refused")} <= outcomes.keys()

@@ -1,5 +1,6 @@
 import errno
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -36,12 +37,12 @@ def test_device_and_pipe_are_never_read(tmp_path: Path) -> None:
 def test_what_the_system_says_is_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, said: str
 ) -> None:
-    (tmp_path / "a.png").touch()
+    (tmp_path / "a.png").write_bytes(b"pixels")
 
-    def fail(_: Path) -> bytes:
+    def fail(path: Path, mode: str) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(Path, "read_bytes", fail)
+    monkeypatch.setattr(Path, "open", fail)
     with pytest.raises(UnreadableImage, match=rf"^cannot be read \({said}\)$"):
         read_file(tmp_path / "a.png")
 
@@ -53,3 +54,20 @@ def test_link_to_nothing_and_to_itself_say_so(tmp_path: Path) -> None:
         read_file(tmp_path / "a.png")
     with pytest.raises(UnreadableImage, match=r"^cannot be read \(Too many levels of symbolic"):
         read_file(tmp_path / "b.png")
+
+
+def test_file_of_the_kernel_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "a.png").symlink_to("/proc/self/stat")  # /proc/kmsg would wait for a message
+    assert read_file(tmp_path / "a.png").content == b""
+
+
+@pytest.mark.parametrize("stated", [3, 9])
+def test_file_of_another_size_than_stated_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stated: int
+) -> None:
+    (tmp_path / "a.png").write_bytes(b"pixels")
+    found = list((tmp_path / "a.png").stat())
+    found[stat.ST_SIZE] = stated
+    monkeypatch.setattr(Path, "stat", lambda path: os.stat_result(found))
+    with pytest.raises(UnreadableImage, match=r"^not as large as the system says"):
+        read_file(tmp_path / "a.png")
