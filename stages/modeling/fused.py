@@ -7,14 +7,16 @@ convolution can take on (Jacob et al. 2018, section 3.2): one pass over the acti
 import copy
 from collections import Counter
 from collections.abc import Iterator
+from typing import TypeVar
 
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from stages.modeling.classifier import Classifier
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
-def fuse(classifier: Classifier) -> Classifier:
+def fuse(network: Network) -> Network:
     """A copy in eval mode, of the same logits to rounding, with fewer layers to run.
 
     Fused is every Conv2d whose output goes into one BatchNorm2d and nowhere else; the
@@ -22,15 +24,15 @@ def fuse(classifier: Classifier) -> Classifier:
     by name gives is another thing then, so maps are taken of the network as it was.
 
     Args:
-        classifier: left as it was found.
+        network: left as it was found.
     """
-    fused = copy.deepcopy(classifier).eval().requires_grad_(False)
-    for convolution, norm in list(_find_pairs(fused.backbone)):
-        conv, bn = fused.backbone.get_submodule(convolution), fused.backbone.get_submodule(norm)
+    fused = copy.deepcopy(network).eval().requires_grad_(False)
+    for convolution, norm in list(_find_pairs(fused)):
+        conv, bn = fused.get_submodule(convolution), fused.get_submodule(norm)
         assert isinstance(conv, nn.Conv2d)
         assert isinstance(bn, nn.BatchNorm2d)
-        fused.backbone.set_submodule(convolution, fuse_conv_bn_eval(conv, bn))
-        fused.backbone.set_submodule(norm, _left_of(bn))
+        fused.set_submodule(convolution, fuse_conv_bn_eval(conv, bn))
+        fused.set_submodule(norm, _left_of(bn))
     return fused
 
 

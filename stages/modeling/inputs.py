@@ -12,6 +12,7 @@ from stages.modeling.classifier import Classifier
 from stages.modeling.compute import Hardware
 from stages.modeling.data import Rows
 from stages.modeling.features import compute_features
+from stages.modeling.fused import fuse
 
 
 class Inputs(NamedTuple):
@@ -40,7 +41,8 @@ def behind_boundary(
         UserError: the network cannot be cut there, or the disk has too little room.
     """
     halves = split_at_boundary(classifier)
-    compute = partial(compute_features, halves.frozen, hardware=hardware, scratch=scratch)
+    # Fused: the frozen part is only evaluated.
+    compute = partial(compute_features, fuse(halves.frozen), hardware=hardware, scratch=scratch)
     train = compute(images.train, augment=images.augment, views=views)
     val = compute(images.val, augment=_as_it_is, views=1)
     return Inputs(halves.trained, _as_it_is, _as_it_is, train, val)
