@@ -12,7 +12,6 @@ from typing import TypeVar
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-
 Network = TypeVar("Network", bound=nn.Module)
 
 
