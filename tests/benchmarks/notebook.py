@@ -68,7 +68,8 @@ def _product(args: argparse.Namespace) -> tuple[measure.Cost, int]:
 
     epochs = 1 + args.epochs  # the first is a warm-up
     recipe = recipe_with(
-        optimizer=args.optimizer, lr=1e-4, epochs=epochs, patience=epochs, batch_size=args.batch
+        optimizer=args.optimizer,
+        lr=1e-2,  # random weights of a VGG would not move by more than float noise at less epochs=epochs, patience=epochs, batch_size=args.batch
     )
     training = Training(args.model, args.train, head=[], dropout=0.0, recipe=recipe)
     with tempfile.TemporaryDirectory(dir=args.folder) as name:
