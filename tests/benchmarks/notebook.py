@@ -69,7 +69,10 @@ def _product(args: argparse.Namespace) -> tuple[measure.Cost, int]:
     epochs = 1 + args.epochs  # the first is a warm-up
     recipe = recipe_with(
         optimizer=args.optimizer,
-        lr=1e-2,  # random weights of a VGG would not move by more than float noise at less epochs=epochs, patience=epochs, batch_size=args.batch
+        lr=1e-2,  # at less, random weights of a VGG move by no more than float noise
+        epochs=epochs,
+        patience=epochs,
+        batch_size=args.batch,
     )
     training = Training(args.model, args.train, head=[], dropout=0.0, recipe=recipe)
     with tempfile.TemporaryDirectory(dir=args.folder) as name:
