@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pandas as pd
@@ -619,14 +619,14 @@ def test_one_file_that_the_system_cannot_read_is_rejected_and_the_run_goes_on(
     monkeypatch: pytest.MonkeyPatch,
     number: int,
 ) -> None:
-    read = Path.read_bytes
+    open_file = Path.open
 
-    def fail_once(path: Path) -> bytes:
+    def fail_once(path: Path, *args: Any, **options: Any) -> IO[Any]:
         if path.name == "p00_0.png":
             raise OSError(number, os.strerror(number))
-        return read(path)
+        return open_file(path, *args, **options)
 
-    monkeypatch.setattr(Path, "read_bytes", fail_once)
+    monkeypatch.setattr(Path, "open", fail_once)
     prepared = prepare(folder, max_rejected=0.05)
     assert read_rejected(tmp_path) == [
         ["covid/p00_0.png", f"cannot be read ({os.strerror(number)})"]
