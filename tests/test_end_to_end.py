@@ -171,7 +171,10 @@ def test_a_wrong_parameter_stops_before_anything_is_deleted(clone: Path) -> None
     done = run_dvc(clone, "repro")
     write_params(clone / "params.yaml", tiny())
     assert done.returncode != 0
-    assert "params.yaml: recipes.short.lr: got -1; allowed: greater than or equal to 0.00000001" in done.stderr
+    assert (
+        "params.yaml: recipes.short.lr: got -1; allowed: greater than or equal to 0.00000001"
+        in done.stderr
+    )
     assert (clone / "data" / "weights" / CASE / "model.safetensors").exists()
 
 
