@@ -105,6 +105,12 @@ def test_too_few_patients_for_a_share_are_refused() -> None:
         drawn(cohort({"covid": 6, "normal": 50}))
 
 
+def test_too_few_patients_for_the_rest_beside_a_large_share_are_refused_too() -> None:
+    shares = {"train": 0.1, "val": 0.1, "test": 0.8}
+    with pytest.raises(UserError, match=r"too few to give 80% of them away; at least 5 are needed"):
+        drawn(cohort({"covid": 4, "normal": 50}), shares)
+
+
 def test_given_splits_that_lack_a_class_are_refused() -> None:
     given = ["train", "train", "val", "val", "train", "val", "test", "test"]
     with pytest.raises(UserError, match=r"^split: no image of class 'covid' in test; more pat"):

@@ -171,6 +171,16 @@ def test_a_class_absent_from_the_test_set_is_left_out_of_means_as_in_scikit_lear
     assert np.isnan([found[name][0] for name in ("auroc", "f1_c", "recall_c")]).all()
 
 
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_class_that_was_only_predicted_counts_in_macro_f1_however_often(times: int) -> None:
+    y_true, predictions = np.array([0, 0, 1, 1]), np.array([0, 0, 1, 1])
+    predictions[:times] = 2
+    probabilities = np.full((4, 3), 1 / 3)
+    found = compute_metrics(y_true, probabilities, predictions, Task(("a", "b", "c"), 1))
+    expected = oracle.f1_score(y_true, predictions, average="macro")
+    assert found["f1_macro"] == pytest.approx([expected])
+
+
 def test_weights_of_nothing_leave_every_metric_undefined() -> None:
     found = four_points([0.1, 0.4, 0.35, 0.8], [0, 1, 0, 1], weights=np.zeros((1, 4)))
     assert all(np.isnan(values).all() for values in found.values())
