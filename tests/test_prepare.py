@@ -497,6 +497,7 @@ def test_a_flipped_blurred_copy_joins_the_group_of_its_picture(
     found = grouping_of(tmp_path)
     assert found["pairs"] == {"bytes": 0, "pixels": 0, "near": 1}
     assert (found["n_clusters"], found["n_images_in_clusters"]) == (1, 2)
+    assert found["clusters_with_two_labels"] == 0
     assert (found["n_images"], found["n_patients"], found["n_groups"]) == (25, 12, 12)
     assert found["n_images_of_known_patient"] == 24
 
