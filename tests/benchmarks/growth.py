@@ -150,14 +150,15 @@ def _predict(args: argparse.Namespace) -> measure.Cost:
     from stages.config.paths import Paths
     from stages.dataset.image_set import load_image_set
     from stages.modeling.checkpoint import load_classifier, outputs_of
-    from stages.modeling.compute import keep_freed_memory
+    from stages.modeling.compute import Hardware, keep_freed_memory
     from stages.modeling.predict import predict_probabilities
 
     keep_freed_memory()
     watch = measure.Stopwatch()
     view = load_image_set(Paths(args.folder).view(NAME))
     classifier, meta = load_classifier(args.folder / "trained")
-    predict_probabilities(classifier, outputs_of(meta), view.images, device="cpu")
+    hardware = Hardware("cpu", meta["precision"])
+    predict_probabilities(classifier, outputs_of(meta), view.images, hardware=hardware)
     return watch.cost()
 
 

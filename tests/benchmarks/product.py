@@ -81,7 +81,9 @@ def train_product(view: ImageSet, run: Run, training: Training, *, scratch: Path
     loop_logger = logging.getLogger("stages.modeling.fit")
     loop_logger.setLevel(logging.INFO)
     loop_logger.addHandler(clock)
-    trained = train_run(plan, view, run, initial=initial, hardware=hardware, scratch=scratch)
+    trained = train_run(
+        plan, view, run, initial=initial, hardware=hardware, scratch=scratch / "run"
+    )
     whole = clock.watch.cost()
     if len(clock.costs) != training.recipe.epochs:
         raise RuntimeError(f"{len(clock.costs)} epochs reported of {training.recipe.epochs}")
