@@ -122,7 +122,11 @@ def _hash(pictures: Sequence[Image.Image]) -> NDArray[np.uint64]:
 
 
 def find_duplicates(
-    file_hashes: Sequence[str], pixel_hashes: Sequence[str], fingerprints: Sequence[Fingerprint]
+    file_hashes: Sequence[str],
+    pixel_hashes: Sequence[str],
+    fingerprints: Sequence[Fingerprint],
+    *,
+    near: bool = True,
 ) -> list[DuplicatePair]:
     """List the pairs of images that show the same picture.
 
@@ -133,14 +137,17 @@ def find_duplicates(
         file_hashes: (N,) equal where the bytes of the files are.
         pixel_hashes: (N,) equal where the decoded pixels are.
         fingerprints: (N,) of the decoded pixels.
+        near: whether pictures that are merely alike are looked for: every pair is compared.
     """
     byte_pairs, files = _equal_pairs(file_hashes, range(len(file_hashes)), "bytes")
     pixel_pairs, pictures = _equal_pairs(pixel_hashes, files, "pixels")
-    near = _near_pairs([fingerprints[row] for row in pictures])
-    near = [
-        pair._replace(first=pictures[pair.first], second=pictures[pair.second]) for pair in near
+    if not near:
+        return byte_pairs + pixel_pairs
+    near_pairs = [
+        pair._replace(first=pictures[pair.first], second=pictures[pair.second])
+        for pair in _near_pairs([fingerprints[row] for row in pictures])
     ]
-    return byte_pairs + pixel_pairs + near
+    return byte_pairs + pixel_pairs + near_pairs
 
 
 def _equal_pairs(

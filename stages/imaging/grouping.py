@@ -58,10 +58,11 @@ def group_images(
         near_duplicates: whether pictures that are alike count; equal bytes or pixels always do.
     """
     pairs = find_duplicates(
-        manifest["sha256"].tolist(), manifest["pixel_hash"].tolist(), fingerprints
+        manifest["sha256"].tolist(),
+        manifest["pixel_hash"].tolist(),
+        fingerprints,
+        near=near_duplicates,
     )
-    if not near_duplicates:
-        pairs = [pair for pair in pairs if pair.kind != "near"]
     links = [(pair.first, pair.second) for pair in pairs]
     groups = join_groups(known(manifest["patient_id"]), links)
     leaks = find_leaks(groups, known(manifest["given_split"]))
