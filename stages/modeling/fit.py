@@ -23,6 +23,7 @@ from stages.modeling.classifier import frozen_modules
 from stages.modeling.compute import Hardware
 from stages.modeling.convergence import diverged
 from stages.modeling.data import EVAL_BATCH_SIZE, Batch, as_channels_last, order_generator
+from stages.modeling.depthwise import fast_depthwise
 from stages.modeling.history import EpochFigures, History
 from stages.modeling.losses import LossFunction
 from stages.modeling.optimizer import average_weights, build_optimizer, build_schedule
@@ -147,21 +148,25 @@ class _Loop:
     def train_epoch(self, epoch: int) -> EpochFigures:
         """Learn from every batch once; nothing in it waits for a GPU."""
         self._model.train()
-        # No further: when torch's RandomSampler is asked for more than it has, it draws another
-        # permutation, and the next epoch would have another order.
-        for batch in islice(self._train, len(self._train)):
-            self._step += 1
-            # Outside of autocast, which would round the positions that pixels are taken from.
-            inputs = self._lesson.augment(self._lesson.to_input(batch.images))
-            with self._hardware.autocast():
-                loss = self._judge(self._model, inputs, batch.targets)
-            self._optimizer.zero_grad()
-            self._fabric.backward(loss)
-            self._optimizer.step()
-            self._schedule.step()
-            if self._average:
-                self._average.update_parameters(self._lesson.classifier)
+        with fast_depthwise(self._model, self._hardware):
+            # No further: when torch's RandomSampler is asked for more than it has, it draws another
+            # permutation, and the next epoch would have another order.
+            for batch in islice(self._train, len(self._train)):
+                self._learn(batch)
         return self._history.sum_up(epoch, "train")
+
+    def _learn(self, batch: Batch) -> None:
+        self._step += 1
+        # Outside of autocast, which would round the positions that pixels are taken from.
+        inputs = self._lesson.augment(self._lesson.to_input(batch.images))
+        with self._hardware.autocast():
+            loss = self._judge(self._model, inputs, batch.targets)
+        self._optimizer.zero_grad()
+        self._fabric.backward(loss)
+        self._optimizer.step()
+        self._schedule.step()
+        if self._average:
+            self._average.update_parameters(self._lesson.classifier)
 
     def validate(self, epoch: int) -> EpochFigures:
         """Judge every validation batch as it is."""
