@@ -538,6 +538,8 @@ def make_training(classes: list[str]) -> Json:
             "drawn_per_epoch": dict.fromkeys(classes, 31.25),
         },
         "kept_epoch": 7,
+        "flop": {"per_image": 36_500_000, "training": 8_000_000_000_000},
+        "flop_of_all_runs": 40_000_000_000_000,
         "epochs_run": 19,
         "diverged": False,
         "started_from": "cnn3-random",
