@@ -110,7 +110,14 @@ def _save_history(
             for run, done in zip(runs, finished, strict=True)
         ]
         write_csv(path, pd.concat(rows))
-    write_json(paths.training_facts(name), finished[0].facts)
+    facts = [done.facts for done in finished]
+    write_json(paths.training_facts(name), facts[0] | {"flop_of_all_runs": _add_flop(facts)})
+
+
+def _add_flop(facts: Sequence[dict[str, Any]]) -> int | None:
+    """Floating-point operations of all trainings; None where they could not be counted."""
+    counts = [of_run["flop"]["training"] for of_run in facts]
+    return None if None in counts else sum(counts)
 
 
 def _save_predictions(

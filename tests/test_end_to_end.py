@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests.benchmarks.real_page import Study, build_page
+from tests.benchmarks.real_results import collect
 from tests.conftest import load_raw_params, shrink, write_params
 
 ROOT = Path(__file__).parents[1]
@@ -200,6 +202,28 @@ def test_a_case_that_fails_costs_the_others_no_report(clone: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_finished_run_is_collected_for_the_page_of_results(clone: Path) -> None:
+    commit(clone)
+    run = collect(clone)
+    state = subprocess.run(["git", "rev-parse", "HEAD"], cwd=clone, capture_output=True, text=True)
+    assert (run["commit"], run["code_changed"]) == (state.stdout.strip(), False)
+    case = run["cases"][CASE]
+    metrics = json.loads((clone / "metrics" / "cases" / f"{CASE}.json").read_text("utf-8"))
+    assert case["figures"]["accuracy"] == metrics["accuracy"]
+    assert case["n_test"] == metrics["n_test"]
+    assert case["spent"]["peak"] > 0
+    assert 0 < case["flop_per_image"] < case["flop_of_all_runs"]
+    assert set(run["audits"]) == {"full", "lungs"}
+    study = Study(
+        title="T", about="A.", cases=[CASE, "lungs-bce"], comparisons=["crop"], external=[]
+    )
+    page = build_page("", [study], [run])
+    assert page.count("*best shortcut*") == 2  # a view each
+    assert f"crop: `lungs-bce` less `{CASE}`" in page
+    assert "Not run" not in page
+
+
+@pytest.mark.slow
 def test_queued_experiments_run_and_are_listed_with_metrics_of_their_own(clone: Path) -> None:
     commit(clone)
     gammas = [0.5, 1]
@@ -224,7 +248,7 @@ def commit(folder: Path) -> None:
         ("config", "user.name", "Test"),  # of this repository, for DVC's own commits too
         ("config", "user.email", "test@localhost"),
         ("add", "--all"),
-        ("commit", "--quiet", "--message", "First"),
+        ("commit", "--quiet", "--allow-empty", "--message", "A state"),
     ):
         subprocess.run(["git", *command], cwd=folder, check=True)
 

@@ -42,6 +42,10 @@ WritePicture = Callable[[Path, int], Path]
 Prepare = Callable[..., ImageSet]
 
 HEADLINE = ("accuracy", "balanced_accuracy", "f1_macro", "auroc", "sensitivity", "specificity")
+PROBE_FIGURES = (
+    *("auroc", "balanced_accuracy", "accuracy", "f1_macro", "sensitivity"),
+    *("sensitivity_specificity_90", "specificity_specificity_90"),
+)
 ENDS = ("", "_low", "_high")
 IMAGES = 64  # of the fixture: 2 classes, 16 patients, 2 images
 
@@ -315,7 +319,7 @@ def test_an_audit_has_every_probe_with_its_interval(chain: Chain) -> None:
         assert report["n"] == IMAGES
         assert set(report["probes"]) == set(PROBES)
         for figures in report["probes"].values():
-            names = {f"{name}{end}" for name in ("auroc", "balanced_accuracy") for end in ENDS}
+            names = {f"{name}{end}" for name in PROBE_FIGURES for end in ENDS}
             assert set(figures) == names | {"kind", "by_class"}
             assert set(figures["by_class"]) == {"covid", "normal"}
         said = load_predictions(chain.paths.audit_predictions(view))

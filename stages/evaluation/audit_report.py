@@ -11,13 +11,21 @@ from stages.dataset.image_set import ImageSet
 from stages.dataset.predictions import with_probabilities
 from stages.dataset.task import Task
 from stages.evaluation.metrics import FloatArray, compute_metrics
+from stages.evaluation.operating_points import (
+    RATES,
+    apply_threshold,
+    choose_thresholds,
+    compute_rates,
+)
 from stages.evaluation.scored import Scored, draw_metrics
 from stages.evaluation.shortcuts import MEMORISER, PROBES
 from stages.evaluation.statistics.bootstrap import compare
 from stages.evaluation.statistics.intervals import estimate_over_folds
-from stages.evaluation.statistics.records import Bootstrap, Estimates, Paired, flatten
+from stages.evaluation.statistics.records import Bootstrap, Estimate, Estimates, Paired, flatten
 
 REPORTED = ("auroc", "balanced_accuracy")
+PROBE_METRICS = (*REPORTED, "accuracy", "f1_macro", "sensitivity")
+PROBE_POINT = "specificity_90"
 AGAINST_REST = Task(("rest", "class"), 1)
 
 
@@ -26,7 +34,7 @@ class ProbeFigures(NamedTuple):
 
     Attributes:
         kind: shortcut or reference.
-        metrics: REPORTED.
+        metrics: PROBE_METRICS, and `sensitivity_specificity_90` with `specificity_specificity_90`.
         by_class: AUROC of each class against the rest.
     """
 
@@ -110,7 +118,8 @@ def build_audit(
         probes={
             probe: ProbeFigures(
                 PROBES[probe].kind,
-                _over_folds(_score(view, shares), view.info.task, weights, REPORTED),
+                _over_folds(_score(view, shares), view.info.task, weights, PROBE_METRICS)
+                | _at_operating_point(_score(view, shares), view.info.task, fold_of),
                 _by_class(view, shares, weights),
             )
             for probe, shares in said.items()
@@ -135,7 +144,7 @@ def _score(view: ImageSet, probabilities: FloatArray) -> Scored:
 def _by_class(
     view: ImageSet, probabilities: FloatArray, weights: NDArray[np.int32]
 ) -> dict[str, Estimates]:
-    figures = {}
+    figures: dict[str, Estimates] = {}
     for number, name in enumerate(view.info.class_names):
         share = probabilities[:, number].clip(0, 1)
         binary = _score(view, np.column_stack((1 - share, share)))
@@ -144,8 +153,28 @@ def _by_class(
     return figures
 
 
+def _at_operating_point(
+    scored: Scored, task: Task, fold_of: NDArray[np.int64]
+) -> dict[str, Estimate]:
+    """Rates of each fold, called positive from a threshold on that the other folds chose."""
+    rates = []
+    for fold in np.unique(fold_of):
+        others, own = (_of_rows(scored, rows) for rows in (fold_of != fold, fold_of == fold))
+        calls = apply_threshold(own, choose_thresholds(others, task)[PROBE_POINT], task)
+        rates.append(compute_rates(calls, np.ones((1, len(calls.is_called)), np.int32)))
+    by_rate = np.concatenate(rates, axis=1)  # (2, folds)
+    return {
+        f"{rate}_{PROBE_POINT}": estimate_over_folds(values)
+        for rate, values in zip(RATES, by_rate, strict=True)
+    }
+
+
+def _of_rows(scored: Scored, rows: NDArray[np.bool_]) -> Scored:
+    return Scored(*(np.asarray(column)[rows] for column in scored))
+
+
 def _over_folds(
     scored: Scored, task: Task, weights: NDArray[np.int32], metrics: Sequence[str]
-) -> Estimates:
+) -> dict[str, Estimate]:
     per_fold = compute_metrics(*scored[:3], task, weights)
     return {metric: estimate_over_folds(per_fold[metric]) for metric in metrics}

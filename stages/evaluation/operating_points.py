@@ -20,9 +20,9 @@ from stages.evaluation.statistics.rounding import rounded
 
 FloatArray = NDArray[np.float64]
 
-OPERATING_POINTS = ("youden", "specificity_95")
+OPERATING_POINTS = ("youden", "specificity_90", "specificity_95")
 RATES = ("sensitivity", "specificity")
-MIN_SPECIFICITY = 0.95  # of specificity_95, on val
+MIN_SPECIFICITIES = (0.90, 0.95)  # of specificity_90 and specificity_95, on val
 # Above every probability: calling no image positive is a threshold too, and JSON has no infinity.
 NEVER = 1 + 10**-DECIMALS
 
@@ -96,9 +96,9 @@ class OperatingPoint(NamedTuple):
 def choose_thresholds(scored: Scored, task: Task) -> dict[str, float]:
     """Choose the threshold of each operating point; give it val images and never test images.
 
-    youden: the highest sensitivity + specificity (Youden 1950). specificity_95: the highest
-    sensitivity among thresholds whose specificity is at least 0.95. Among equals the highest
-    threshold, which calls the fewest images positive.
+    youden: the highest sensitivity + specificity (Youden 1950). specificity_90, specificity_95: the
+    highest sensitivity among thresholds whose specificity is at least 0.90, 0.95. Among equals the
+    highest threshold, which calls the fewest images positive.
 
     Args:
         scored: rows with at least one image of the positive class and one of another.
@@ -116,8 +116,9 @@ def choose_thresholds(scored: Scored, task: Task) -> dict[str, float]:
     )
     n_positive, n_negative = is_positive.sum(), (~is_positive).sum()
     youden = hits * n_negative - false_alarms * n_positive
-    is_specific = (n_negative - false_alarms) / n_negative >= MIN_SPECIFICITY
-    best = (np.argmax(youden), np.argmax(np.where(is_specific, hits, -1)))
+    specificity = (n_negative - false_alarms) / n_negative
+    specific = [np.where(specificity >= least, hits, -1) for least in MIN_SPECIFICITIES]
+    best = [np.argmax(worth) for worth in (youden, *specific)]
     return {
         point: float(thresholds[row]) for point, row in zip(OPERATING_POINTS, best, strict=True)
     }
@@ -153,11 +154,19 @@ def compute_predictive_values(
     )
 
 
+def compute_rates(calls: Calls, weights: NDArray[np.int32]) -> tuple[FloatArray, FloatArray]:
+    """Sensitivity and specificity, (B,) each, under each of (B, n) weights; NaN where undefined."""
+    positive, called = calls.is_positive, calls.is_called
+    cells = np.column_stack((positive, positive & called, ~positive, ~positive & ~called))
+    positives, hits, negatives, cleared = (weights @ cells.astype(np.float64)).T
+    return share(hits, positives), share(cleared, negatives)
+
+
 def judge(calls: Calls, task: Task, prevalences: Sequence[float], bootstrap: Bootstrap) -> Judged:
     """Sensitivity, specificity and predictive values of n rows, all under the same draws."""
 
     def figures(weights: NDArray[np.int32]) -> dict[str, FloatArray]:
-        sensitivity, specificity = _rates(calls, weights)
+        sensitivity, specificity = compute_rates(calls, weights)
         values = {"sensitivity": sensitivity, "specificity": specificity}
         for prevalence in prevalences:
             ppv, npv = compute_predictive_values(sensitivity, specificity, prevalence)
@@ -180,7 +189,7 @@ def judge_runs(
             call_all({run.name: getattr(run, split) for run in runs}, thresholds, task)
             for split in ("val", "test")
         )
-        rates = _rates(val, np.ones((1, len(val.is_called)), np.int32))
+        rates = compute_rates(val, np.ones((1, len(val.is_called)), np.int32))
         points[point] = OperatingPoint(
             thresholds,
             {name: rounded(float(rate[0])) for name, rate in zip(RATES, rates, strict=True)},
@@ -193,14 +202,6 @@ def _positives(scored: Scored, task: Task) -> tuple[NDArray[np.bool_], FloatArra
     """(n,) whether a row is of the positive class, and the probability that it is."""
     probabilities = np.asarray(scored.probabilities, np.float64)
     return np.asarray(scored.y_true) == task.positive, probabilities[:, task.positive]
-
-
-def _rates(calls: Calls, weights: NDArray[np.int32]) -> tuple[FloatArray, FloatArray]:
-    """Sensitivity and specificity, (B,) each, under each of (B, n) weights."""
-    positive, called = calls.is_positive, calls.is_called
-    cells = np.column_stack((positive, positive & called, ~positive, ~positive & ~called))
-    positives, hits, negatives, cleared = (weights @ cells.astype(np.float64)).T
-    return share(hits, positives), share(cleared, negatives)
 
 
 def _needs(positive: str, prevalences: Sequence[float]) -> dict[str, str]:

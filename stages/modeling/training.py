@@ -39,6 +39,7 @@ from stages.modeling.inputs import Inputs, behind_boundary
 from stages.modeling.knowledge import Knowledge
 from stages.modeling.loading import load_backbone
 from stages.modeling.losses import build_loss
+from stages.modeling.operations import Operations, count_operations
 from stages.modeling.optimizer import require_enough_steps
 from stages.modeling.outputs import Outputs
 from stages.modeling.resume import Checkpoints
@@ -88,6 +89,8 @@ def train_run(
     freeze(classifier, plan.case.train)
     inputs = _inputs(plan, classifier, view, run, hardware=hardware, scratch=scratch)
     lesson = _lesson(plan, inputs, outputs, _train_counts(view, run), run.seed)
+    size, keeps = int(view.images.shape[1]), plan.recipe.cache_views > 0
+    operations = count_operations(classifier, size, keeps=keeps)
     with naming_recipe(plan.case.recipe):
         result, unchanged = _learn(
             classifier, lesson, plan, seed=run.seed, hardware=hardware, scratch=scratch
@@ -95,6 +98,7 @@ def train_run(
     meta["unchanged_though_trained"] = unchanged
     meta |= _facts(plan, classifier, result, hardware, run)
     meta["knows"] = _knowledge(outputs, result, view, run)
+    meta["flop"] = _flop(operations, plan.recipe, result, run)
     return TrainedRun(classifier, outputs, meta, result)
 
 
@@ -112,7 +116,7 @@ def training_facts(trained: TrainedRun, view: ImageSet, run: Run) -> dict[str, A
         },
         "kept_epoch": trained.result.kept_epoch,
         "diverged": ended_in_divergence(trained.result.epochs),
-        **{key: trained.meta[key] for key in ("epochs_run", "device", "precision")},
+        **{key: trained.meta[key] for key in ("epochs_run", "flop", "device", "precision")},
         "threads": torch.get_num_threads(),  # sums are cut into as many parts, and rounded so
         "versions": library_versions(),
     }
@@ -245,6 +249,22 @@ def _facts(
         "counts": count_parameters(classifier),
         "parameters": describe_parameters(classifier),
     }
+
+
+def _flop(
+    operations: Operations | None, recipe: Recipe, result: FitResult, run: Run
+) -> dict[str, int | None]:
+    """Floating-point operations of an image's forward pass and of the whole training."""
+    if operations is None:
+        return {"per_image": None, "training": None}
+    n_train, n_val = (len(run.rows(split)) for split in ("train", "val"))
+    training = operations.of_training(
+        drawn=round(sum(result.drawn)),  # each epoch draws as many
+        validated=n_val,
+        epochs=int(result.epochs["epoch"].max()) + 1,
+        kept=recipe.cache_views * n_train + n_val,
+    )
+    return {"per_image": operations.forward, "training": training}
 
 
 def _knowledge(outputs: Outputs, result: FitResult, view: ImageSet, run: Run) -> dict[str, Any]:

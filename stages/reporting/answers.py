@@ -216,7 +216,7 @@ ANSWERS: dict[str, Answer] = {
     "metrics": _fixed(
         ", ".join(map(label, HEADLINE_METRICS))
         + ", log loss, Brier score, ECE; ROC, precision-recall and reliability curves; "
-        "sensitivity, specificity, PPV and NPV at two operating points."
+        "sensitivity, specificity, PPV and NPV at three operating points."
     ),
     "uncertainty": _uncertainty,
     "robustness": _all_of(

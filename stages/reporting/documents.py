@@ -242,6 +242,8 @@ class Training(Document):
     kept_epoch: int
     epochs_run: int
     diverged: bool
+    flop_per_image: int | None = _at("flop", "per_image")
+    flop_of_all_runs: int | None
     device: str
     precision: str
     threads: int

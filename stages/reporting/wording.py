@@ -27,7 +27,11 @@ METHOD_NAMES = {
     "xgradcam": "XGrad-CAM",
     "hirescam": "HiRes-CAM",
 }
-POINT_NAMES = {"youden": "Youden's index", "specificity_95": "specificity of 95 % on val"}
+POINT_NAMES = {
+    "youden": "Youden's index",
+    "specificity_90": "specificity of 90 % on val",
+    "specificity_95": "specificity of 95 % on val",
+}
 
 
 def as_text(value: float | None, sign: str = "") -> str:

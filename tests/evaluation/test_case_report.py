@@ -253,7 +253,7 @@ def test_the_headline_has_the_figures_of_calibration_and_of_operating_points() -
                 assert flat[f"{rate}_{point}{end}"] == figures["test"][f"{rate}{end}"]
     assert flat["ece"] == reports["calibration"]["before"]["ece"]
     assert flat["ece_calibrated"] == after["ece"]
-    assert set(reports["operating_points"]) == {"youden", "specificity_95"}
+    assert set(reports["operating_points"]) == {"youden", "specificity_90", "specificity_95"}
 
 
 def test_calibration_as_it_comes_has_the_losses_of_the_headline() -> None:

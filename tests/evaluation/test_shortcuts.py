@@ -26,6 +26,10 @@ from tests.dataset.sample import COVID_CT
 
 PATIENTS = 60
 SIDE = 32
+PROBE_FIGURES = (
+    *("auroc", "balanced_accuracy", "accuracy", "f1_macro", "sensitivity"),
+    *("sensitivity_specificity_90", "specificity_specificity_90"),
+)
 # Lungs are a block in the middle; the rest of the view is outside.
 LUNGS = np.zeros((SIDE, SIDE), np.uint8)
 LUNGS[8:24, 8:24] = 1
@@ -261,15 +265,41 @@ def test_twins_in_two_folds_show_as_a_leakage_gap() -> None:
 
 def test_in_json_every_figure_of_an_audit_has_both_ends() -> None:
     content = audit_of(view_of(noise()), "border", "whole").to_json()
-    ends = {name + end for name in ("auroc", "balanced_accuracy") for end in ("", "_low", "_high")}
+    ends, of_probes = (
+        {name + end for name in names for end in ("", "_low", "_high")}
+        for names in (("auroc", "balanced_accuracy"), PROBE_FIGURES)
+    )
     assert list(content) == ["n", "n_groups", "probes", "best_shortcut", "leakage_gap"]
     for found in content["probes"].values():
-        assert set(found) == ends | {"kind", "by_class"}
+        assert set(found) == of_probes | {"kind", "by_class"}
     gap = content["leakage_gap"]
     assert set(gap["random"]) == set(gap["grouped"]) == ends
     assert list(gap["difference"]) == ["auroc", "balanced_accuracy"]
     for difference in gap["difference"].values():
         assert list(difference) == ["difference", "low", "high"]
+
+
+def test_a_fold_is_called_from_the_threshold_that_the_other_folds_chose() -> None:
+    # Two folds of 40 normal and 20 covid patients. In fold 0 covid is at 0.9 and normal at 0.1, so
+    # fold 1 is called from 0.9 on: 15 of its 20 covid are, at 0.95, and 4 of its 40 normal, at 0.95
+    # too. That is 90 % below, and no lower threshold finds more: the other 5 covid lie lowest. So
+    # fold 0 is called from 0.95 on: nobody.
+    fold_of = np.repeat([0, 1], 60)
+    is_covid = np.tile(np.arange(60) >= 40, 2)
+    scores = np.where(is_covid, 0.9, 0.1)
+    scores[60:64] = 0.95
+    scores[100:115], scores[115:120] = 0.95, 0.05
+    view = view_of(noise())
+    manifest = view.manifest.assign(
+        label=np.where(is_covid, "covid", "normal"), group_id=np.arange(120).astype(str)
+    )
+    view = replace(view, manifest=manifest)
+    shares = np.column_stack((1 - scores, scores))
+    leaking = [shares, shares]
+    audit = build_audit(view, {"file": shares}, fold_of, leaking, Bootstrap(draws=200, seed=0))
+    found = audit.probes["file"].metrics
+    assert found["sensitivity_specificity_90"].value == pytest.approx((0 + 15 / 20) / 2)
+    assert found["specificity_specificity_90"].value == pytest.approx((1 + 36 / 40) / 2)
 
 
 def test_a_probe_says_something_of_every_image() -> None:

@@ -199,6 +199,35 @@ def test_facts_count_the_images_that_train_and_those_that_were_drawn(initial: Pa
     assert counts == {"train": {"a": 8, "b": 4}, "drawn_per_epoch": {"a": 8.0, "b": 4.0}}
 
 
+def flop_of(initial: Path, **changes: object) -> dict[str, int]:
+    flop: dict[str, int] = training_facts(trained(initial, **changes), VIEW, run_of())["flop"]
+    return flop
+
+
+def test_operations_of_a_training_are_those_of_its_images(initial: Path) -> None:
+    flop = flop_of(initial, epochs=2)
+    forward = flop["per_image"]
+    # Twelve images are learned from and four judged, twice; the first layer has no gradient of the
+    # image, so a step is less than three passes.
+    step = (flop["training"] - 2 * 4 * forward) / (2 * 12)
+    assert 2 * forward < step < 3 * forward
+    assert flop_of(initial, epochs=1)["training"] * 2 == flop["training"]
+
+
+def test_a_head_alone_costs_little_more_than_forward_passes(initial: Path) -> None:
+    flop = flop_of(initial, train="head")
+    forward = flop["per_image"]
+    # Of the head 64 * 4 and 4 * 2 products: two gradients of the last layer, one of the other.
+    backward = 2 * (64 * 4 + 2 * 4 * 2)
+    assert flop["training"] == 2 * (12 * (forward + backward) + 4 * forward)
+    # Kept activations: two views of twelve images and four others through the backbone, once.
+    head = 2 * (64 * 4 + 4 * 2)
+    kept = 2 * 12 + 4
+    assert flop_of(initial, train="head", cache_views=2)["training"] == (
+        kept * (forward - head) + 2 * (12 * (head + backward) + 4 * head)
+    )
+
+
 def test_a_weighted_sampler_draws_the_rare_class_as_often(initial: Path) -> None:
     done = trained(initial, sampler="weighted", epochs=30, patience=30)
     drawn = training_facts(done, VIEW, run_of())["class_counts"]["drawn_per_epoch"]

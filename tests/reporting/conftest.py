@@ -429,7 +429,7 @@ def make_operating_points(runs: list[str]) -> Json:
         ],
         "undefined": {},
     }
-    return {"youden": point, "specificity_95": point}
+    return {"youden": point, "specificity_90": point, "specificity_95": point}
 
 
 def make_case(manifest: pd.DataFrame, classes: list[str], *, skill: float) -> CaseFiles:
@@ -514,7 +514,7 @@ def make_metrics(skill: float) -> Json:
     }
     flat |= {"ece": 0.15, "ece_calibrated": 0.02}
     flat |= with_ends(log_loss_calibrated=0.5, brier_calibrated=0.15)
-    for point in ("youden", "specificity_95"):
+    for point in ("youden", "specificity_90", "specificity_95"):
         flat |= with_ends(**{f"sensitivity_{point}": 0.85, f"specificity_{point}": 0.75})
     for occlusion, auroc in (("lungs_hidden", 0.61), ("lungs_only", 0.72)):
         flat |= with_ends(**{f"auroc_{occlusion}": auroc, f"balanced_accuracy_{occlusion}": 0.55})
@@ -538,6 +538,8 @@ def make_training(classes: list[str]) -> Json:
             "drawn_per_epoch": dict.fromkeys(classes, 31.25),
         },
         "kept_epoch": 7,
+        "flop": {"per_image": 36_500_000, "training": 8_000_000_000_000},
+        "flop_of_all_runs": 40_000_000_000_000,
         "epochs_run": 19,
         "diverged": False,
         "started_from": "cnn3-random",

@@ -33,7 +33,9 @@ def test_the_drop_has_both_sides_and_an_interval(results: Results) -> None:
 def test_calibration_operating_points_and_confusions_are_shown(results: Results) -> None:
     _, calibration, points, confusion = build(results).tables
     assert [cell.number for cell in calibration.rows[0][1:3]] == [0.15, 0.02]
-    assert [row[0].text for row in points.rows] == ["Youden's index", "specificity of 95 % on val"]
+    assert [row[0].text for row in points.rows] == [
+        *("Youden's index", "specificity of 90 % on val", "specificity of 95 % on val")
+    ]
     counts = [[cell.number for cell in row[1:]] for row in confusion.rows]
     assert counts == results.external["elsewhere"].confusion_matrix
 
