@@ -419,6 +419,9 @@ class Recipe(Section):
     keep: Literal["best", "last"]  # epoch of the lowest validation loss, or the last one
     ema: Annotated[Number, Field(ge=0, lt=1)]  # decay per step of averaged weights; 0: none
     batch_size: Annotated[StrictInt, Field(ge=2, le=4096)]
+    # The block k steps behind the head learns at lr * layer_decay^k (ULMFiT, Howard and Ruder 2018,
+    # section 3.2; BEiT, Bao et al. 2022); 1: all alike.
+    layer_decay: Annotated[Number, Field(ge=0.1, le=1)]
     # Augmented views of each training image of which what is frozen is computed once, and kept on
     # disk; 0: a new view in each epoch, computed whole.
     cache_views: Annotated[StrictInt, Field(ge=0, le=64)]

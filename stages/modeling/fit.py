@@ -45,6 +45,7 @@ class Lesson(NamedTuple):
         augment: random changes of such training inputs.
         train: batches to learn from, drawn anew in each epoch.
         val: batches to choose the epoch by.
+        depths: how many blocks behind the head a parameter is, by name, for `layer_decay`.
     """
 
     classifier: nn.Module
@@ -54,6 +55,7 @@ class Lesson(NamedTuple):
     augment: Callable[[Tensor], Tensor]
     train: DataLoader[Batch]
     val: DataLoader[Batch]
+    depths: Mapping[str, int]
 
 
 class FitResult(NamedTuple):
@@ -135,7 +137,7 @@ class _Loop:
         # Its own mixed precision would round images to bf16 before they are scaled.
         self._fabric = Fabric(accelerator=hardware.device, devices=1, precision="32-true")
         classifier = lesson.classifier.to(memory_format=torch.channels_last)
-        optimizer = build_optimizer(classifier, recipe)
+        optimizer = build_optimizer(classifier, recipe, lesson.depths)
         self._schedule = build_schedule(optimizer, recipe, recipe.epochs * len(lesson.train))
         self._plain_optimizer = optimizer  # whose state Fabric's wrapper shows and moves
         self._model, self._optimizer = self._fabric.setup(classifier, optimizer)

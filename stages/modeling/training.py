@@ -1,7 +1,7 @@
 """One training of a case: initial weights, what is frozen, the fit, and the facts of it."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ from stages.config.params import Augmentation, Case, Protocol, Recipe
 from stages.dataset.image_set import ImageSet
 from stages.dataset.runs import Run
 from stages.modeling.augment import Augmenter
+from stages.modeling.blocks import block_depths
 from stages.modeling.checkpoint import (
     count_parameters,
     describe_parameters,
@@ -87,7 +88,8 @@ def train_run(
     classifier, meta = _initial_classifier(plan.case, view, outputs, run, initial)
     freeze(classifier, plan.case.train)
     inputs = _inputs(plan, classifier, view, run, hardware=hardware, scratch=scratch)
-    lesson = _lesson(plan, inputs, outputs, _train_counts(view, run), run.seed)
+    depths = block_depths(classifier)  # before what trains is cut off
+    lesson = _lesson(plan, inputs, outputs, _train_counts(view, run), depths, run.seed)
     with naming_recipe(plan.case.recipe):
         result, unchanged = _learn(
             classifier, lesson, plan, seed=run.seed, hardware=hardware, scratch=scratch
@@ -207,7 +209,12 @@ def _inputs(
 
 
 def _lesson(
-    plan: Plan, inputs: Inputs, outputs: Outputs, train_counts: Sequence[int], seed: int
+    plan: Plan,
+    inputs: Inputs,
+    outputs: Outputs,
+    train_counts: Sequence[int],
+    depths: Mapping[str, int],
+    seed: int,
 ) -> Lesson:
     train = train_loader(
         inputs.train,
@@ -224,6 +231,7 @@ def _lesson(
         inputs.augment,
         train,
         ordered_loader(inputs.val, batch_size=EVAL_BATCH_SIZE),
+        depths,
     )
 
 

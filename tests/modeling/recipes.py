@@ -15,6 +15,7 @@ def recipe_with(**changes: object) -> Recipe:
         keep="best",
         ema=0.0,
         batch_size=4,
+        layer_decay=1.0,
         cache_views=0,
     )
     return recipe.model_copy(update=changes)

@@ -9,6 +9,7 @@ from torch import Tensor
 from stages.config.errors import UserError
 from stages.config.params import Augmentation, CrossEntropy
 from stages.modeling.augment import Augmenter
+from stages.modeling.blocks import block_depths
 from stages.modeling.classifier import Classifier, build_classifier
 from stages.modeling.compute import Hardware
 from stages.modeling.data import ImageRows, ordered_loader, to_unit_range, train_loader
@@ -57,6 +58,7 @@ def new_lesson(model: str = "cnn3", *, seed: int = 0) -> Lesson:
         Augmenter(LIGHT, torch.Generator().manual_seed(seed)),
         train_loader(train, batch_size=BATCH_SIZE, sampler="none", seed=seed),
         ordered_loader(val, batch_size=BATCH_SIZE),
+        block_depths(classifier),
     )
 
 

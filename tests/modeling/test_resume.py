@@ -17,6 +17,7 @@ from torch import Tensor
 from stages.config.params import Augmentation, CrossEntropy, Recipe
 from stages.modeling import resume
 from stages.modeling.augment import Augmenter
+from stages.modeling.blocks import block_depths
 from stages.modeling.classifier import Classifier, build_classifier
 from stages.modeling.compute import Hardware
 from stages.modeling.data import ImageRows, ordered_loader, to_unit_range, train_loader
@@ -91,6 +92,7 @@ def new_lesson(
         augment,
         loader,
         ordered_loader(val, batch_size=BATCH_SIZE),
+        block_depths(classifier),
     )
 
 
@@ -107,6 +109,7 @@ def lesson_on_activations(images: Inputs, classifier: Classifier, views: int) ->
         inputs.augment,
         train_loader(inputs.train, batch_size=BATCH_SIZE, sampler="none", seed=0, views=views),
         ordered_loader(inputs.val, batch_size=BATCH_SIZE),
+        block_depths(classifier),
     )
 
 

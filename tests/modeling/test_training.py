@@ -248,6 +248,22 @@ def test_kept_activations_give_the_same_bits_again(initial: Path) -> None:
     assert are_equal(first, second)
 
 
+@pytest.mark.parametrize("cache_views", [0, 2])
+def test_blocks_learn_more_slowly_the_farther_from_the_head_also_on_kept_activations(
+    initial: Path, cache_views: int
+) -> None:
+    # One step of Adam moves a weight by its learning rate.
+    step = {"epochs": 1, "batch_size": 12, "optimizer": "adam", "lr": 1e-3}
+    done = trained(initial, train="last:2", layer_decay=0.5, cache_views=cache_views, **step)
+    start = load_state(initial / "model.safetensors")
+    moved = {
+        name: (tensor - start[f"backbone.{name}.bias"]).abs().max().item()
+        for name in ("conv1", "conv2", "conv3")
+        for tensor in [state_of(done)[f"backbone.{name}.bias"]]
+    }
+    assert moved == pytest.approx({"conv1": 0.0, "conv2": 2.5e-4, "conv3": 5e-4}, rel=1e-2)
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_one_step_of_one_cycle_is_refused_before_the_training(
     initial: Path, optimizer: str

@@ -249,6 +249,7 @@ def make_recipe() -> Json:
         "keep": "best",
         "ema": 0.0,
         "batch_size": 8,
+        "layer_decay": 1.0,
         "cache_views": 0,
     }
 
