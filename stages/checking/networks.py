@@ -168,7 +168,8 @@ def _pretext_step_problems(params: Params) -> Iterator[str]:
     """A recipe that needs more steps than the task has, in batches of whole patients."""
     name = params.pretext.recipe
     recipe = params.recipe(name)
-    if not recipe.ema and recipe.epochs * params.pretext.images >= AMPLE * recipe.batch_size:
+    may_lack = recipe.ema or recipe.head_epochs
+    if not may_lack and recipe.epochs * params.pretext.images >= AMPLE * recipe.batch_size:
         return
     from stages.modeling.optimizer import require_enough_steps  # torch, as above
     from stages.modeling.pretext import PATTERNS, VAL_SHARE  # Fabric: 1 s

@@ -422,6 +422,9 @@ class Recipe(Section):
     # The block k steps behind the head learns at lr * layer_decay^k (ULMFiT, Howard and Ruder 2018,
     # section 3.2; BEiT, Bao et al. 2022); 1: all alike.
     layer_decay: Annotated[Number, Field(ge=0.1, le=1)]
+    # So many first epochs train the head alone: linear probing, then fine-tuning (LP-FT, Kumar et
+    # al. 2022, section 4); of their epochs none is kept, and patience counts from the next one.
+    head_epochs: Annotated[StrictInt, Field(ge=0, le=10_000)]
     # Augmented views of each training image of which what is frozen is computed once, and kept on
     # disk; 0: a new view in each epoch, computed whole.
     cache_views: Annotated[StrictInt, Field(ge=0, le=64)]

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, cast
 import pandas as pd
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.wrappers import _FabricOptimizer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -23,9 +24,15 @@ from stages.modeling.classifier import frozen_modules
 from stages.modeling.compute import Hardware
 from stages.modeling.convergence import diverged
 from stages.modeling.data import EVAL_BATCH_SIZE, Batch, as_channels_last, order_generator
+from stages.modeling.freeze import head_alone
 from stages.modeling.history import EpochFigures, History
 from stages.modeling.losses import LossFunction
-from stages.modeling.optimizer import average_weights, build_optimizer, build_schedule
+from stages.modeling.optimizer import (
+    average_weights,
+    build_optimizer,
+    build_schedule,
+    phase_steps,
+)
 from stages.modeling.outputs import Outputs
 from stages.modeling.resume import Checkpoints
 
@@ -85,7 +92,10 @@ def fit(
 ) -> FitResult:
     """Train, stop early, and leave the weights of the epoch to keep in the classifier, on the CPU.
 
-    A training that was killed goes on from its last checkpoint and gives the same bits.
+    The recipe's `head_epochs` first epochs train the head alone: linear probing, then fine-tuning
+    (Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features and Underperform
+    Out-of-Distribution"). A training that was killed goes on from its last checkpoint and gives the
+    same bits.
 
     Args:
         lesson: what is learned.
@@ -137,17 +147,32 @@ class _Loop:
         # Its own mixed precision would round images to bf16 before they are scaled.
         self._fabric = Fabric(accelerator=hardware.device, devices=1, precision="32-true")
         classifier = lesson.classifier.to(memory_format=torch.channels_last)
-        optimizer = build_optimizer(classifier, recipe, lesson.depths)
-        self._schedule = build_schedule(optimizer, recipe, recipe.epochs * len(lesson.train))
-        self._plain_optimizer = optimizer  # whose state Fabric's wrapper shows and moves
-        self._model, self._optimizer = self._fabric.setup(classifier, optimizer)
+        self._model = self._fabric.setup_module(classifier)
+        of_head, of_all = phase_steps(recipe, recipe.epochs * len(lesson.train))
+        self._head_epochs = recipe.head_epochs
+        self._head_descent = None  # of the epochs that train the head alone, until they are over
+        if of_head:
+            with head_alone(classifier):
+                self._head_descent = _Descent(self._fabric, lesson, recipe, of_head)
+        self._descent = _Descent(self._fabric, lesson, recipe, of_all)
         self._train, self._val = self._fabric.setup_dataloaders(lesson.train, lesson.val)
         self._average = average_weights(classifier, recipe.ema) if recipe.ema else None
         # What is validated and kept.
         self.validated: nn.Module = self._average.module if self._average else classifier
 
     def train_epoch(self, epoch: int) -> EpochFigures:
-        """Learn from every batch once; nothing in it waits for a GPU."""
+        """Learn from every batch once: the head alone, or all that is to train."""
+        if epoch < self._head_epochs:
+            assert self._head_descent
+            with head_alone(self._lesson.classifier):
+                self._learn(self._head_descent)
+        else:
+            self._head_descent = None
+            self._learn(self._descent)
+        return self._history.sum_up(epoch, "train")
+
+    def _learn(self, descent: "_Descent") -> None:
+        """Take a step by each batch; nothing in it waits for a GPU."""
         self._model.train()
         # No further: when torch's RandomSampler is asked for more than it has, it draws another
         # permutation, and the next epoch would have another order.
@@ -157,13 +182,11 @@ class _Loop:
             inputs = self._lesson.augment(self._lesson.to_input(batch.images))
             with self._hardware.autocast():
                 loss = self._judge(self._model, inputs, batch.targets)
-            self._optimizer.zero_grad()
+            descent.optimizer.zero_grad()
             self._fabric.backward(loss)
-            self._optimizer.step()
-            self._schedule.step()
+            descent.step()
             if self._average:
                 self._average.update_parameters(self._lesson.classifier)
-        return self._history.sum_up(epoch, "train")
 
     def validate(self, epoch: int) -> EpochFigures:
         """Judge every validation batch as it is."""
@@ -181,8 +204,8 @@ class _Loop:
             "weights": unfrozen_state(self._lesson.classifier),
             "average": unfrozen_state(average.module) if average else {},
             "n_averaged": average.n_averaged if average else None,
-            "optimizer": self._plain_optimizer.state_dict(),
-            "schedule": self._schedule.state_dict(),
+            "head_descent": self._head_descent.state() if self._head_descent else None,
+            "descent": self._descent.state(),
             "drawn": [generator.get_state() for generator in self._generators()],
             "drawn_cpu": torch.get_rng_state(),
             "drawn_gpu": torch.cuda.get_rng_state() if self._hardware.device == "cuda" else None,
@@ -195,8 +218,9 @@ class _Loop:
         if self._average:
             self._average.module.load_state_dict(state["average"], strict=False)
             self._average.n_averaged.copy_(state["n_averaged"])
-        self._plain_optimizer.load_state_dict(state["optimizer"])
-        self._schedule.load_state_dict(state["schedule"])
+        if self._head_descent and state["head_descent"]:
+            self._head_descent.load(state["head_descent"])
+        self._descent.load(state["descent"])
         for generator, drawn in zip(self._generators(), state["drawn"], strict=True):
             generator.set_state(drawn)
         torch.set_rng_state(state["drawn_cpu"])
@@ -216,6 +240,34 @@ class _Loop:
         loss = self._lesson.loss_fn(logits, targets)
         self._history.note(self._step, loss, logits, targets)
         return loss
+
+
+class _Descent:
+    """An optimiser of what trains now, and its learning rates over so many steps.
+
+    Attributes:
+        optimizer: as Fabric wraps it.
+    """
+
+    def __init__(self, fabric: Fabric, lesson: Lesson, recipe: Recipe, steps: int) -> None:
+        self._plain = build_optimizer(lesson.classifier, recipe, lesson.depths)
+        self._schedule = build_schedule(self._plain, recipe, steps)
+        # Shows and moves the state of the plain one.
+        self.optimizer = cast(_FabricOptimizer, fabric.setup_optimizers(self._plain))
+
+    def step(self) -> None:
+        """Move the weights by their gradients, and on to the next learning rate."""
+        self.optimizer.step()
+        self._schedule.step()
+
+    def state(self) -> dict[str, Any]:
+        """By reference."""
+        return {"optimizer": self._plain.state_dict(), "schedule": self._schedule.state_dict()}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self._plain.load_state_dict(state["optimizer"])
+        self._schedule.load_state_dict(state["schedule"])
 
 
 class KeptWeights:
@@ -238,8 +290,11 @@ class KeptWeights:
         """Copy the weights if this epoch is the one to keep; whether training should stop.
 
         It stops when so many epochs in a row as the recipe's patience were not the best so far,
-        or when the validation loss is no number.
+        or when the validation loss is no number. An epoch that trained the head alone is none to
+        keep: it is not of what the case says that trains.
         """
+        if epoch < self._recipe.head_epochs and math.isfinite(loss):
+            return False
         is_best = loss < self._best_loss
         if is_best:
             self._best_loss, self._best_epoch = loss, epoch

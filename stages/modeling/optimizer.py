@@ -63,6 +63,16 @@ def build_schedule(optimizer: Optimizer, recipe: Recipe, steps: int) -> LRSchedu
     return ConstantLR(optimizer, factor=1.0, total_iters=0)
 
 
+def phase_steps(recipe: Recipe, steps: int) -> tuple[int, int]:
+    """How many of all steps train the head alone, and how many all that is to train.
+
+    Each of these phases has an optimiser and a whole schedule of its own, as in fastai's
+    `fine_tune`: a cycle that began in the first would have its top at any place of the second.
+    """
+    of_head = steps * recipe.head_epochs // recipe.epochs
+    return of_head, steps - of_head
+
+
 def require_enough_steps(recipe: Recipe, steps: int) -> None:
     """Refuse a recipe whose schedule or whose average needs more steps than there will be.
 
@@ -75,7 +85,9 @@ def require_enough_steps(recipe: Recipe, steps: int) -> None:
             after the first step to more than 90 %.
     """
     got = describe_steps(recipe, steps)
-    if recipe.schedule == "onecycle" and steps < MIN_CYCLE_STEPS:
+    phases = [of_phase for of_phase in phase_steps(recipe, steps) if of_phase]
+    steps = phases[-1]  # in which the last block begins to move
+    if recipe.schedule == "onecycle" and min(phases) < MIN_CYCLE_STEPS:
         raise UserError(
             f"schedule: {got}; allowed for onecycle: at least {MIN_CYCLE_STEPS} steps, as the "
             "only one is its end, with next to no learning rate; give more epochs, a smaller "
@@ -94,9 +106,10 @@ def require_enough_steps(recipe: Recipe, steps: int) -> None:
 def describe_steps(recipe: Recipe, steps: int) -> str:
     """What decides how far weights can move, for messages."""
     decay = f", layer_decay {recipe.layer_decay:g}" if recipe.layer_decay < 1 else ""
+    of_head = f" (head_epochs {recipe.head_epochs})" if recipe.head_epochs else ""
     return (
         f"got lr {recipe.lr:g} ({recipe.optimizer}, {recipe.schedule}{decay}), {recipe.epochs} "
-        f"epochs of batch_size {recipe.batch_size}: {steps} steps"
+        f"epochs{of_head} of batch_size {recipe.batch_size}: {steps} steps"
     )
 
 

@@ -16,6 +16,7 @@ def recipe_with(**changes: object) -> Recipe:
         ema=0.0,
         batch_size=4,
         layer_decay=1.0,
+        head_epochs=0,
         cache_views=0,
     )
     return recipe.model_copy(update=changes)

@@ -11,6 +11,7 @@ from stages.modeling.optimizer import (
     average_weights,
     build_optimizer,
     build_schedule,
+    phase_steps,
     require_enough_steps,
 )
 from tests.modeling.recipes import recipe_with
@@ -175,6 +176,28 @@ def test_one_cycle_of_a_single_step_is_refused_with_what_to_do() -> None:
     )
     with pytest.raises(UserError, match=expected):
         require_enough_steps(recipe, 1)
+
+
+def test_the_head_alone_trains_for_the_steps_of_its_epochs() -> None:
+    # Four epochs of 7 batches.
+    assert phase_steps(recipe_with(epochs=4), 28) == (0, 28)
+    assert phase_steps(recipe_with(epochs=4, head_epochs=1), 28) == (7, 21)
+
+
+@pytest.mark.parametrize("head_epochs", [1, 3])
+def test_a_phase_of_a_single_step_is_refused_though_there_are_more_in_all(head_epochs: int) -> None:
+    recipe = recipe_with(schedule="onecycle", epochs=4, head_epochs=head_epochs, batch_size=32)
+    expected = rf"^schedule: .* 4 epochs \(head_epochs {head_epochs}\) of batch_size 32: 4 steps; "
+    with pytest.raises(UserError, match=expected):
+        require_enough_steps(recipe, 4)
+    require_enough_steps(recipe, 8)
+
+
+def test_an_average_needs_its_steps_after_the_head_has_trained_alone() -> None:
+    # 0.99 ** 19 is 0.83, 0.99 ** 9 is 0.91.
+    require_enough_steps(recipe_with(epochs=2, ema=0.99), 20)
+    with pytest.raises(UserError, match=r"^ema: got 0\.99; .* would be to 91\.4% those"):
+        require_enough_steps(recipe_with(epochs=2, head_epochs=1, ema=0.99), 20)
 
 
 @pytest.mark.parametrize("steps", [2, 3, 4, 5, 6])

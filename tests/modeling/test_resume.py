@@ -168,6 +168,13 @@ TRAININGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "averaged weights, last blocks": ({"model": "test_resnet", "train": "last:1"}, {"ema": 0.5}),
     "head": ({"model": "test_resnet", "train": "head"}, {}),
     "kept activations": ({"model": "test_resnet", "train": "last:1", "views": 3}, {}),
+    "slower blocks": ({}, {"layer_decay": 0.5, "schedule": "onecycle"}),
+    "the head first": ({"model": "test_resnet"}, {"head_epochs": 2, "schedule": "onecycle"}),
+    "the head first, averaged": ({"model": "test_resnet"}, {"head_epochs": 1, "ema": 0.5}),
+    "the head first, kept activations": (
+        {"model": "test_resnet", "train": "last:2", "views": 2},
+        {"head_epochs": 2},
+    ),
     "weighted sampler": ({"sampler": "weighted"}, {}),
     "sampler of patients": ({"sampler": "by patient"}, {}),
     "the last epoch is kept": ({}, {"keep": "last", "lr": 2e-2}),

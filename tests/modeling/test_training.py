@@ -264,6 +264,20 @@ def test_blocks_learn_more_slowly_the_farther_from_the_head_also_on_kept_activat
     assert moved == pytest.approx({"conv1": 0.0, "conv2": 2.5e-4, "conv3": 5e-4}, rel=1e-2)
 
 
+@pytest.mark.parametrize("cache_views", [0, 2])
+def test_what_is_to_train_waits_for_the_epochs_of_the_head_and_then_does(
+    initial: Path, cache_views: int
+) -> None:
+    # A step an epoch, of which the second alone moves conv3, by Adam's learning rate.
+    step = {"epochs": 2, "batch_size": 12, "optimizer": "adam", "lr": 1e-3}
+    done = trained(initial, train="last:1", head_epochs=1, cache_views=cache_views, **step)
+    start = load_state(initial / "model.safetensors")
+    change = state_of(done)["backbone.conv3.bias"] - start["backbone.conv3.bias"]
+    assert change.abs().max().item() == pytest.approx(1e-3, rel=1e-2)
+    assert done.meta["blocks_trained"] == ["backbone.conv3", "head"]
+    assert done.meta["kept_epoch"] == 1
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_one_step_of_one_cycle_is_refused_before_the_training(
     initial: Path, optimizer: str

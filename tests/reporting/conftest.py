@@ -250,6 +250,7 @@ def make_recipe() -> Json:
         "ema": 0.0,
         "batch_size": 8,
         "layer_decay": 1.0,
+        "head_epochs": 0,
         "cache_views": 0,
     }
 
