@@ -454,6 +454,22 @@ def test_check_names_a_network_whose_activations_cannot_be_kept(
     assert "cases.full-ce.recipe: activations of this network cannot be kept" in message
 
 
+def test_check_names_networks_that_have_no_branches_to_drop(
+    tiny_params: RawParams, tmp_path: Path
+) -> None:
+    source = {"kind": "pretext", "path": "stages/phantoms"}
+    tiny_params["weights"]["cnn3-random"]["source"] = source
+    tiny_params["pretext"] |= {"size_px": 80}
+    tiny_params["recipes"]["short"]["drop_path"] = 0.2
+    lines = check_message(tiny_params, tmp_path).split("\n")
+    got = "model: got 'cnn3' with a recipe of drop_path 0.2, a network without stochastic depth; "
+    assert [line.partition(" allowed")[0] for line in lines] == [
+        f"params.yaml: {where}.{got.rstrip()}"
+        for where in ("cases.full-ce", "cases.lungs-bce", "weights.cnn3-random")
+    ]
+    assert lines[-1].endswith("or a recipe with drop_path: 0 (pretext.recipe)")
+
+
 def test_check_names_a_gpu_that_is_not_there(
     tiny_params: RawParams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -425,6 +425,9 @@ class Recipe(Section):
     # So many first epochs train the head alone: linear probing, then fine-tuning (LP-FT, Kumar et
     # al. 2022, section 4); of their epochs none is kept, and patience counts from the next one.
     head_epochs: Annotated[StrictInt, Field(ge=0, le=10_000)]
+    # Stochastic depth (Huang et al. 2016, section 3): the probability of dropping a residual branch
+    # rises from 0 at the input to this at the output; 0: as timm makes the network, mostly none.
+    drop_path: Annotated[Number, Field(ge=0, lt=1)]
     # Augmented views of each training image of which what is frozen is computed once, and kept on
     # disk; 0: a new view in each epoch, computed whole.
     cache_views: Annotated[StrictInt, Field(ge=0, le=64)]

@@ -74,6 +74,7 @@ def learn_pretext_weights(
         dropout=0.0,
         mean=GREY_MEAN,
         std=GREY_STD,
+        drop_path=recipe.drop_path,
     )
     train, val = _draw_rows(pretext, seed)
     scale_to_unit_variance(classifier, to_unit_range(train[list(range(SCALED_ON))].images))

@@ -85,7 +85,7 @@ def train_run(
         RuntimeError: a frozen tensor moved, or gradients reached only a part.
     """
     outputs = _outputs(plan.case, view)
-    classifier, meta = _initial_classifier(plan.case, view, outputs, run, initial)
+    classifier, meta = _initial_classifier(plan, view, outputs, run, initial)
     freeze(classifier, plan.case.train)
     inputs = _inputs(plan, classifier, view, run, hardware=hardware, scratch=scratch)
     depths = block_depths(classifier)  # before what trains is cut off
@@ -126,10 +126,10 @@ def _outputs(case: Case, view: ImageSet) -> Outputs:
 
 
 def _initial_classifier(
-    case: Case, view: ImageSet, outputs: Outputs, run: Run, initial: Path
+    plan: Plan, view: ImageSet, outputs: Outputs, run: Run, initial: Path
 ) -> tuple[Classifier, dict[str, Any]]:
     """The network with the case's initial backbone and a new head, and the facts to rebuild it."""
-    start = load_meta(initial)
+    case, start = plan.case, load_meta(initial)
     shape = {
         "model": case.model,
         "size": int(view.images.shape[1]),
@@ -139,7 +139,7 @@ def _initial_classifier(
         "std": start["std"],
     }
     torch.manual_seed(run.seed)  # the new head
-    classifier = build_classifier(**shape, outputs=outputs.count)
+    classifier = build_classifier(**shape, outputs=outputs.count, drop_path=plan.recipe.drop_path)
     state = load_state(initial / "model.safetensors")
     left_out = load_backbone(classifier.backbone, state, str(initial))
     facts = {

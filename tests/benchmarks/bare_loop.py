@@ -44,6 +44,7 @@ RECIPE = Recipe(
     batch_size=32,
     layer_decay=1.0,
     head_epochs=0,
+    drop_path=0.0,
     cache_views=0,
 )
 OUTPUTS = Outputs(("normal", "covid"), positive=1, one_logit=False, implies={})

@@ -358,6 +358,7 @@ TYPICAL: dict[str, tuple[Any, ...]] = {
     "batch_size": (1, 2, 3, 31, 32, 33, 63, 64, 4096, 4097),
     "layer_decay": (0.1, 1, 0.0999, 1.1),
     "head_epochs": (0, 1, 2, 10_000, 10_001),
+    "drop_path": (0, 0.1, 0.999999, 1),
     "cache_views": (0, 1, 64, 65),
     "held_out": ("val", "test", "train"),
     "ensemble": (True, False),

@@ -17,6 +17,7 @@ def recipe_with(**changes: object) -> Recipe:
         batch_size=4,
         layer_decay=1.0,
         head_epochs=0,
+        drop_path=0.0,
         cache_views=0,
     )
     return recipe.model_copy(update=changes)

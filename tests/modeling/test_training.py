@@ -21,7 +21,7 @@ from stages.config.params import (
 from stages.dataset.image_set import DatasetInfo, ImageSet
 from stages.dataset.runs import Run
 from stages.modeling import resume
-from stages.modeling.checkpoint import load_state, save_model
+from stages.modeling.checkpoint import load_classifier, load_state, save_model
 from stages.modeling.classifier import BACKBONE
 from stages.modeling.compute import Hardware
 from stages.modeling.initial import random_weights
@@ -276,6 +276,21 @@ def test_what_is_to_train_waits_for_the_epochs_of_the_head_and_then_does(
     assert change.abs().max().item() == pytest.approx(1e-3, rel=1e-2)
     assert done.meta["blocks_trained"] == ["backbone.conv3", "head"]
     assert done.meta["kept_epoch"] == 1
+
+
+def test_a_network_trained_with_dropped_branches_is_rebuilt_without_them(tmp_path: Path) -> None:
+    backbone = random_weights("test_resnet", seed=0).backbone
+    state = {f"{BACKBONE}{name}": tensor for name, tensor in backbone.state_dict().items()}
+    save_model(tmp_path / "start", state, {"mean": 0.4, "std": 0.2})
+    plain, dropped = (
+        trained(tmp_path / "start", model="test_resnet", drop_path=rate) for rate in (0.0, 0.5)
+    )
+    assert not are_equal(plain, dropped)
+    save_model(tmp_path / "done", dropped.classifier.state_dict(), dropped.meta)
+    again, _ = load_classifier(tmp_path / "done")
+    images = torch.rand(3, 1, SIDE, SIDE)
+    with torch.inference_mode():
+        torch.testing.assert_close(again(images), dropped.classifier.eval()(images))
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])

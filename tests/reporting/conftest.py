@@ -251,6 +251,7 @@ def make_recipe() -> Json:
         "batch_size": 8,
         "layer_decay": 1.0,
         "head_epochs": 0,
+        "drop_path": 0.0,
         "cache_views": 0,
     }
 
