@@ -428,6 +428,9 @@ class Recipe(Section):
     # Stochastic depth (Huang et al. 2016, section 3): the probability of dropping a residual branch
     # rises from 0 at the input to this at the output; 0: as timm makes the network, mostly none.
     drop_path: Annotated[Number, Field(ge=0, lt=1)]
+    # Training images and their losses are mixed in pairs, by shares from Beta(mixup, mixup) (Zhang
+    # et al. 2018, eq. 1); 0: not.
+    mixup: Annotated[Number, Field(ge=0, le=10)]
     # Augmented views of each training image of which what is frozen is computed once, and kept on
     # disk; 0: a new view in each epoch, computed whole.
     cache_views: Annotated[StrictInt, Field(ge=0, le=64)]

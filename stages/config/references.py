@@ -274,6 +274,11 @@ def _recipe_problems(where: str, recipe: Recipe) -> Iterator[str]:
             f"{where}.head_epochs: got {recipe.head_epochs} of {recipe.epochs} epochs, so that the "
             f"head alone would train; allowed: 0 to {recipe.epochs - 1}"
         )
+    if recipe.mixup and recipe.cache_views:
+        yield (
+            f"{where}.mixup: got {recipe.mixup:g} with cache_views: {recipe.cache_views}, whose "
+            "images are no more there to be mixed; allowed: 0, or cache_views: 0"
+        )
 
 
 def _protocol_problems(where: str, protocol: Protocol) -> Iterator[str]:

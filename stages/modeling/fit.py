@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from stages.config.params import Recipe
-from stages.modeling.augment import Augmenter
+from stages.modeling.augment import Augmenter, Mixed, Mixup
 from stages.modeling.classifier import frozen_modules
 from stages.modeling.compute import Hardware
 from stages.modeling.convergence import diverged
@@ -70,7 +70,8 @@ class FitResult(NamedTuple):
 
     Attributes:
         epochs: columns epoch, split, loss, accuracy. Training figures are running means over the
-            epoch's augmented batches, dropout on; validation figures are of its end.
+            epoch's augmented batches, dropout on; where these are mixed, an image is of the class
+            that there is more of; validation figures are of its end.
         steps: columns step, epoch, split, loss; a step is one batch.
         kept_epoch: number of the epoch, from 0, whose weights the classifier now holds.
         drawn: training images of each class, by index, in the mean epoch.
@@ -100,7 +101,7 @@ def fit(
     Args:
         lesson: what is learned.
         recipe: how.
-        seed: of dropout; loaders and augmentation bring generators of their own.
+        seed: of dropout and mixup; loaders and augmentation bring generators of their own.
         hardware: device and precision.
         checkpoints: where the ends of epochs are written; None writes nothing.
 
@@ -110,7 +111,7 @@ def fit(
     history = History(lesson.outputs)
     kept = KeptWeights(recipe)
     with _deterministic():
-        loop = _Loop(lesson, recipe, hardware, history)
+        loop = _Loop(lesson, recipe, hardware, history, seed)
         torch.manual_seed(seed)
         progress = _Progress(loop, kept, history, checkpoints)
         for epoch in range(progress.start(lesson, recipe, hardware), recipe.epochs):
@@ -138,7 +139,7 @@ class _Loop:
     _val: DataLoader[Batch]
 
     def __init__(
-        self, lesson: Lesson, recipe: Recipe, hardware: Hardware, history: History
+        self, lesson: Lesson, recipe: Recipe, hardware: Hardware, history: History, seed: int
     ) -> None:
         self._lesson = lesson
         self._history = history
@@ -156,6 +157,9 @@ class _Loop:
                 self._head_descent = _Descent(self._fabric, lesson, recipe, of_head)
         self._descent = _Descent(self._fabric, lesson, recipe, of_all)
         self._train, self._val = self._fabric.setup_dataloaders(lesson.train, lesson.val)
+        self._mixup = None
+        if recipe.mixup:
+            self._mixup = Mixup(recipe.mixup, torch.Generator().manual_seed(seed))
         self._average = average_weights(classifier, recipe.ema) if recipe.ema else None
         # What is validated and kept.
         self.validated: nn.Module = self._average.module if self._average else classifier
@@ -180,8 +184,9 @@ class _Loop:
             self._step += 1
             # Outside of autocast, which would round the positions that pixels are taken from.
             inputs = self._lesson.augment(self._lesson.to_input(batch.images))
+            mixed = self._mixup(inputs) if self._mixup else None
             with self._hardware.autocast():
-                loss = self._judge(self._model, inputs, batch.targets)
+                loss = self._judge(self._model, inputs, batch.targets, mixed)
             descent.optimizer.zero_grad()
             self._fabric.backward(loss)
             descent.step()
@@ -228,16 +233,21 @@ class _Loop:
             torch.cuda.set_rng_state(state["drawn_gpu"])
 
     def _generators(self) -> list[torch.Generator]:
-        """Of the order of the images and, where they are augmented, of that."""
-        augment = self._lesson.augment
-        of_augment = [augment.generator] if isinstance(augment, Augmenter) else []
-        return [order_generator(self._lesson.train), *of_augment]
+        """Of the order of the images and, where they are augmented and mixed, of that."""
+        drawing = (self._lesson.augment, self._mixup)
+        drawn = [d.generator for d in drawing if isinstance(d, Augmenter | Mixup)]
+        return [order_generator(self._lesson.train), *drawn]
 
-    def _judge(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Mean loss of a batch, which goes down in the history."""
+    def _judge(
+        self, model: nn.Module, inputs: Tensor, targets: Tensor, mixed: Mixed | None = None
+    ) -> Tensor:
+        """Mean loss of a batch, as it is or mixed, which goes down in the history."""
         # fp32 from the logits on: bf16 has too few digits for a log-softmax.
-        logits = model(as_channels_last(inputs)).float()
+        logits = model(as_channels_last(mixed.images if mixed else inputs)).float()
         loss = self._lesson.loss_fn(logits, targets)
+        if mixed:  # of plain cross-entropy the loss of mixed labels
+            of_partners = self._lesson.loss_fn(logits, targets[mixed.partners])
+            loss = mixed.share * loss + (1 - mixed.share) * of_partners
         self._history.note(self._step, loss, logits, targets)
         return loss
 

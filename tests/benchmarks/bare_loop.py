@@ -45,6 +45,7 @@ RECIPE = Recipe(
     layer_decay=1.0,
     head_epochs=0,
     drop_path=0.0,
+    mixup=0.0,
     cache_views=0,
 )
 OUTPUTS = Outputs(("normal", "covid"), positive=1, one_logit=False, implies={})

@@ -116,6 +116,7 @@ WRONG_VALUES = [
     (f"{RECIPE}/layer_decay", 1.5, "got 1.5; allowed: less than or equal to 1"),
     (f"{RECIPE}/head_epochs", -1, "got -1; allowed: greater than or equal to 0"),
     (f"{RECIPE}/drop_path", 1, "got 1; allowed: less than 1"),
+    (f"{RECIPE}/mixup", -0.1, "got -0.1; allowed: greater than or equal to 0"),
     (f"{RECIPE}/cache_views", 65, "got 65; allowed: less than or equal to 64"),
     (f"{RECIPE}/cache_views", -1, "got -1; allowed: greater than or equal to 0"),
     (f"{RECIPE}/batch_size", 10**9, "got 1000000000; allowed: less than or equal to 4096"),
@@ -332,7 +333,7 @@ def test_an_unknown_key_hides_no_other_problem_of_its_section(tiny_params: RawPa
     assert message_of(raw).split("\n") == [
         "params.yaml: recipes.short.epoch: got 3 for an unknown key (did you mean 'epochs'?); "
         "allowed keys: batch_size, cache_views, drop_path, ema, epochs, head_epochs, keep, "
-        "layer_decay, lr, optimizer, patience, schedule, weight_decay",
+        "layer_decay, lr, mixup, optimizer, patience, schedule, weight_decay",
         "params.yaml: recipes.short.lr: got -1; allowed: greater than or equal to 0.00000001",
     ]
 

@@ -146,6 +146,12 @@ CONTRADICTIONS: list[tuple[str, Change, str]] = [
         "last-<n>",
     ),
     (
+        "mixed images of which activations are kept",
+        add_to("recipes", "mixed", "short", mixup=0.2, cache_views=1),
+        "recipes.mixed.mixup: got 0.2 with cache_views: 1, whose images are no more there to be "
+        "mixed; allowed: 0, or cache_views: 0",
+    ),
+    (
         "no epoch but those of the head",
         set_in("recipes", "short", epochs=2, head_epochs=2),
         "recipes.short.head_epochs: got 2 of 2 epochs, so that the head alone would train; "

@@ -359,6 +359,7 @@ TYPICAL: dict[str, tuple[Any, ...]] = {
     "layer_decay": (0.1, 1, 0.0999, 1.1),
     "head_epochs": (0, 1, 2, 10_000, 10_001),
     "drop_path": (0, 0.1, 0.999999, 1),
+    "mixup": (0, 1e-300, 0.2, 10, 10.1),
     "cache_views": (0, 1, 64, 65),
     "held_out": ("val", "test", "train"),
     "ensemble": (True, False),

@@ -18,6 +18,7 @@ def recipe_with(**changes: object) -> Recipe:
         layer_decay=1.0,
         head_epochs=0,
         drop_path=0.0,
+        mixup=0.0,
         cache_views=0,
     )
     return recipe.model_copy(update=changes)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from stages.config.errors import UserError
 from stages.config.params import Augmentation, CrossEntropy
-from stages.modeling.augment import Augmenter
+from stages.modeling.augment import Augmenter, Mixup
 from stages.modeling.blocks import block_depths
 from stages.modeling.classifier import Classifier, build_classifier
 from stages.modeling.compute import Hardware
@@ -292,6 +292,32 @@ def test_divergence_of_the_head_alone_is_told_at_once() -> None:
     lesson = with_val_losses(new_lesson(), [float("nan")] * 2)
     with pytest.raises(UserError, match="validation loss of epoch 0 is nan"):
         fitted(lesson, epochs=3, head_epochs=2)
+
+
+def test_loss_of_a_mixed_batch_is_that_of_both_labels_by_their_shares() -> None:
+    mixup = Mixup(0.4, torch.Generator().manual_seed(7))
+    shares = [mixup(torch.zeros(BATCH_SIZE, 1, 1, 1)).share for _ in range(3)]
+    turns, labels = iter([1.0, 3.0] * 3), []
+
+    def loss_fn(logits: Tensor, targets: Tensor) -> Tensor:
+        labels.append(sorted(targets.tolist()))
+        return 0 * logits.sum() + (next(turns) if torch.is_grad_enabled() else 0.5)
+
+    result = fitted(new_lesson()._replace(loss_fn=loss_fn), seed=7, epochs=1, mixup=0.4)
+    losses = result.steps.query("split == 'train'")["loss"].tolist()
+    assert losses == pytest.approx([share + 3 * (1 - share) for share in shares], abs=1e-5)
+    assert labels[0] == labels[1]  # the same batch in another order
+
+
+def test_mixing_changes_what_is_learned_and_not_what_is_validated() -> None:
+    plain, mixed = new_lesson(), new_lesson()
+    fitted(plain, epochs=1)
+    result = fitted(mixed, epochs=1, mixup=1.0)
+    name = "backbone.conv1.weight"
+    assert not torch.equal(
+        plain.classifier.get_parameter(name), mixed.classifier.get_parameter(name)
+    )
+    assert val_loss_now(mixed.classifier) == pytest.approx(val_losses(result)[0], abs=1e-5)
 
 
 def test_history_has_both_splits_of_every_epoch_and_every_batch() -> None:

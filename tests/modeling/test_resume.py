@@ -175,6 +175,7 @@ TRAININGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"model": "test_resnet", "train": "last:2", "views": 2},
         {"head_epochs": 2},
     ),
+    "mixed images": ({}, {"mixup": 0.4}),
     "weighted sampler": ({"sampler": "weighted"}, {}),
     "sampler of patients": ({"sampler": "by patient"}, {}),
     "the last epoch is kept": ({}, {"keep": "last", "lr": 2e-2}),
@@ -189,6 +190,7 @@ def test_a_killed_training_goes_on_to_the_same_bits(
 ) -> None:
     of_lesson, of_recipe = TRAININGS[name]
     steps = STEPS + (1 if of_lesson.get("sampler") == "by patient" else 0)  # four of three images
+    steps += 3 if "mixup" in of_recipe else 0  # two losses of each training batch
     recipe = recipe_with(**({"epochs": EPOCHS, "patience": EPOCHS} | of_recipe))
     whole, cut = new_lesson(**of_lesson), new_lesson(**of_lesson)
     expected = fit(whole, recipe, seed=0, hardware=CPU)

@@ -15,6 +15,7 @@ from stages.config.params import (
     BinaryCrossEntropy,
     Case,
     CrossEntropy,
+    Focal,
     Protocol,
     WeightedCrossEntropy,
 )
@@ -276,6 +277,25 @@ def test_what_is_to_train_waits_for_the_epochs_of_the_head_and_then_does(
     assert change.abs().max().item() == pytest.approx(1e-3, rel=1e-2)
     assert done.meta["blocks_trained"] == ["backbone.conv3", "head"]
     assert done.meta["kept_epoch"] == 1
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        CASE.loss,
+        BCE,
+        WeightedCrossEntropy(kind="weighted_ce", label_smoothing=0.1),
+        Focal(kind="focal", gamma=2.0, alpha=0.25),
+    ],
+    ids=lambda loss: loss.kind,
+)
+def test_mixed_images_train_by_every_loss_to_the_same_bits_again(
+    initial: Path, loss: object
+) -> None:
+    first, second, plain = (trained(initial, loss=loss, mixup=a) for a in (0.4, 0.4, 0.0))
+    assert are_equal(first, second)
+    assert not are_equal(first, plain)
+    assert np.isfinite(first.result.steps["loss"]).all()
 
 
 def test_a_network_trained_with_dropped_branches_is_rebuilt_without_them(tmp_path: Path) -> None:

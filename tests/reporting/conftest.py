@@ -252,6 +252,7 @@ def make_recipe() -> Json:
         "layer_decay": 1.0,
         "head_epochs": 0,
         "drop_path": 0.0,
+        "mixup": 0.0,
         "cache_views": 0,
     }
 
