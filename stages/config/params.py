@@ -443,6 +443,7 @@ class Protocol(Section):
     held_out: Literal["test", "val"]  # what a fold is to the model that is not trained on it
     seeds: Annotated[list[Seed], Field(min_length=1, max_length=100)]  # one training each
     ensemble: StrictBool  # average the probabilities of all models that test an image
+    mirror: StrictBool  # and those of every image and of its left-right mirror, for each model
 
     @property
     def is_one_run(self) -> bool:

@@ -131,9 +131,10 @@ class Mixed(NamedTuple):
 class Mixup:
     """Images mixed in pairs.
 
-    It is eq. 1 of Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization". A batch is mixed with a permutation of itself, by one share from Beta(alpha, alpha). A share
-    under 1/2 is counted from the other side: over all permutations these are the same pairs, and
-    the first of a pair is the one that there is more of.
+    It is eq. 1 of Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization". A batch is mixed
+    with a permutation of itself, by one share from Beta(alpha, alpha). A share under 1/2 is counted
+    from the other side: over all permutations these are the same pairs, and the first of a pair is
+    the one that there is more of.
 
     Attributes:
         generator: that all is drawn from.

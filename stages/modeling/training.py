@@ -242,6 +242,7 @@ def _facts(
         "fold": run.fold,
         "seed": run.seed,
         "ensemble": plan.protocol.ensemble,
+        "mirror": plan.protocol.mirror,
         "kept": plan.recipe.keep,
         "kept_epoch": result.kept_epoch,
         "epochs_run": int(result.epochs["epoch"].max()) + 1,

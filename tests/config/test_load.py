@@ -104,6 +104,7 @@ WRONG_VALUES = [
     (f"{PROTOCOL}/seeds", 1, "got 1; allowed: a valid list"),
     (f"{PROTOCOL}/seeds/0", -1, "got -1; allowed: greater than or equal to 0"),
     (f"{PROTOCOL}/ensemble", "yes", "got 'yes'; allowed: a valid boolean"),
+    (f"{PROTOCOL}/mirror", "left", "got 'left'; allowed: a valid boolean"),
     (f"{CASE}/head", 512, "got 512; allowed: a valid list"),
     (f"{CASE}/head/0", 0, "got 0; allowed: greater than or equal to 1"),
     (CASE, "resnet18", "got 'resnet18'; allowed: a mapping of keys to values"),

@@ -363,6 +363,7 @@ TYPICAL: dict[str, tuple[Any, ...]] = {
     "cache_views": (0, 1, 64, 65),
     "held_out": ("val", "test", "train"),
     "ensemble": (True, False),
+    "mirror": (True, False, "left"),
     "head": ([], [1], [100_000], [100_000, 100_000], [1] * 8, [1] * 9, [0]),
     "dropout": (0, 0.999999, 1),
     "loss": (

@@ -58,7 +58,7 @@ CASE = Case(
     recipe="short",
     protocol="once",
 )
-ONCE = Protocol(folds=1, held_out="test", seeds=[1], ensemble=False)
+ONCE = Protocol(folds=1, held_out="test", seeds=[1], ensemble=False, mirror=False)
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +154,7 @@ def test_meta_tells_what_is_needed_to_rebuild_the_network(initial: Path) -> None
     assert meta["started_from"] == "start"
     assert meta["tensors_left_out"] == []
     assert meta["ensemble"] is False
+    assert meta["mirror"] is False
 
 
 THREE = view_of([*"aaaabbbbcccc", *"abca", *"abcb"], {"b": ["a"]})
