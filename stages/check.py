@@ -50,6 +50,7 @@ def _hardware_problems(params: Params) -> Iterator[str]:
 
 def _warnings(params: Params) -> Iterator[str]:
     """What can be done and is seldom meant."""
+    yield from _mirror_warnings(params)
     for name, view in params.views.items():
         stored = params.dataset(view.dataset).size_px
         if isinstance(view.crop, CenterCrop) and view.size_px > view.crop.fraction * stored:
@@ -58,6 +59,16 @@ def _warnings(params: Params) -> Iterator[str]:
                 f"views.{name}.size_px: {view.size_px} px enlarge a crop of {view.crop.fraction:g} "
                 f"of {stored} px {factor:.1f} times, which adds no detail; "
                 f"datasets.{view.dataset}.size_px says how many pixels are kept"
+            )
+
+
+def _mirror_warnings(params: Params) -> Iterator[str]:
+    for name, case in params.cases.items():
+        flips = params.augmentation(case.augment).flip
+        if params.protocol(case.protocol).mirror and not flips:
+            yield (
+                f"cases.{name}.protocol: {case.protocol!r} predicts mirrored images too, of which "
+                f"training shows none: augmentations.{case.augment}.flip is 0"
             )
 
 

@@ -94,7 +94,14 @@ def _train(
         return _Finished(
             trained.result,
             training_facts(trained, view, run),
-            predict_run(trained.classifier, trained.outputs, view, run, hardware=hardware),
+            predict_run(
+                trained.classifier,
+                trained.outputs,
+                view,
+                run,
+                hardware=hardware,
+                mirror=plan.protocol.mirror,
+            ),
         )
 
 

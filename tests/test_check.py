@@ -371,6 +371,7 @@ def test_check_names_a_class_of_too_few_patients_for_the_folds(
     tiny_params: RawParams, tmp_path: Path, held_out: str
 ) -> None:
     folds = {"folds": 20, "held_out": held_out, "seeds": [1], "ensemble": False}
+    folds["mirror"] = False
     tiny_params["protocols"]["many"] = folds
     tiny_params["cases"]["full-ce"]["protocol"] = "many"
     message = check_message(tiny_params, tmp_path)
@@ -454,6 +455,22 @@ def test_check_names_a_network_whose_activations_cannot_be_kept(
     assert "cases.full-ce.recipe: activations of this network cannot be kept" in message
 
 
+def test_check_names_networks_that_have_no_branches_to_drop(
+    tiny_params: RawParams, tmp_path: Path
+) -> None:
+    source = {"kind": "pretext", "path": "stages/phantoms"}
+    tiny_params["weights"]["cnn3-random"]["source"] = source
+    tiny_params["pretext"] |= {"size_px": 80}
+    tiny_params["recipes"]["short"]["drop_path"] = 0.2
+    lines = check_message(tiny_params, tmp_path).split("\n")
+    got = "model: got 'cnn3' with a recipe of drop_path 0.2, a network without stochastic depth; "
+    assert [line.partition(" allowed")[0] for line in lines] == [
+        f"params.yaml: {where}.{got.rstrip()}"
+        for where in ("cases.full-ce", "cases.lungs-bce", "weights.cnn3-random")
+    ]
+    assert lines[-1].endswith("or a recipe with drop_path: 0 (pretext.recipe)")
+
+
 def test_check_names_a_gpu_that_is_not_there(
     tiny_params: RawParams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -461,6 +478,20 @@ def test_check_names_a_gpu_that_is_not_there(
     tiny_params["compute"]["accelerator"] = "gpu"
     assert check_message(tiny_params, tmp_path) == (
         "params.yaml: compute.accelerator: got 'gpu', but torch sees none; allowed here: cpu, auto"
+    )
+
+
+def test_check_warns_of_mirrors_that_training_never_shows(
+    tiny_params: RawParams, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tiny_params["protocols"]["once"]["mirror"] = True
+    check_params(parse_params(tiny_params), Paths(tmp_path / "flipped"))
+    assert caplog.messages == []
+    tiny_params["augmentations"]["light"]["flip"] = 0
+    check_params(parse_params(tiny_params), Paths(tmp_path / "never"))
+    assert caplog.messages[0] == (
+        "params.yaml: cases.full-ce.protocol: 'once' predicts mirrored images too, of which "
+        "training shows none: augmentations.light.flip is 0"
     )
 
 

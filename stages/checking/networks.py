@@ -84,16 +84,21 @@ def _fit_problems(
     params: Params, classifier: "Classifier", size: int, names: list[str]
 ) -> Iterator[str]:
     """What the cases of one network ask for that it cannot have: head, trained blocks, weights."""
-    from stages.explain.rehearsal import require_fitting_weights, require_trainable  # as above
+    from stages.explain.rehearsal import (  # as above
+        require_drop_path,
+        require_fitting_weights,
+        require_trainable,
+    )
     from stages.modeling.boundary import split_at_boundary
 
     for name in names:
-        case = params.case(name)
+        case, recipe = params.case(name), params.recipe(params.case(name).recipe)
         weights_size = _weights_size(params, case.weights)
         try:
             require_trainable(classifier, case.head, _count_outputs(params, case), case.train)
             require_fitting_weights(classifier, case.model, size, weights_size)
-            if params.recipe(case.recipe).cache_views:
+            require_drop_path(case.model, recipe.drop_path)
+            if recipe.cache_views:
                 split_at_boundary(classifier)
         except UserError as error:
             yield f"cases.{name}.{error}"
@@ -150,25 +155,32 @@ def _pretext_problems(params: Params) -> Iterator[str]:
     """Networks that cannot take the images of the task that their weights are learned on."""
     import torch
 
+    from stages.explain.rehearsal import require_drop_path
     from stages.modeling.classifier import build_backbone, count_features
 
     of_pretext = {n: e for n, e in params.weights.items() if e.source.kind == "pretext"}
     if of_pretext:
         yield from _pretext_step_problems(params)
+    size, drop_path = params.pretext.size_px, params.recipe(params.pretext.recipe).drop_path
     for name, entry in of_pretext.items():
-        size = params.pretext.size_px
         try:
             with torch.device("meta"):
                 count_features(build_backbone(entry.model, size), entry.model, size)
         except UserError as error:
             yield f"weights.{name}.{error} (pretext.size_px)"
+            continue
+        try:
+            require_drop_path(entry.model, drop_path)
+        except UserError as error:
+            yield f"weights.{name}.{error} (pretext.recipe)"
 
 
 def _pretext_step_problems(params: Params) -> Iterator[str]:
     """A recipe that needs more steps than the task has, in batches of whole patients."""
     name = params.pretext.recipe
     recipe = params.recipe(name)
-    if not recipe.ema and recipe.epochs * params.pretext.images >= AMPLE * recipe.batch_size:
+    may_lack = recipe.ema or recipe.head_epochs
+    if not may_lack and recipe.epochs * params.pretext.images >= AMPLE * recipe.batch_size:
         return
     from stages.modeling.optimizer import require_enough_steps  # torch, as above
     from stages.modeling.pretext import PATTERNS, VAL_SHARE  # Fabric: 1 s

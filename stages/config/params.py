@@ -419,6 +419,18 @@ class Recipe(Section):
     keep: Literal["best", "last"]  # epoch of the lowest validation loss, or the last one
     ema: Annotated[Number, Field(ge=0, lt=1)]  # decay per step of averaged weights; 0: none
     batch_size: Annotated[StrictInt, Field(ge=2, le=4096)]
+    # The block k steps behind the head learns at lr * layer_decay^k (ULMFiT, Howard and Ruder 2018,
+    # section 3.2; BEiT, Bao et al. 2022); 1: all alike.
+    layer_decay: Annotated[Number, Field(ge=0.1, le=1)]
+    # So many first epochs train the head alone: linear probing, then fine-tuning (LP-FT, Kumar et
+    # al. 2022, section 4); of their epochs none is kept, and patience counts from the next one.
+    head_epochs: Annotated[StrictInt, Field(ge=0, le=10_000)]
+    # Stochastic depth (Huang et al. 2016, section 3): the probability of dropping a residual branch
+    # rises from 0 at the input to this at the output; 0: as timm makes the network, mostly none.
+    drop_path: Annotated[Number, Field(ge=0, lt=1)]
+    # Training images and their losses are mixed in pairs, by shares from Beta(mixup, mixup) (Zhang
+    # et al. 2018, eq. 1); 0: not.
+    mixup: Annotated[Number, Field(ge=0, le=10)]
     # Augmented views of each training image of which what is frozen is computed once, and kept on
     # disk; 0: a new view in each epoch, computed whole.
     cache_views: Annotated[StrictInt, Field(ge=0, le=64)]
@@ -431,6 +443,7 @@ class Protocol(Section):
     held_out: Literal["test", "val"]  # what a fold is to the model that is not trained on it
     seeds: Annotated[list[Seed], Field(min_length=1, max_length=100)]  # one training each
     ensemble: StrictBool  # average the probabilities of all models that test an image
+    mirror: StrictBool  # and those of every image and of its left-right mirror, for each model
 
     @property
     def is_one_run(self) -> bool:

@@ -12,6 +12,7 @@ from stages.config.params import (
     FileWeights,
     Params,
     Protocol,
+    Recipe,
     View,
     Weights,
     WindowGrey,
@@ -42,6 +43,7 @@ def find_reference_problems(params: Params) -> list[str]:
             _pretext_problems(params),
             *(_weights_problems(f"weights.{n}", w) for n, w in params.weights.items()),
             _shared_name_problems(params),
+            *(_recipe_problems(f"recipes.{n}", r) for n, r in params.recipes.items()),
             *(_protocol_problems(f"protocols.{n}", p) for n, p in params.protocols.items()),
             *(_case_problems(params, f"cases.{n}", c) for n, c in params.cases.items()),
             _circle_problems(params),
@@ -246,11 +248,36 @@ def _case_problems(params: Params, where: str, case: Case) -> Iterator[str]:
         yield from _loss_problems(where, case, dataset)
         yield from _fold_problems(params, where, case, dataset)
     recipe = params.recipes.get(case.recipe)
-    if recipe and recipe.cache_views and case.train == "all":
+    if recipe:
+        yield from _level_problems(where, case, recipe)
+
+
+def _level_problems(where: str, case: Case, recipe: Recipe) -> Iterator[str]:
+    """What of a recipe means nothing for the part of a network that a case trains."""
+    if recipe.cache_views and case.train == "all":
         yield (
             f"{where}.recipe: got {case.recipe!r}, whose cache_views is {recipe.cache_views}, with "
             "train: all, where nothing is frozen; allowed: a recipe with cache_views: 0, or "
             "train: head or last-<n>"
+        )
+    if recipe.head_epochs and case.train == "head":
+        yield (
+            f"{where}.recipe: got {case.recipe!r}, whose head_epochs is {recipe.head_epochs}, with "
+            "train: head, where no more than the head is to train; allowed: a recipe with "
+            "head_epochs: 0, or train: all or last-<n>"
+        )
+
+
+def _recipe_problems(where: str, recipe: Recipe) -> Iterator[str]:
+    if recipe.head_epochs >= recipe.epochs:
+        yield (
+            f"{where}.head_epochs: got {recipe.head_epochs} of {recipe.epochs} epochs, so that the "
+            f"head alone would train; allowed: 0 to {recipe.epochs - 1}"
+        )
+    if recipe.mixup and recipe.cache_views:
+        yield (
+            f"{where}.mixup: got {recipe.mixup:g} with cache_views: {recipe.cache_views}, whose "
+            "images are no more there to be mixed; allowed: 0, or cache_views: 0"
         )
 
 

@@ -122,6 +122,17 @@ def require_fitting_weights(
         )
 
 
+def require_drop_path(model: str, drop_path: float) -> None:
+    """Build a network with the stochastic depth of a recipe, where the recipe has some.
+
+    Raises:
+        UserError: it has no branches to drop; the message starts with `model`, a field of the case.
+    """
+    if drop_path:
+        with torch.device("meta"):
+            build_backbone(model, drop_path=drop_path)
+
+
 def _require_moderate(backbone: nn.Module, model: str) -> None:
     size = _count_scalars(backbone)
     if size > MAX_PARAMETERS:

@@ -3,6 +3,7 @@
 import math
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -111,6 +112,49 @@ class Augmenter:
 
     def _random(self, count: int) -> Tensor:
         return torch.rand(count, generator=self.generator)
+
+
+class Mixed(NamedTuple):
+    """A batch of mixed images.
+
+    Attributes:
+        images: (B, 1, H, W), each with its own share and the rest from its partner.
+        partners: (B,) position of the partner of each image in the batch; some are their own.
+        share: of every image in what it became, in [0.5, 1].
+    """
+
+    images: Tensor
+    partners: Tensor
+    share: float
+
+
+class Mixup:
+    """Images mixed in pairs.
+
+    It is eq. 1 of Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization". A batch is mixed
+    with a permutation of itself, by one share from Beta(alpha, alpha). A share under 1/2 is counted
+    from the other side: over all permutations these are the same pairs, and the first of a pair is
+    the one that there is more of.
+
+    Attributes:
+        generator: that all is drawn from.
+    """
+
+    def __init__(self, alpha: float, generator: torch.Generator) -> None:
+        self._alpha = alpha
+        self.generator = generator
+
+    def __call__(self, images: Tensor) -> Mixed:
+        """Mix images (B, 1, H, W)."""
+        share = self._draw_share()
+        partners = _beside(torch.randperm(len(images), generator=self.generator), images)
+        return Mixed(share * images + (1 - share) * images[partners], partners, share)
+
+    def _draw_share(self) -> float:
+        # torch draws from this distribution with its global generator alone.
+        seed = int(torch.randint(2**31, (), generator=self.generator))
+        share = float(np.random.default_rng(seed).beta(self._alpha, self._alpha))
+        return max(share, 1 - share)
 
 
 def _beside(drawn: Tensor, images: Tensor) -> Tensor:

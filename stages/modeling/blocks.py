@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from torch import nn
 
+from stages.modeling.classifier import BACKBONE, Classifier
 from stages.modeling.unit_variance import NORMALISATIONS
 
 # A container with this share of a backbone's parameters is no block: what it contains is.
@@ -25,6 +26,16 @@ def backbone_blocks(backbone: nn.Module) -> dict[str, list[str]]:
     blocks = _with_layers(backbone, _taken_apart(backbone, blocks))
     names = [name for name, _ in backbone.named_parameters()]
     return {_block_name(block, names): block for block in blocks}
+
+
+def block_depths(classifier: Classifier) -> dict[str, int]:
+    """How many blocks behind the head each parameter of the backbone is, by the classifier's names.
+
+    Those of the last block are 1 behind it.
+    """
+    blocks = backbone_blocks(classifier.backbone).values()
+    from_head = enumerate(reversed(blocks), start=1)
+    return {f"{BACKBONE}{name}": depth for depth, block in from_head for name in block}
 
 
 def _timm_groups(backbone: nn.Module) -> list[list[str]]:

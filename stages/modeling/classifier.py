@@ -78,6 +78,7 @@ def build_classifier(
     dropout: float,
     mean: float,
     std: float,
+    drop_path: float = 0.0,
 ) -> Classifier:
     """A network with fresh random weights from torch's global generator.
 
@@ -90,35 +91,58 @@ def build_classifier(
         dropout: probability before each Linear of the head.
         mean: of the backbone's input scaling, for images in [0, 1].
         std: likewise.
+        drop_path: as for `build_backbone`; of no meaning to a network that is not to be trained.
 
     Raises:
-        UserError: the model does not exist or cannot take images of this size.
+        UserError: the model does not exist, cannot take images of this size, or has no residual
+            branches to drop.
     """
-    backbone = build_backbone(model, size)
+    backbone = build_backbone(model, size, drop_path)
     features = count_features(backbone, model, size)
     return Classifier(backbone, build_head(features, head, outputs, dropout), mean=mean, std=std)
 
 
-def build_backbone(model: str, size: int | None = None) -> nn.Module:
+def build_backbone(model: str, size: int | None = None, drop_path: float = 0.0) -> nn.Module:
     """The network without its classifier, for one grey channel, randomly initialised.
 
     Args:
         model: as for `build_classifier`.
         size: side of the square input in pixels; None for the network's usual one. Only networks
             of a fixed input size differ by it.
+        drop_path: probability of dropping the last residual branch in training (stochastic depth,
+            Huang et al. 2016, "Deep Networks with Stochastic Depth"; by timm it rises evenly from 0
+            at the first one, eq. 4); 0: as timm makes the network.
 
     Raises:
-        UserError: timm does not know the network, or cannot build it for that size.
+        UserError: timm does not know the network, cannot build it for that size, or cannot drop
+            branches of it.
     """
     if model == "cnn3":
+        if drop_path:
+            raise _no_drop_path(model, drop_path)
         return Cnn3()
     try:
-        return create_timm_backbone(model, pretrained=False, size=size)
+        backbone = create_timm_backbone(model, pretrained=False, size=size, drop_path=drop_path)
     except RuntimeError as error:
         raise UserError(f"model: timm cannot build {model!r}: {error}") from None
+    except TypeError as error:  # what a constructor says of a parameter that it has not
+        if "drop_path_rate" not in str(error):
+            raise
+        raise _no_drop_path(model, drop_path) from None
+    return backbone
 
 
-def create_timm_backbone(model: str, *, pretrained: bool, size: int | None = None) -> nn.Module:
+def _no_drop_path(model: str, drop_path: float) -> UserError:
+    return UserError(
+        f"model: got {model!r} with a recipe of drop_path {drop_path:g}, a network without "
+        "stochastic depth; allowed: one that has it, as most residual networks and transformers "
+        "of timm do, or a recipe with drop_path: 0"
+    )
+
+
+def create_timm_backbone(
+    model: str, *, pretrained: bool, size: int | None = None, drop_path: float = 0.0
+) -> nn.Module:
     """A timm network without its classifier, for one grey channel; errors are timm's own.
 
     A VGG is its convolutions and average pooling, 512 features: its two old FC layers, 120 of
@@ -127,6 +151,8 @@ def create_timm_backbone(model: str, *, pretrained: bool, size: int | None = Non
     import timm  # 1.6 s that the stages of a cnn3 case need not wait
 
     options: dict[str, Any] = {"in_chans": 1, "num_classes": 0} | size_arguments(model, size)
+    if drop_path:
+        options["drop_path_rate"] = drop_path
     backbone: nn.Module = timm.create_model(timm_name(model), pretrained=pretrained, **options)
     if isinstance(backbone, timm.models.VGG) and not keeps_fc(model):
         backbone.add_module("pre_logits", nn.Identity())

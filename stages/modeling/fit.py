@@ -14,19 +14,26 @@ from typing import Any, NamedTuple, cast
 import pandas as pd
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.wrappers import _FabricOptimizer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from stages.config.params import Recipe
-from stages.modeling.augment import Augmenter
+from stages.modeling.augment import Augmenter, Mixed, Mixup
 from stages.modeling.classifier import frozen_modules
 from stages.modeling.compute import Hardware
 from stages.modeling.convergence import diverged
 from stages.modeling.data import EVAL_BATCH_SIZE, Batch, as_channels_last, order_generator
 from stages.modeling.depthwise import fast_depthwise
+from stages.modeling.freeze import head_alone
 from stages.modeling.history import EpochFigures, History
 from stages.modeling.losses import LossFunction
-from stages.modeling.optimizer import average_weights, build_optimizer, build_schedule
+from stages.modeling.optimizer import (
+    average_weights,
+    build_optimizer,
+    build_schedule,
+    phase_steps,
+)
 from stages.modeling.outputs import Outputs
 from stages.modeling.resume import Checkpoints
 
@@ -46,6 +53,7 @@ class Lesson(NamedTuple):
         augment: random changes of such training inputs.
         train: batches to learn from, drawn anew in each epoch.
         val: batches to choose the epoch by.
+        depths: how many blocks behind the head a parameter is, by name, for `layer_decay`.
     """
 
     classifier: nn.Module
@@ -55,6 +63,7 @@ class Lesson(NamedTuple):
     augment: Callable[[Tensor], Tensor]
     train: DataLoader[Batch]
     val: DataLoader[Batch]
+    depths: Mapping[str, int]
 
 
 class FitResult(NamedTuple):
@@ -62,7 +71,8 @@ class FitResult(NamedTuple):
 
     Attributes:
         epochs: columns epoch, split, loss, accuracy. Training figures are running means over the
-            epoch's augmented batches, dropout on; validation figures are of its end.
+            epoch's augmented batches, dropout on; where these are mixed, an image is of the class
+            that there is more of; validation figures are of its end.
         steps: columns step, epoch, split, loss; a step is one batch.
         kept_epoch: number of the epoch, from 0, whose weights the classifier now holds.
         drawn: training images of each class, by index, in the mean epoch.
@@ -84,12 +94,15 @@ def fit(
 ) -> FitResult:
     """Train, stop early, and leave the weights of the epoch to keep in the classifier, on the CPU.
 
-    A training that was killed goes on from its last checkpoint and gives the same bits.
+    The recipe's `head_epochs` first epochs train the head alone: linear probing, then fine-tuning
+    (Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features and Underperform
+    Out-of-Distribution"). A training that was killed goes on from its last checkpoint and gives the
+    same bits.
 
     Args:
         lesson: what is learned.
         recipe: how.
-        seed: of dropout; loaders and augmentation bring generators of their own.
+        seed: of dropout and mixup; loaders and augmentation bring generators of their own.
         hardware: device and precision.
         checkpoints: where the ends of epochs are written; None writes nothing.
 
@@ -99,7 +112,7 @@ def fit(
     history = History(lesson.outputs)
     kept = KeptWeights(recipe)
     with _deterministic():
-        loop = _Loop(lesson, recipe, hardware, history)
+        loop = _Loop(lesson, recipe, hardware, history, seed)
         torch.manual_seed(seed)
         progress = _Progress(loop, kept, history, checkpoints)
         for epoch in range(progress.start(lesson, recipe, hardware), recipe.epochs):
@@ -127,7 +140,7 @@ class _Loop:
     _val: DataLoader[Batch]
 
     def __init__(
-        self, lesson: Lesson, recipe: Recipe, hardware: Hardware, history: History
+        self, lesson: Lesson, recipe: Recipe, hardware: Hardware, history: History, seed: int
     ) -> None:
         self._lesson = lesson
         self._history = history
@@ -136,35 +149,52 @@ class _Loop:
         # Its own mixed precision would round images to bf16 before they are scaled.
         self._fabric = Fabric(accelerator=hardware.device, devices=1, precision="32-true")
         classifier = lesson.classifier.to(memory_format=torch.channels_last)
-        optimizer = build_optimizer(classifier, recipe)
-        self._schedule = build_schedule(optimizer, recipe, recipe.epochs * len(lesson.train))
-        self._plain_optimizer = optimizer  # whose state Fabric's wrapper shows and moves
-        self._model, self._optimizer = self._fabric.setup(classifier, optimizer)
+        self._model = self._fabric.setup_module(classifier)
+        of_head, of_all = phase_steps(recipe, recipe.epochs * len(lesson.train))
+        self._head_epochs = recipe.head_epochs
+        self._head_descent = None  # of the epochs that train the head alone, until they are over
+        if of_head:
+            with head_alone(classifier):
+                self._head_descent = _Descent(self._fabric, lesson, recipe, of_head)
+        self._descent = _Descent(self._fabric, lesson, recipe, of_all)
         self._train, self._val = self._fabric.setup_dataloaders(lesson.train, lesson.val)
+        self._mixup = None
+        if recipe.mixup:
+            self._mixup = Mixup(recipe.mixup, torch.Generator().manual_seed(seed))
         self._average = average_weights(classifier, recipe.ema) if recipe.ema else None
         # What is validated and kept.
         self.validated: nn.Module = self._average.module if self._average else classifier
 
     def train_epoch(self, epoch: int) -> EpochFigures:
-        """Learn from every batch once; nothing in it waits for a GPU."""
+        """Learn from every batch once: the head alone, or all that is to train."""
+        if epoch < self._head_epochs:
+            assert self._head_descent
+            with head_alone(self._lesson.classifier):
+                self._learn(self._head_descent)
+        else:
+            self._head_descent = None
+            self._learn(self._descent)
+        return self._history.sum_up(epoch, "train")
+
+    def _learn(self, descent: "_Descent") -> None:
+        """Take a step by each batch; nothing in it waits for a GPU."""
         self._model.train()
         with fast_depthwise(self._model, self._hardware):
             # No further: when torch's RandomSampler is asked for more than it has, it draws another
             # permutation, and the next epoch would have another order.
             for batch in islice(self._train, len(self._train)):
-                self._learn(batch)
-        return self._history.sum_up(epoch, "train")
+                self._take_step(batch, descent)
 
-    def _learn(self, batch: Batch) -> None:
+    def _take_step(self, batch: Batch, descent: "_Descent") -> None:
         self._step += 1
         # Outside of autocast, which would round the positions that pixels are taken from.
         inputs = self._lesson.augment(self._lesson.to_input(batch.images))
+        mixed = self._mixup(inputs) if self._mixup else None
         with self._hardware.autocast():
-            loss = self._judge(self._model, inputs, batch.targets)
-        self._optimizer.zero_grad()
+            loss = self._judge(self._model, inputs, batch.targets, mixed)
+        descent.optimizer.zero_grad()
         self._fabric.backward(loss)
-        self._optimizer.step()
-        self._schedule.step()
+        descent.step()
         if self._average:
             self._average.update_parameters(self._lesson.classifier)
 
@@ -184,8 +214,8 @@ class _Loop:
             "weights": unfrozen_state(self._lesson.classifier),
             "average": unfrozen_state(average.module) if average else {},
             "n_averaged": average.n_averaged if average else None,
-            "optimizer": self._plain_optimizer.state_dict(),
-            "schedule": self._schedule.state_dict(),
+            "head_descent": self._head_descent.state() if self._head_descent else None,
+            "descent": self._descent.state(),
             "drawn": [generator.get_state() for generator in self._generators()],
             "drawn_cpu": torch.get_rng_state(),
             "drawn_gpu": torch.cuda.get_rng_state() if self._hardware.device == "cuda" else None,
@@ -198,8 +228,9 @@ class _Loop:
         if self._average:
             self._average.module.load_state_dict(state["average"], strict=False)
             self._average.n_averaged.copy_(state["n_averaged"])
-        self._plain_optimizer.load_state_dict(state["optimizer"])
-        self._schedule.load_state_dict(state["schedule"])
+        if self._head_descent and state["head_descent"]:
+            self._head_descent.load(state["head_descent"])
+        self._descent.load(state["descent"])
         for generator, drawn in zip(self._generators(), state["drawn"], strict=True):
             generator.set_state(drawn)
         torch.set_rng_state(state["drawn_cpu"])
@@ -207,18 +238,51 @@ class _Loop:
             torch.cuda.set_rng_state(state["drawn_gpu"])
 
     def _generators(self) -> list[torch.Generator]:
-        """Of the order of the images and, where they are augmented, of that."""
-        augment = self._lesson.augment
-        of_augment = [augment.generator] if isinstance(augment, Augmenter) else []
-        return [order_generator(self._lesson.train), *of_augment]
+        """Of the order of the images and, where they are augmented and mixed, of that."""
+        drawing = (self._lesson.augment, self._mixup)
+        drawn = [d.generator for d in drawing if isinstance(d, Augmenter | Mixup)]
+        return [order_generator(self._lesson.train), *drawn]
 
-    def _judge(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Mean loss of a batch, which goes down in the history."""
+    def _judge(
+        self, model: nn.Module, inputs: Tensor, targets: Tensor, mixed: Mixed | None = None
+    ) -> Tensor:
+        """Mean loss of a batch, as it is or mixed, which goes down in the history."""
         # fp32 from the logits on: bf16 has too few digits for a log-softmax.
-        logits = model(as_channels_last(inputs)).float()
+        logits = model(as_channels_last(mixed.images if mixed else inputs)).float()
         loss = self._lesson.loss_fn(logits, targets)
+        if mixed:  # of plain cross-entropy the loss of mixed labels
+            of_partners = self._lesson.loss_fn(logits, targets[mixed.partners])
+            loss = mixed.share * loss + (1 - mixed.share) * of_partners
         self._history.note(self._step, loss, logits, targets)
         return loss
+
+
+class _Descent:
+    """An optimiser of what trains now, and its learning rates over so many steps.
+
+    Attributes:
+        optimizer: as Fabric wraps it.
+    """
+
+    def __init__(self, fabric: Fabric, lesson: Lesson, recipe: Recipe, steps: int) -> None:
+        self._plain = build_optimizer(lesson.classifier, recipe, lesson.depths)
+        self._schedule = build_schedule(self._plain, recipe, steps)
+        # Shows and moves the state of the plain one.
+        self.optimizer = cast(_FabricOptimizer, fabric.setup_optimizers(self._plain))
+
+    def step(self) -> None:
+        """Move the weights by their gradients, and on to the next learning rate."""
+        self.optimizer.step()
+        self._schedule.step()
+
+    def state(self) -> dict[str, Any]:
+        """By reference."""
+        return {"optimizer": self._plain.state_dict(), "schedule": self._schedule.state_dict()}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self._plain.load_state_dict(state["optimizer"])
+        self._schedule.load_state_dict(state["schedule"])
 
 
 class KeptWeights:
@@ -241,8 +305,11 @@ class KeptWeights:
         """Copy the weights if this epoch is the one to keep; whether training should stop.
 
         It stops when so many epochs in a row as the recipe's patience were not the best so far,
-        or when the validation loss is no number.
+        or when the validation loss is no number. An epoch that trained the head alone is none to
+        keep: it is not of what the case says that trains.
         """
+        if epoch < self._recipe.head_epochs and math.isfinite(loss):
+            return False
         is_best = loss < self._best_loss
         if is_best:
             self._best_loss, self._best_epoch = loss, epoch

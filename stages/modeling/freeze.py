@@ -6,11 +6,12 @@ what gets frozen, and the proof after a training that it stayed as it was.
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
 from typing import NamedTuple, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from stages.config.errors import UserError
 from stages.config.params import Recipe
@@ -39,6 +40,29 @@ def freeze(classifier: Classifier, level: str) -> None:
     for name, parameter in classifier.named_parameters():
         parameter.requires_grad_(name in trained)
     classifier.train(classifier.training)  # modules just frozen go to evaluation
+
+
+@contextmanager
+def head_alone(network: nn.Module) -> Iterator[None]:
+    """Freeze the backbone for a while; what trained of it before does so again afterwards.
+
+    Its modules go to evaluation when the network is next put into training, as with `freeze`.
+
+    Args:
+        network: a classifier, or the part of one behind the freeze boundary.
+    """
+    held = [p for name, p in network.named_parameters() if _is_held(name, p)]
+    for parameter in held:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in held:
+            parameter.requires_grad_(True)
+
+
+def _is_held(name: str, parameter: Tensor) -> bool:
+    return name.startswith(BACKBONE) and parameter.requires_grad
 
 
 def trained_blocks(classifier: Classifier) -> list[str]:

@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from stages.modeling.boundary import split_at_boundary
 from stages.modeling.classifier import Classifier
+from stages.modeling.freeze import head_alone
 
 logger = logging.getLogger(__name__)
 
@@ -25,26 +26,32 @@ class Operations(NamedTuple):
     Attributes:
         forward: through the whole network.
         step: forward, and backward as far as something trains.
+        head_step: likewise where the head alone trains.
         kept: forward through the frozen part, where its activations are kept; else 0.
     """
 
     forward: int
     step: int
+    head_step: int
     kept: int
 
-    def of_training(self, *, drawn: int, validated: int, epochs: int, kept: int) -> int:
+    def of_training(
+        self, *, drawn: int, validated: int, epochs: int, head_epochs: int, kept: int
+    ) -> int:
         """All operations of one training, validation among them; initial weights are not.
 
         Args:
             drawn: training images in an epoch.
             validated: validation images.
             epochs: how many were run.
+            head_epochs: how many of them trained the head alone.
             kept: views of training images, and validation images, whose activations were computed
                 once; plays no part where none are kept.
         """
-        learning = drawn * (self.step - self.kept)
-        judging = validated * (self.forward - self.kept)
-        return epochs * (learning + judging) + kept * self.kept
+        steps = head_epochs * self.head_step + (epochs - head_epochs) * self.step
+        learning = drawn * (steps - epochs * self.kept)
+        judging = epochs * validated * (self.forward - self.kept)
+        return learning + judging + kept * self.kept
 
 
 def count_operations(classifier: Classifier, size_px: int, *, keeps: bool) -> Operations | None:
@@ -62,13 +69,15 @@ def count_operations(classifier: Classifier, size_px: int, *, keeps: bool) -> Op
     classifier.eval()  # the same operations; in training a batch of one has no variance
     try:
         forward, step = _count(classifier, size_px)
+        with head_alone(classifier):
+            _, head_step = _count(classifier, size_px)
         kept = _count(split_at_boundary(classifier).frozen, size_px)[0] if keeps else 0
     except RuntimeError as error:
         logger.warning("operations are not counted: %s", " ".join(str(error).split()))
         return None
     finally:
         classifier.train(mode)
-    return Operations(forward, step, kept)
+    return Operations(forward, step, head_step, kept)
 
 
 def _count(network: nn.Module, size_px: int) -> tuple[int, int]:

@@ -1,9 +1,11 @@
 """What moves the weights: optimiser, learning rate by step, moving average."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import Parameter
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler, OneCycleLR
 from torch.optim.swa_utils import AveragedModel
@@ -17,16 +19,31 @@ MIN_CYCLE_STEPS = 2
 MAX_FIRST_SHARE = 0.9
 
 
-def build_optimizer(network: nn.Module, recipe: Recipe) -> Optimizer:
+def build_optimizer(network: nn.Module, recipe: Recipe, depths: Mapping[str, int]) -> Optimizer:
     """SGD with momentum 0.9, Adam or AdamW over the trainable parameters.
 
     Weight decay is for weights alone: pulling biases and norm scales to zero does not regularise.
+
+    Args:
+        network: what trains of it has gradients switched on.
+        recipe: how to train; a parameter at depth k learns at lr * layer_decay^k, as the layers of
+            ULMFiT (Howard and Ruder 2018, "Universal Language Model Fine-tuning for Text
+            Classification", section 3.2) and of BEiT (Bao et al. 2022, section 3.1).
+        depths: of parameters by name, see `block_depths`; those that it does not name, the head's,
+            have depth 0.
     """
-    trainable = [p for p in network.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+    alike: dict[float, list[Parameter]] = {}  # learning rate to parameters
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            lr = recipe.lr * recipe.layer_decay ** depths.get(name, 0)
+            alike.setdefault(lr, []).append(parameter)
+    groups: list[dict[str, Any]] = []
+    for lr, of in alike.items():
+        decayed, free = [p for p in of if p.ndim > 1], [p for p in of if p.ndim <= 1]
+        groups += [
+            {"params": decayed, "lr": lr, "weight_decay": recipe.weight_decay},
+            {"params": free, "lr": lr, "weight_decay": 0.0},
+        ]
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, recipe.lr, momentum=0.9, fused=True)
     if recipe.optimizer == "adam":
@@ -35,12 +52,25 @@ def build_optimizer(network: nn.Module, recipe: Recipe) -> Optimizer:
 
 
 def build_schedule(optimizer: Optimizer, recipe: Recipe, steps: int) -> LRScheduler:
-    """The learning rate over all steps: constant, cosine to zero, or one cycle (Smith 2018)."""
+    """The learning rate over all steps: constant, cosine to zero, or one cycle (Smith 2018).
+
+    Each group of parameters has its own, which is that of the recipe or a share of it throughout.
+    """
     if recipe.schedule == "cosine":
         return CosineAnnealingLR(optimizer, T_max=steps)
     if recipe.schedule == "onecycle":
-        return OneCycleLR(optimizer, max_lr=recipe.lr, total_steps=steps)
+        return OneCycleLR(optimizer, [g["lr"] for g in optimizer.param_groups], total_steps=steps)
     return ConstantLR(optimizer, factor=1.0, total_iters=0)
+
+
+def phase_steps(recipe: Recipe, steps: int) -> tuple[int, int]:
+    """How many of all steps train the head alone, and how many all that is to train.
+
+    Each of these phases has an optimiser and a whole schedule of its own, as in fastai's
+    `fine_tune`: a cycle that began in the first would have its top at any place of the second.
+    """
+    of_head = steps * recipe.head_epochs // recipe.epochs
+    return of_head, steps - of_head
 
 
 def require_enough_steps(recipe: Recipe, steps: int) -> None:
@@ -55,7 +85,9 @@ def require_enough_steps(recipe: Recipe, steps: int) -> None:
             after the first step to more than 90 %.
     """
     got = describe_steps(recipe, steps)
-    if recipe.schedule == "onecycle" and steps < MIN_CYCLE_STEPS:
+    phases = [of_phase for of_phase in phase_steps(recipe, steps) if of_phase]
+    steps = phases[-1]  # in which the last block begins to move
+    if recipe.schedule == "onecycle" and min(phases) < MIN_CYCLE_STEPS:
         raise UserError(
             f"schedule: {got}; allowed for onecycle: at least {MIN_CYCLE_STEPS} steps, as the "
             "only one is its end, with next to no learning rate; give more epochs, a smaller "
@@ -73,9 +105,11 @@ def require_enough_steps(recipe: Recipe, steps: int) -> None:
 
 def describe_steps(recipe: Recipe, steps: int) -> str:
     """What decides how far weights can move, for messages."""
+    decay = f", layer_decay {recipe.layer_decay:g}" if recipe.layer_decay < 1 else ""
+    of_head = f" (head_epochs {recipe.head_epochs})" if recipe.head_epochs else ""
     return (
-        f"got lr {recipe.lr:g} ({recipe.optimizer}, {recipe.schedule}), {recipe.epochs} epochs of "
-        f"batch_size {recipe.batch_size}: {steps} steps"
+        f"got lr {recipe.lr:g} ({recipe.optimizer}, {recipe.schedule}{decay}), {recipe.epochs} "
+        f"epochs{of_head} of batch_size {recipe.batch_size}: {steps} steps"
     )
 
 

@@ -1,7 +1,8 @@
 """What trained models say of images: one run of a case of its own view, or all of other images."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from stages.dataset.image_set import ImageSet
 from stages.dataset.occlusion import OCCLUSIONS, compute_mean_grey, occlude, select_with_lungs
@@ -30,6 +32,7 @@ class TrainedCase(NamedTuple):
         table: its runs, and the images that they know.
         outputs: what the logits of its models mean: classes, the positive one, implied labels.
         ensemble: whether the models that test an image are averaged.
+        mirror: whether each of them averages an image and its mirror.
         precision: that they were trained and validated in, and predict in.
     """
 
@@ -37,6 +40,7 @@ class TrainedCase(NamedTuple):
     table: RunTable
     outputs: Outputs
     ensemble: bool
+    mirror: bool
     precision: str
 
 
@@ -48,7 +52,8 @@ def load_case(folder: Path) -> TrainedCase:
     """
     table = load_runs(folder)
     meta = load_meta(run_folder(folder, table.runs[0].name))
-    return TrainedCase(folder, table, outputs_of(meta), meta["ensemble"], meta["precision"])
+    says = {key: meta[key] for key in ("ensemble", "mirror", "precision")}
+    return TrainedCase(folder, table, outputs_of(meta), **says)
 
 
 def predict_case(
@@ -67,15 +72,31 @@ def predict_case(
     for run in case.table.runs:
         tested = replace(run, splits=np.full(len(images), "test"))
         classifier, _ = load_classifier(run_folder(case.folder, run.name))
-        fused = fuse(classifier)
-        tables.append(_tabulate(fused, case.outputs, tested, images, manifest, hardware))
+        said = predict_probabilities(
+            fuse(classifier), case.outputs, images, hardware=hardware, mirror=case.mirror
+        )
+        tables.append(tabulate_run(manifest, tested, said, case.outputs.class_names))
     return pd.concat(tables, ignore_index=True)
 
 
 def predict_run(
-    classifier: Classifier, outputs: Outputs, view: ImageSet, run: Run, *, hardware: Hardware
+    classifier: Classifier,
+    outputs: Outputs,
+    view: ImageSet,
+    run: Run,
+    *,
+    hardware: Hardware,
+    mirror: bool,
 ) -> dict[str, pd.DataFrame]:
     """What the model of one run says of its view, in the precision that it was validated in.
+
+    Args:
+        classifier: left as it was found.
+        outputs: what its logits mean.
+        view: of which all splits are predicted.
+        run: which rows are which split.
+        hardware: device and precision.
+        mirror: see `predict_probabilities`; of an occluded image the mirror is as occluded.
 
     Returns:
         One row per image: `WHOLE` of all images, and by occlusion of the test images in which
@@ -86,11 +107,14 @@ def predict_run(
     images, lung_masks = view.images[rows], view.lung_masks[rows]
     manifest, tested = view.manifest.iloc[rows], replace(run, splits=run.splits[rows])
     grey = compute_mean_grey(view.images, run.rows("train"))
-    fused = fuse(classifier)
-    tables = {WHOLE: _tabulate(fused, outputs, run, view.images, view.manifest, hardware)}
+    predict = partial(
+        predict_probabilities, fuse(classifier), outputs, hardware=hardware, mirror=mirror
+    )
+    names = outputs.class_names
+    tables = {WHOLE: tabulate_run(view.manifest, run, predict(view.images), names)}
     for occlusion in OCCLUSIONS:
         hidden = occlude(images, lung_masks, occlusion, grey=grey)
-        tables[occlusion] = _tabulate(fused, outputs, tested, hidden, manifest, hardware)
+        tables[occlusion] = tabulate_run(manifest, tested, predict(hidden), names)
     return tables
 
 
@@ -100,32 +124,49 @@ def combine_runs(rows: pd.DataFrame, class_names: Sequence[str], *, ensemble: bo
 
 
 def predict_probabilities(
-    classifier: Classifier, outputs: Outputs, images: NDArray[np.uint8], *, hardware: Hardware
+    classifier: Classifier,
+    outputs: Outputs,
+    images: NDArray[np.uint8],
+    *,
+    hardware: Hardware,
+    mirror: bool,
 ) -> NDArray[np.float64]:
     """(N, classes) of images (N, S, S), in eval mode, at the size trained with.
 
     The network computes in the precision of `hardware`, what is made of its logits in fp32.
+
+    Args:
+        classifier: is moved to the device.
+        outputs: what its logits mean.
+        images: cropped and sized as those trained on.
+        hardware: device and precision.
+        mirror: the mean of the probabilities of each image and of its left-right mirror (test-time
+            augmentation, as of Krizhevsky et al. 2012, section 4.1). Of probabilities, not of
+            logits: that is how models are averaged too, and what is said of an image stays between
+            what is said of its two sides.
     """
     if not len(images):
         return np.empty((0, len(outputs.class_names)))
     classifier = classifier.to(hardware.device).to(memory_format=torch.channels_last).eval()
     rows = ImageRows(images, np.zeros(len(images), np.int64), np.arange(len(images)))
     with torch.inference_mode(), hardware.autocast():
-        logits = [
-            classifier(to_unit_range(batch.images).to(hardware.device)).float()
-            for batch in ordered_loader(rows, batch_size=EVAL_BATCH_SIZE)
-        ]
-        probabilities = outputs.probabilities(torch.cat(logits))
+        probabilities = outputs.probabilities(_compute_logits(classifier, rows, hardware))
+        if mirror:
+            mirrored = _compute_logits(_of_mirror(classifier), rows, hardware)
+            probabilities = (probabilities + outputs.probabilities(mirrored)) / 2
     return probabilities.cpu().double().numpy()
 
 
-def _tabulate(
-    classifier: Classifier,
-    outputs: Outputs,
-    run: Run,
-    images: NDArray[np.uint8],
-    manifest: pd.DataFrame,
-    hardware: Hardware,
-) -> pd.DataFrame:
-    probabilities = predict_probabilities(classifier, outputs, images, hardware=hardware)
-    return tabulate_run(manifest, run, probabilities, outputs.class_names)
+def _of_mirror(classifier: Classifier) -> Callable[[Tensor], Tensor]:
+    """What a network says of images (B, 1, S, S) mirrored left to right."""
+    return lambda images: classifier(images.flip(-1))
+
+
+def _compute_logits(
+    network: Callable[[Tensor], Tensor], rows: ImageRows, hardware: Hardware
+) -> Tensor:
+    """(N, count), in fp32."""
+    batches = ordered_loader(rows, batch_size=EVAL_BATCH_SIZE)
+    return torch.cat(
+        [network(to_unit_range(batch.images).to(hardware.device)).float() for batch in batches]
+    )

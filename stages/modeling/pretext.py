@@ -17,6 +17,7 @@ from stages.config.params import Augmentation, CrossEntropy, Pretext, Recipe
 from stages.dataset.truth import LUNG_BIT
 from stages.imaging.boxes import lay_into_square, lung_box
 from stages.modeling.augment import Augmenter
+from stages.modeling.blocks import block_depths
 from stages.modeling.classifier import build_classifier
 from stages.modeling.compute import Hardware
 from stages.modeling.convergence import naming_recipe, require_finite_weights
@@ -73,6 +74,7 @@ def learn_pretext_weights(
         dropout=0.0,
         mean=GREY_MEAN,
         std=GREY_STD,
+        drop_path=recipe.drop_path,
     )
     train, val = _draw_rows(pretext, seed)
     scale_to_unit_variance(classifier, to_unit_range(train[list(range(SCALED_ON))].images))
@@ -84,6 +86,7 @@ def learn_pretext_weights(
         Augmenter(augmentation, torch.Generator().manual_seed(seed)),
         patient_loader(train, batch_size=recipe.batch_size, seed=seed),
         ordered_loader(val, batch_size=EVAL_BATCH_SIZE),
+        block_depths(classifier),
     )
     with naming_recipe(pretext.recipe), advising_on_memory(recipe.batch_size, pretext.size_px):
         require_enough_steps(recipe, recipe.epochs * len(lesson.train))

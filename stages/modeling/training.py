@@ -1,7 +1,7 @@
 """One training of a case: initial weights, what is frozen, the fit, and the facts of it."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ from stages.config.params import Augmentation, Case, Protocol, Recipe
 from stages.dataset.image_set import ImageSet
 from stages.dataset.runs import Run
 from stages.modeling.augment import Augmenter
+from stages.modeling.blocks import block_depths
 from stages.modeling.checkpoint import (
     count_parameters,
     describe_parameters,
@@ -85,10 +86,11 @@ def train_run(
         RuntimeError: a frozen tensor moved, or gradients reached only a part.
     """
     outputs = _outputs(plan.case, view)
-    classifier, meta = _initial_classifier(plan.case, view, outputs, run, initial)
+    classifier, meta = _initial_classifier(plan, view, outputs, run, initial)
     freeze(classifier, plan.case.train)
     inputs = _inputs(plan, classifier, view, run, hardware=hardware, scratch=scratch)
-    lesson = _lesson(plan, inputs, outputs, _train_counts(view, run), run.seed)
+    depths = block_depths(classifier)  # before what trains is cut off
+    lesson = _lesson(plan, inputs, outputs, _train_counts(view, run), depths, run.seed)
     size, keeps = int(view.images.shape[1]), plan.recipe.cache_views > 0
     operations = count_operations(classifier, size, keeps=keeps)
     with naming_recipe(plan.case.recipe):
@@ -128,10 +130,10 @@ def _outputs(case: Case, view: ImageSet) -> Outputs:
 
 
 def _initial_classifier(
-    case: Case, view: ImageSet, outputs: Outputs, run: Run, initial: Path
+    plan: Plan, view: ImageSet, outputs: Outputs, run: Run, initial: Path
 ) -> tuple[Classifier, dict[str, Any]]:
     """The network with the case's initial backbone and a new head, and the facts to rebuild it."""
-    start = load_meta(initial)
+    case, start = plan.case, load_meta(initial)
     shape = {
         "model": case.model,
         "size": int(view.images.shape[1]),
@@ -141,7 +143,7 @@ def _initial_classifier(
         "std": start["std"],
     }
     torch.manual_seed(run.seed)  # the new head
-    classifier = build_classifier(**shape, outputs=outputs.count)
+    classifier = build_classifier(**shape, outputs=outputs.count, drop_path=plan.recipe.drop_path)
     state = load_state(initial / "model.safetensors")
     left_out = load_backbone(classifier.backbone, state, str(initial))
     facts = {
@@ -211,7 +213,12 @@ def _inputs(
 
 
 def _lesson(
-    plan: Plan, inputs: Inputs, outputs: Outputs, train_counts: Sequence[int], seed: int
+    plan: Plan,
+    inputs: Inputs,
+    outputs: Outputs,
+    train_counts: Sequence[int],
+    depths: Mapping[str, int],
+    seed: int,
 ) -> Lesson:
     train = train_loader(
         inputs.train,
@@ -228,6 +235,7 @@ def _lesson(
         inputs.augment,
         train,
         ordered_loader(inputs.val, batch_size=EVAL_BATCH_SIZE),
+        depths,
     )
 
 
@@ -238,6 +246,7 @@ def _facts(
         "fold": run.fold,
         "seed": run.seed,
         "ensemble": plan.protocol.ensemble,
+        "mirror": plan.protocol.mirror,
         "kept": plan.recipe.keep,
         "kept_epoch": result.kept_epoch,
         "epochs_run": int(result.epochs["epoch"].max()) + 1,
@@ -262,6 +271,7 @@ def _flop(
         drawn=round(sum(result.drawn)),  # each epoch draws as many
         validated=n_val,
         epochs=int(result.epochs["epoch"].max()) + 1,
+        head_epochs=recipe.head_epochs,
         kept=recipe.cache_views * n_train + n_val,
     )
     return {"per_image": operations.forward, "training": training}

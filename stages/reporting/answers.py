@@ -117,8 +117,13 @@ def _model_selection(results: Results) -> list[str]:
 
 
 def _ensembles(results: Results) -> list[str]:
-    averaged = [case.name for case in results.cases.values() if case.protocol.ensemble]
-    return [f"Models averaged per image: {', '.join(averaged) or 'in no case'}."]
+    cases = results.cases.values()
+    averaged = [case.name for case in cases if case.protocol.ensemble]
+    mirrored = [case.name for case in cases if case.protocol.mirror]
+    return [
+        f"Models averaged per image: {', '.join(averaged) or 'in no case'}.",
+        f"Predictions of an image and its mirror averaged: {', '.join(mirrored) or 'in no case'}.",
+    ]
 
 
 def _uncertainty(results: Results) -> list[str]:

@@ -66,9 +66,10 @@ def _settings_cell(case: CaseResults) -> Cell:
     settings, protocol = case.settings, case.protocol
     runs = f"folds {protocol.folds}, seeds {len(protocol.seeds)}"
     averaged = ", averaged per image" if protocol.ensemble else ""
+    mirrored = ", averaged with mirrors" if protocol.mirror else ""
     return Cell(
         f"{settings.view}, {settings.model}, {settings.weights}, train {settings.train}, "
-        f"{settings.loss.kind}, sampler {settings.sampler}",
+        f"{settings.loss.kind}, sampler {settings.sampler}{mirrored}",
         "" if protocol.is_one_run else runs + averaged,
     )
 

@@ -42,6 +42,10 @@ RECIPE = Recipe(
     keep="best",
     ema=0.0,
     batch_size=32,
+    layer_decay=1.0,
+    head_epochs=0,
+    drop_path=0.0,
+    mixup=0.0,
     cache_views=0,
 )
 OUTPUTS = Outputs(("normal", "covid"), positive=1, one_logit=False, implies={})
@@ -147,6 +151,7 @@ def _train(
             ImageRows(images, targets, rows), batch_size=options.batch, sampler="none", seed=0
         ),
         ordered_loader(ImageRows(images, targets, rows[: options.batch]), batch_size=options.batch),
+        {},
     )
     fit(lesson, RECIPE, seed=0, hardware=hardware)
 

@@ -158,7 +158,9 @@ def _predict(args: argparse.Namespace) -> measure.Cost:
     view = load_image_set(Paths(args.folder).view(NAME))
     classifier, meta = load_classifier(args.folder / "trained")
     hardware = Hardware("cpu", meta["precision"])
-    predict_probabilities(classifier, outputs_of(meta), view.images, hardware=hardware)
+    predict_probabilities(
+        classifier, outputs_of(meta), view.images, hardware=hardware, mirror=False
+    )
     return watch.cost()
 
 

@@ -104,6 +104,7 @@ WRONG_VALUES = [
     (f"{PROTOCOL}/seeds", 1, "got 1; allowed: a valid list"),
     (f"{PROTOCOL}/seeds/0", -1, "got -1; allowed: greater than or equal to 0"),
     (f"{PROTOCOL}/ensemble", "yes", "got 'yes'; allowed: a valid boolean"),
+    (f"{PROTOCOL}/mirror", "left", "got 'left'; allowed: a valid boolean"),
     (f"{CASE}/head", 512, "got 512; allowed: a valid list"),
     (f"{CASE}/head/0", 0, "got 0; allowed: greater than or equal to 1"),
     (CASE, "resnet18", "got 'resnet18'; allowed: a mapping of keys to values"),
@@ -112,6 +113,11 @@ WRONG_VALUES = [
     ("cases", {}, "got {}; allowed: at least 1 entries"),
     ("datasets/ct/allow_leakage", "yes", "got 'yes'; allowed: a valid boolean"),
     (f"{RECIPE}/epochs", 10_001, "got 10001; allowed: less than or equal to 10000"),
+    (f"{RECIPE}/layer_decay", 0, "got 0; allowed: greater than or equal to 0.1"),
+    (f"{RECIPE}/layer_decay", 1.5, "got 1.5; allowed: less than or equal to 1"),
+    (f"{RECIPE}/head_epochs", -1, "got -1; allowed: greater than or equal to 0"),
+    (f"{RECIPE}/drop_path", 1, "got 1; allowed: less than 1"),
+    (f"{RECIPE}/mixup", -0.1, "got -0.1; allowed: greater than or equal to 0"),
     (f"{RECIPE}/cache_views", 65, "got 65; allowed: less than or equal to 64"),
     (f"{RECIPE}/cache_views", -1, "got -1; allowed: greater than or equal to 0"),
     (f"{RECIPE}/batch_size", 10**9, "got 1000000000; allowed: less than or equal to 4096"),
@@ -327,8 +333,8 @@ def test_an_unknown_key_hides_no_other_problem_of_its_section(tiny_params: RawPa
     raw = changed(changed(tiny_params, f"{RECIPE}/epoch", 3), f"{RECIPE}/lr", -1)
     assert message_of(raw).split("\n") == [
         "params.yaml: recipes.short.epoch: got 3 for an unknown key (did you mean 'epochs'?); "
-        "allowed keys: batch_size, cache_views, ema, epochs, keep, lr, optimizer, patience, "
-        "schedule, weight_decay",
+        "allowed keys: batch_size, cache_views, drop_path, ema, epochs, head_epochs, keep, "
+        "layer_decay, lr, mixup, optimizer, patience, schedule, weight_decay",
         "params.yaml: recipes.short.lr: got -1; allowed: greater than or equal to 0.00000001",
     ]
 

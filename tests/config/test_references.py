@@ -136,6 +136,28 @@ CONTRADICTIONS: list[tuple[str, Change, str]] = [
         "is frozen; allowed: a recipe with cache_views: 0, or train: head or last-<n>",
     ),
     (
+        "first epochs of the head alone where no other trains more",
+        lambda raw: (
+            add_to("recipes", "probed", "short", epochs=3, head_epochs=2)(raw),
+            set_in("cases", "full-ce", recipe="probed", train="head")(raw),
+        ),
+        "cases.full-ce.recipe: got 'probed', whose head_epochs is 2, with train: head, where no "
+        "more than the head is to train; allowed: a recipe with head_epochs: 0, or train: all or "
+        "last-<n>",
+    ),
+    (
+        "mixed images of which activations are kept",
+        add_to("recipes", "mixed", "short", mixup=0.2, cache_views=1),
+        "recipes.mixed.mixup: got 0.2 with cache_views: 1, whose images are no more there to be "
+        "mixed; allowed: 0, or cache_views: 0",
+    ),
+    (
+        "no epoch but those of the head",
+        set_in("recipes", "short", epochs=2, head_epochs=2),
+        "recipes.short.head_epochs: got 2 of 2 epochs, so that the head alone would train; "
+        "allowed: 0 to 1",
+    ),
+    (
         "augmentation of the pretext task",
         lambda raw: raw["pretext"].update(augment="heavy"),
         "pretext.augment: got 'heavy', which is not an augmentation; allowed: light",

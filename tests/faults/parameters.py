@@ -356,9 +356,14 @@ TYPICAL: dict[str, tuple[Any, ...]] = {
     "keep": ("last", "best"),
     "ema": (0, 0.999999, 1, 0.99),
     "batch_size": (1, 2, 3, 31, 32, 33, 63, 64, 4096, 4097),
+    "layer_decay": (0.1, 1, 0.0999, 1.1),
+    "head_epochs": (0, 1, 2, 10_000, 10_001),
+    "drop_path": (0, 0.1, 0.999999, 1),
+    "mixup": (0, 1e-300, 0.2, 10, 10.1),
     "cache_views": (0, 1, 64, 65),
     "held_out": ("val", "test", "train"),
     "ensemble": (True, False),
+    "mirror": (True, False, "left"),
     "head": ([], [1], [100_000], [100_000, 100_000], [1] * 8, [1] * 9, [0]),
     "dropout": (0, 0.999999, 1),
     "loss": (
@@ -715,7 +720,7 @@ def make_all(params: Params) -> None:
         )
         recipe = params.recipe(case.recipe)
         head = torch.nn.Linear(4, outputs.count)
-        optimizer = build_optimizer(head, recipe)
+        optimizer = build_optimizer(head, recipe, {})
         schedule = build_schedule(optimizer, recipe, steps=10)
         augment = Augmenter(params.augmentation(case.augment), torch.Generator().manual_seed(1))
         images = augment(torch.rand(2, 1, 32, 32))

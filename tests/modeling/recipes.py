@@ -15,6 +15,10 @@ def recipe_with(**changes: object) -> Recipe:
         keep="best",
         ema=0.0,
         batch_size=4,
+        layer_decay=1.0,
+        head_epochs=0,
+        drop_path=0.0,
+        mixup=0.0,
         cache_views=0,
     )
     return recipe.model_copy(update=changes)

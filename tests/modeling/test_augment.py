@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from stages.config.params import Augmentation
-from stages.modeling.augment import Augmenter
+from stages.modeling.augment import Augmenter, Mixup
 
 NOTHING: dict[str, Any] = {
     "flip": 0.0,
@@ -258,3 +258,32 @@ def test_the_global_generator_is_left_alone() -> None:
     before = torch.get_rng_state()
     augment(random_images(), **EVERYTHING)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_mixed_images_have_their_share_and_the_rest_from_their_partners() -> None:
+    images = torch.tensor([0.0, 0.25, 0.5, 1.0]).view(4, 1, 1, 1)
+    mixed = Mixup(0.4, generator())(images)
+    assert sorted(mixed.partners.tolist()) == [0, 1, 2, 3]
+    for position, partner in enumerate(mixed.partners.tolist()):
+        expected = mixed.share * images[position] + (1 - mixed.share) * images[partner]
+        torch.testing.assert_close(mixed.images[position], expected)
+
+
+def test_shares_are_those_of_a_beta_distribution_from_its_middle_up() -> None:
+    image = torch.zeros(1, 1, 1, 1)
+    for alpha, mean in ((1.0, 3 / 4), (1e-6, 1.0)):  # even in [0.5, 1]; nearly always 1
+        mixup = Mixup(alpha, generator())
+        shares = [mixup(image).share for _ in range(1000)]
+        assert min(shares) >= 0.5
+        assert sum(shares) / 1000 == pytest.approx(mean, abs=0.02)
+
+
+def test_the_same_seed_mixes_alike_and_another_differently() -> None:
+    images = torch.rand(16, 1, 2, 2)
+    one, same, other = (Mixup(1.0, generator(seed))(images).images for seed in (1, 1, 2))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)

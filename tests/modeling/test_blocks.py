@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from stages.modeling.blocks import backbone_blocks
-from stages.modeling.classifier import build_backbone
+from stages.modeling.blocks import backbone_blocks, block_depths
+from stages.modeling.classifier import build_backbone, build_classifier
 from stages.modeling.cnn3 import Cnn3
 
 
@@ -10,6 +10,18 @@ def test_blocks_of_a_resnet_are_its_stem_and_its_layers() -> None:
     blocks = backbone_blocks(build_backbone("test_resnet"))
     assert list(blocks) == ["conv1+bn1", "layer1", "layer2", "layer3", "layer4"]
     assert blocks["layer1"][0] == "layer1.0.conv1.weight"
+
+
+def test_depths_are_counted_from_the_head_and_leave_it_out() -> None:
+    classifier = build_classifier(
+        "test_resnet", size=64, head=[8], outputs=2, dropout=0.0, mean=0.5, std=0.25
+    )
+    depths = block_depths(classifier)
+    assert depths["backbone.layer4.0.conv1.weight"] == 1
+    assert depths["backbone.layer1.0.conv1.weight"] == 4
+    assert depths["backbone.conv1.0.weight"] == depths["backbone.bn1.bias"] == 5
+    parameters = dict(classifier.named_parameters())
+    assert depths.keys() == {name for name in parameters if name.startswith("backbone.")}
 
 
 @pytest.mark.parametrize(("model", "fc"), [("vgg16", []), ("vgg16_fc", ["pre_logits"])])

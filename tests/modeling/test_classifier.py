@@ -4,6 +4,7 @@ import pytest
 import timm
 import torch
 import torchvision
+from timm.layers import DropPath
 from torch import nn
 
 from stages.config.errors import UserError
@@ -128,6 +129,38 @@ def test_size_that_a_network_cannot_take_is_refused_with_its_usual_one() -> None
 def test_network_that_gives_maps_instead_of_features_is_refused() -> None:
     with pytest.raises(UserError, match=r"own gives \(1, 8, 8\) per image; allowed: .* one vector"):
         count_features(nn.Conv2d(1, 1, 1), "own", 8)
+
+
+def drop_rates(model: str, drop_path: float) -> list[float]:
+    """Of each residual branch that a network drops, from the input to the output."""
+    modules = build_backbone(model, drop_path=drop_path).modules()
+    return [module.drop_prob for module in modules if isinstance(module, DropPath)]
+
+
+def test_branches_are_dropped_the_more_often_the_farther_from_the_input() -> None:
+    # The first of four blocks is never dropped.
+    assert drop_rates("resnet10t", 0.3) == pytest.approx([0.1, 0.2, 0.3])
+    assert drop_rates("resnet10t", 0.0) == []
+
+
+@pytest.mark.parametrize("model", ["cnn3", "vgg11", "densenet121"])
+def test_network_without_branches_to_drop_is_named(model: str) -> None:
+    expected = rf"^model: got '{model}' with a recipe of drop_path 0\.2, .* or a recipe with drop_"
+    with torch.device("meta"), pytest.raises(UserError, match=expected):
+        build_backbone(model, drop_path=0.2)
+
+
+def test_branches_are_dropped_in_training_alone() -> None:
+    torch.manual_seed(0)
+    backbone = build_backbone("resnet10t", 64, 0.9)
+    for module in backbone.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.ones_(module.weight)  # timm's branches begin at 0
+    images = torch.rand(8, 1, 64, 64)
+    backbone.eval()
+    assert torch.equal(backbone(images), backbone(images))
+    backbone.train()
+    assert not torch.equal(backbone(images), backbone(images))
 
 
 def test_unknown_model_is_named() -> None:

@@ -83,6 +83,7 @@ def fitted(part: nn.Module, shown: Rows, val: Rows, *, views: int) -> None:
         as_it_is,
         train_loader(shown, batch_size=4, sampler="weighted", seed=1, views=views),
         ordered_loader(val, batch_size=COUNT),
+        {},
     )
     recipe = recipe_with(optimizer="sgd", lr=1e-2, epochs=3, patience=3, keep="last")
     fit(lesson, recipe, seed=1, hardware=FP32)

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from stages.config.errors import UserError
 from stages.config.params import Augmentation, CrossEntropy
-from stages.modeling.augment import Augmenter
+from stages.modeling.augment import Augmenter, Mixup
+from stages.modeling.blocks import block_depths
 from stages.modeling.classifier import Classifier, build_classifier
 from stages.modeling.compute import Hardware
 from stages.modeling.data import ImageRows, ordered_loader, to_unit_range, train_loader
@@ -57,6 +58,7 @@ def new_lesson(model: str = "cnn3", *, seed: int = 0) -> Lesson:
         Augmenter(LIGHT, torch.Generator().manual_seed(seed)),
         train_loader(train, batch_size=BATCH_SIZE, sampler="none", seed=seed),
         ordered_loader(val, batch_size=BATCH_SIZE),
+        block_depths(classifier),
     )
 
 
@@ -233,6 +235,89 @@ def test_patience_counts_from_the_best_epoch_and_not_from_the_one_kept(keep: str
     result = fitted(lesson, epochs=5, patience=2, keep=keep)
     assert val_losses(result) == pytest.approx(losses[:4])
     assert result.kept_epoch == {"best": 1, "last": 3}[keep]
+
+
+def states_by_batch(lesson: Lesson, part: str) -> tuple[Lesson, list[dict[str, Tensor]]]:
+    """The same, and what a part of the network holds when each training batch comes."""
+    seen: list[dict[str, Tensor]] = []
+
+    def note(images: Tensor) -> Tensor:
+        state = lesson.classifier.get_submodule(part).state_dict()
+        seen.append({name: tensor.clone() for name, tensor in state.items()})
+        return lesson.augment(images)
+
+    return lesson._replace(augment=note), seen
+
+
+def moved(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[str]:
+    return {name for name in before if not torch.equal(before[name], after[name])}
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.5])
+def test_first_epochs_of_the_head_leave_the_backbone_and_its_statistics(ema: float) -> None:
+    lesson, backbones = states_by_batch(new_lesson("test_resnet"), "backbone")
+    lesson, heads = states_by_batch(lesson, "head")
+    fitted(lesson, epochs=3, head_epochs=2, ema=ema)
+    # Three batches an epoch: the sixth is the first that the backbone learns from.
+    assert moved(backbones[0], backbones[6]) == set()
+    assert moved(heads[0], heads[6]) == set(heads[0])
+    learned = {"conv1.0.weight", "bn1.running_mean", "bn1.num_batches_tracked"}
+    assert learned <= moved(backbones[6], backbones[7])
+    assert all(p.requires_grad for p in lesson.classifier.parameters())
+
+
+def test_the_head_alone_and_then_all_each_run_through_the_whole_schedule() -> None:
+    lesson = new_lesson()
+    lesson, heads = states_by_batch(lesson, "head")
+    # Constant weights move by their learning rate in each step of Adam with one gradient.
+    slope = torch.tensor([1.0, -1.0])
+    pushed = lesson._replace(loss_fn=lambda logits, _: (logits * slope).sum())
+    fitted(pushed, epochs=4, head_epochs=2, optimizer="adam", lr=1e-2, schedule="cosine")
+    biases = torch.stack([state["4.bias"][0] for state in heads])
+    rates = -biases.diff()
+    # Twice six steps along half a cosine: 0.01 (1 + cos(pi step / 6)) / 2.
+    expected = [0.01, 0.00933, 0.0075, 0.005, 0.0025, 0.00067]
+    assert rates.tolist() == pytest.approx([*expected, *expected[:5]], abs=1e-5)
+
+
+def test_an_epoch_of_the_head_alone_is_not_kept_and_patience_begins_behind_it() -> None:
+    losses = [0.1, 0.2, 0.9, 0.95, 0.3]  # the first two of the head alone
+    lesson = with_val_losses(new_lesson(), [loss for loss in losses for _ in range(2)])
+    result = fitted(lesson, epochs=5, head_epochs=2, patience=1)
+    assert val_losses(result) == pytest.approx(losses[:4])
+    assert result.kept_epoch == 2
+
+
+def test_divergence_of_the_head_alone_is_told_at_once() -> None:
+    lesson = with_val_losses(new_lesson(), [float("nan")] * 2)
+    with pytest.raises(UserError, match="validation loss of epoch 0 is nan"):
+        fitted(lesson, epochs=3, head_epochs=2)
+
+
+def test_loss_of_a_mixed_batch_is_that_of_both_labels_by_their_shares() -> None:
+    mixup = Mixup(0.4, torch.Generator().manual_seed(7))
+    shares = [mixup(torch.zeros(BATCH_SIZE, 1, 1, 1)).share for _ in range(3)]
+    turns, labels = iter([1.0, 3.0] * 3), []
+
+    def loss_fn(logits: Tensor, targets: Tensor) -> Tensor:
+        labels.append(sorted(targets.tolist()))
+        return 0 * logits.sum() + (next(turns) if torch.is_grad_enabled() else 0.5)
+
+    result = fitted(new_lesson()._replace(loss_fn=loss_fn), seed=7, epochs=1, mixup=0.4)
+    losses = result.steps.query("split == 'train'")["loss"].tolist()
+    assert losses == pytest.approx([share + 3 * (1 - share) for share in shares], abs=1e-5)
+    assert labels[0] == labels[1]  # the same batch in another order
+
+
+def test_mixing_changes_what_is_learned_and_not_what_is_validated() -> None:
+    plain, mixed = new_lesson(), new_lesson()
+    fitted(plain, epochs=1)
+    result = fitted(mixed, epochs=1, mixup=1.0)
+    name = "backbone.conv1.weight"
+    assert not torch.equal(
+        plain.classifier.get_parameter(name), mixed.classifier.get_parameter(name)
+    )
+    assert val_loss_now(mixed.classifier) == pytest.approx(val_losses(result)[0], abs=1e-5)
 
 
 def test_history_has_both_splits_of_every_epoch_and_every_batch() -> None:

@@ -78,8 +78,11 @@ def test_a_network_that_looks_at_values_is_not_counted(caplog: pytest.LogCapture
 
 
 def test_a_training_is_the_sum_of_what_its_images_cost() -> None:
-    # An image: 10 forward, 30 with backward, of which 4 in front of the boundary.
-    whole, cached = Operations(10, 30, 0), Operations(10, 30, 4)
+    # An image: 10 forward, 30 with backward, 11 where the head alone trains; 4 of the forward pass
+    # lie in front of the boundary.
+    whole, cached = Operations(10, 30, 11, 0), Operations(10, 30, 11, 4)
     asked = {"drawn": 5, "validated": 2, "epochs": 3}
-    assert whole.of_training(**asked, kept=12) == 3 * (5 * 30 + 2 * 10)
-    assert cached.of_training(**asked, kept=12) == 3 * (5 * 26 + 2 * 6) + 12 * 4
+    assert whole.of_training(**asked, head_epochs=0, kept=12) == 3 * (5 * 30 + 2 * 10)
+    assert cached.of_training(**asked, head_epochs=0, kept=12) == 3 * (5 * 26 + 2 * 6) + 12 * 4
+    assert whole.of_training(**asked, head_epochs=1, kept=12) == 5 * (11 + 2 * 30) + 3 * 2 * 10
+    assert cached.of_training(**asked, head_epochs=1, kept=12) == 5 * 59 + 3 * 12 + 12 * 4

@@ -4,11 +4,14 @@ import torch
 from torch.optim import Optimizer
 
 from stages.config.errors import UserError
+from stages.modeling.blocks import block_depths
 from stages.modeling.classifier import Classifier, build_classifier
+from stages.modeling.freeze import freeze
 from stages.modeling.optimizer import (
     average_weights,
     build_optimizer,
     build_schedule,
+    phase_steps,
     require_enough_steps,
 )
 from tests.modeling.recipes import recipe_with
@@ -33,7 +36,7 @@ def updated_weight(optimizer_name: str, weight_decay: float) -> tuple[Optimizer,
     weight = classifier.get_parameter("backbone.weight")
     torch.nn.init.ones_(weight)
     recipe = recipe_with(optimizer=optimizer_name, lr=0.1, weight_decay=weight_decay)
-    optimizer = build_optimizer(classifier, recipe)
+    optimizer = build_optimizer(classifier, recipe, {})
     weight.grad = torch.ones(1, 1)
     optimizer.step()
     return optimizer, weight.item()
@@ -43,10 +46,68 @@ def test_biases_and_norms_are_not_decayed() -> None:
     classifier = build_classifier(
         "test_resnet", size=32, head=[16], outputs=2, dropout=0.0, mean=0.5, std=0.25
     )
-    decayed, free = build_optimizer(classifier, recipe_with(weight_decay=0.5)).param_groups
+    decayed, free = build_optimizer(
+        classifier, recipe_with(weight_decay=0.5), block_depths(classifier)
+    ).param_groups
     assert (decayed["weight_decay"], free["weight_decay"]) == (0.5, 0.0)
     assert {p.ndim for p in decayed["params"]} == {2, 4}
     assert {p.ndim for p in free["params"]} == {1}
+
+
+def rates_of_cnn3(optimizer: Optimizer, classifier: Classifier) -> dict[str, float]:
+    """The learning rate that each parameter has now, by name."""
+    names = {parameter: name for name, parameter in classifier.named_parameters()}
+    return {names[p]: g["lr"] for g in optimizer.param_groups for p in g["params"]}
+
+
+def cnn3(level: str = "all") -> Classifier:
+    classifier = build_classifier(
+        "cnn3", size=80, head=[4], outputs=2, dropout=0.0, mean=0.5, std=0.25
+    )
+    freeze(classifier, level)
+    return classifier
+
+
+def test_each_block_learns_by_a_share_of_the_rate_of_the_one_behind_it() -> None:
+    classifier, recipe = cnn3(), recipe_with(lr=0.8, layer_decay=0.5)
+    rates = rates_of_cnn3(build_optimizer(classifier, recipe, block_depths(classifier)), classifier)
+    expected = {"head.1": 0.8, "head.4": 0.8}  # both layers of the head alike
+    expected |= {"backbone.conv3": 0.4, "backbone.conv2": 0.2, "backbone.conv1": 0.1}
+    assert rates == pytest.approx(
+        {f"{name}.{of}": lr for name, lr in expected.items() for of in ("weight", "bias")}
+    )
+
+
+def test_a_frozen_block_has_no_rate_and_the_others_keep_theirs() -> None:
+    classifier, recipe = cnn3("last:1"), recipe_with(lr=0.8, layer_decay=0.5)
+    optimizer = build_optimizer(classifier, recipe, block_depths(classifier))
+    rates = rates_of_cnn3(optimizer, classifier)
+    assert {name.rpartition(".")[0]: lr for name, lr in rates.items()} == pytest.approx(
+        {"head.1": 0.8, "head.4": 0.8, "backbone.conv3": 0.4}
+    )
+
+
+def test_without_decay_there_are_two_groups_whatever_the_depth() -> None:
+    classifier = cnn3()
+    optimizer = build_optimizer(classifier, recipe_with(lr=0.8), block_depths(classifier))
+    assert [group["lr"] for group in optimizer.param_groups] == [0.8, 0.8]
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "onecycle"])
+def test_the_shares_of_the_blocks_are_the_same_throughout_a_schedule(schedule: str) -> None:
+    classifier, recipe = cnn3(), recipe_with(lr=0.8, layer_decay=0.5, schedule=schedule)
+    optimizer = build_optimizer(classifier, recipe, block_depths(classifier))
+    scheduler = build_schedule(optimizer, recipe, steps=5)
+    tops = []
+    for _ in range(5):
+        rates = rates_of_cnn3(optimizer, classifier)
+        head = rates["head.1.bias"]
+        tops.append(head)
+        assert rates["backbone.conv1.weight"] == pytest.approx(head / 8)
+        optimizer.step()
+        scheduler.step()
+    # The top of a cycle of 5 steps lies between its second and third one.
+    assert max(tops) == pytest.approx(0.8, rel=0.3)
 
 
 def test_averaged_weights_are_the_exponential_mean_of_the_steps() -> None:
@@ -115,6 +176,28 @@ def test_one_cycle_of_a_single_step_is_refused_with_what_to_do() -> None:
     )
     with pytest.raises(UserError, match=expected):
         require_enough_steps(recipe, 1)
+
+
+def test_the_head_alone_trains_for_the_steps_of_its_epochs() -> None:
+    # Four epochs of 7 batches.
+    assert phase_steps(recipe_with(epochs=4), 28) == (0, 28)
+    assert phase_steps(recipe_with(epochs=4, head_epochs=1), 28) == (7, 21)
+
+
+@pytest.mark.parametrize("head_epochs", [1, 3])
+def test_a_phase_of_a_single_step_is_refused_though_there_are_more_in_all(head_epochs: int) -> None:
+    recipe = recipe_with(schedule="onecycle", epochs=4, head_epochs=head_epochs, batch_size=32)
+    expected = rf"^schedule: .* 4 epochs \(head_epochs {head_epochs}\) of batch_size 32: 4 steps; "
+    with pytest.raises(UserError, match=expected):
+        require_enough_steps(recipe, 4)
+    require_enough_steps(recipe, 8)
+
+
+def test_an_average_needs_its_steps_after_the_head_has_trained_alone() -> None:
+    # 0.99 ** 19 is 0.83, 0.99 ** 9 is 0.91.
+    require_enough_steps(recipe_with(epochs=2, ema=0.99), 20)
+    with pytest.raises(UserError, match=r"^ema: got 0\.99; .* would be to 91\.4% those"):
+        require_enough_steps(recipe_with(epochs=2, head_epochs=1, ema=0.99), 20)
 
 
 @pytest.mark.parametrize("steps", [2, 3, 4, 5, 6])

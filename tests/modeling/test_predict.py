@@ -77,13 +77,17 @@ def covid_probability(mean: float) -> float:
 
 def test_of_no_image_there_is_no_probability() -> None:
     empty = np.empty((0, 4, 4), np.uint8)
-    found = predict_probabilities(brightness_classifier(), OUTPUTS, empty, hardware=CPU)
+    found = predict_probabilities(
+        brightness_classifier(), OUTPUTS, empty, hardware=CPU, mirror=False
+    )
     assert found.shape == (0, 2)
 
 
 def test_batches_do_not_change_the_order_of_the_images() -> None:
     images = np.arange(130, dtype=np.uint8)[:, None, None] * np.ones((1, 2, 2), np.uint8)
-    found = predict_probabilities(brightness_classifier(), OUTPUTS, images, hardware=CPU)
+    found = predict_probabilities(
+        brightness_classifier(), OUTPUTS, images, hardware=CPU, mirror=False
+    )
     expected = [covid_probability(level) for level in range(130)]
     np.testing.assert_allclose(found[:, 1], expected, atol=1e-6)
     np.testing.assert_allclose(found.sum(axis=1), 1)
@@ -96,7 +100,9 @@ def test_a_network_predicts_in_the_precision_it_was_validated_in() -> None:
     classifier.backbone.register_forward_hook(lambda _, __, made: seen.append(made.dtype))
     images = np.random.default_rng(0).integers(0, 256, (3, 80, 80), dtype=np.uint8)
     exact, rounded = (
-        predict_probabilities(classifier, OUTPUTS, images, hardware=Hardware("cpu", precision))
+        predict_probabilities(
+            classifier, OUTPUTS, images, hardware=Hardware("cpu", precision), mirror=False
+        )
         for precision in ("fp32", "bf16")
     )
     assert seen == [torch.float32, torch.bfloat16]
@@ -107,7 +113,7 @@ def test_a_network_predicts_in_the_precision_it_was_validated_in() -> None:
 def test_whole_images_are_predicted_in_every_split_and_occluded_ones_in_test_with_lungs() -> None:
     view = view_of_grey([40, 80, 200, 120], lungs=[True, True, True, False])
     run = Run("", 2, 7, np.array(["train", "train", "test", "test"]))
-    tables = predict_run(brightness_classifier(), OUTPUTS, view, run, hardware=CPU)
+    tables = predict_run(brightness_classifier(), OUTPUTS, view, run, hardware=CPU, mirror=False)
     assert tables.keys() == {WHOLE, "lungs_hidden", "lungs_only"}
     whole = tables[WHOLE]
     assert whole["image_id"].tolist() == ["i0", "i1", "i2", "i3"]
@@ -122,7 +128,41 @@ def test_whole_images_are_predicted_in_every_split_and_occluded_ones_in_test_wit
         assert table["prob_covid"].tolist() == [covid_probability(mean)]
 
 
-def save_case(folder: Path, *, ensemble: bool, seeds: tuple[int, ...] = (1, 2)) -> None:
+class LeftBrightness(nn.Module):
+    """One logit: the mean of the left half of the image, in [0, 1]."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images[..., : images.shape[-1] // 2].mean(dim=(2, 3))
+
+
+def left_classifier() -> Classifier:
+    return Classifier(LeftBrightness(), nn.Identity(), mean=0.0, std=1.0)
+
+
+def test_the_mirror_averages_the_probabilities_of_both_sides() -> None:
+    images = np.array([[[200, 40], [200, 40]]], np.uint8)
+    found, alone = (
+        predict_probabilities(left_classifier(), OUTPUTS, images, hardware=CPU, mirror=mirror)
+        for mirror in (True, False)
+    )
+    assert alone[0, 1] == pytest.approx(covid_probability(200), abs=1e-6)
+    mean = (covid_probability(200) + covid_probability(40)) / 2
+    assert found[0].tolist() == pytest.approx([1 - mean, mean], abs=1e-6)
+
+
+def test_occluded_images_are_mirrored_with_what_hides_them() -> None:
+    view = view_of_grey([60, 200], lungs=[True, True])  # the lungs in the upper left pixel
+    run = Run("", 1, 1, np.array(["train", "test"]))
+    tables = predict_run(left_classifier(), OUTPUTS, view, run, hardware=CPU, mirror=True)
+    # Left half with the lungs hidden by the grey of 60: (60 + 200) / 2; right half: 200.
+    mean = (covid_probability(130) + covid_probability(200)) / 2
+    assert tables["lungs_hidden"]["prob_covid"].tolist() == pytest.approx([mean], abs=2e-6)
+    assert tables[WHOLE]["prob_covid"].tolist() == [covid_probability(60), covid_probability(200)]
+
+
+def save_case(
+    folder: Path, *, ensemble: bool, mirror: bool = False, seeds: tuple[int, ...] = (1, 2)
+) -> None:
     """A case of two classes with a network of random weights for each seed."""
     known = manifest_of(["covid", "normal"])
     runs = [Run(f"fold1-seed{s}", 1, s, np.array(["train", "test"])) for s in seeds]
@@ -133,6 +173,7 @@ def save_case(folder: Path, *, ensemble: bool, seeds: tuple[int, ...] = (1, 2)) 
         "one_logit": True,
         "implies": {},
         "precision": "fp32",
+        "mirror": mirror,
     }
     for run in runs:
         torch.manual_seed(run.seed)
@@ -152,9 +193,26 @@ def test_every_model_of_a_case_speaks_of_other_images_as_of_test_images(tmp_path
     assert set(table["split"]) == {"test"}
     for seed in (1, 2):
         classifier, _ = load_classifier(tmp_path / f"fold1-seed{seed}")
-        expected = predict_probabilities(classifier, OUTPUTS, images, hardware=CPU)
+        expected = predict_probabilities(classifier, OUTPUTS, images, hardware=CPU, mirror=False)
         own = table[table["seed"] == seed]
         assert own[["prob_normal", "prob_covid"]].to_numpy().tolist() == expected.round(6).tolist()
+
+
+def test_a_case_that_predicts_mirrors_does_so_of_other_images_too(tmp_path: Path) -> None:
+    save_case(tmp_path / "plain", ensemble=False)
+    save_case(tmp_path / "mirrored", ensemble=False, mirror=True)
+    images = np.random.default_rng(0).integers(0, 256, (3, 80, 80), dtype=np.uint8)
+    manifest = manifest_of(["normal", "covid", "covid"])
+    plain, flipped, mirrored = (
+        predict_case(load_case(tmp_path / name), shown, manifest, device="cpu")["prob_covid"]
+        for name, shown in (
+            ("plain", images),
+            ("plain", images[..., ::-1]),
+            ("mirrored", images),
+        )
+    )
+    np.testing.assert_allclose(mirrored, (plain + flipped) / 2, atol=2e-6)
+    assert (plain - flipped).abs().min() > 1e-5
 
 
 def test_a_case_is_described_without_its_models(tmp_path: Path) -> None:
@@ -183,6 +241,7 @@ def test_an_ensemble_says_of_a_test_image_the_mean_of_its_models() -> None:
             view,
             Run(f"fold1-seed{seed}", 1, seed, np.array(["train", "test"])),
             hardware=CPU,
+            mirror=False,
         )[WHOLE]
         for seed, mean in ((1, 0.0), (2, 0.5))
     )

@@ -17,6 +17,7 @@ from torch import Tensor
 from stages.config.params import Augmentation, CrossEntropy, Recipe
 from stages.modeling import resume
 from stages.modeling.augment import Augmenter
+from stages.modeling.blocks import block_depths
 from stages.modeling.classifier import Classifier, build_classifier
 from stages.modeling.compute import Hardware
 from stages.modeling.data import ImageRows, ordered_loader, to_unit_range, train_loader
@@ -91,6 +92,7 @@ def new_lesson(
         augment,
         loader,
         ordered_loader(val, batch_size=BATCH_SIZE),
+        block_depths(classifier),
     )
 
 
@@ -107,6 +109,7 @@ def lesson_on_activations(images: Inputs, classifier: Classifier, views: int) ->
         inputs.augment,
         train_loader(inputs.train, batch_size=BATCH_SIZE, sampler="none", seed=0, views=views),
         ordered_loader(inputs.val, batch_size=BATCH_SIZE),
+        block_depths(classifier),
     )
 
 
@@ -165,6 +168,14 @@ TRAININGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "averaged weights, last blocks": ({"model": "test_resnet", "train": "last:1"}, {"ema": 0.5}),
     "head": ({"model": "test_resnet", "train": "head"}, {}),
     "kept activations": ({"model": "test_resnet", "train": "last:1", "views": 3}, {}),
+    "slower blocks": ({}, {"layer_decay": 0.5, "schedule": "onecycle"}),
+    "the head first": ({"model": "test_resnet"}, {"head_epochs": 2, "schedule": "onecycle"}),
+    "the head first, averaged": ({"model": "test_resnet"}, {"head_epochs": 1, "ema": 0.5}),
+    "the head first, kept activations": (
+        {"model": "test_resnet", "train": "last:2", "views": 2},
+        {"head_epochs": 2},
+    ),
+    "mixed images": ({}, {"mixup": 0.4}),
     "weighted sampler": ({"sampler": "weighted"}, {}),
     "sampler of patients": ({"sampler": "by patient"}, {}),
     "the last epoch is kept": ({}, {"keep": "last", "lr": 2e-2}),
@@ -179,6 +190,7 @@ def test_a_killed_training_goes_on_to_the_same_bits(
 ) -> None:
     of_lesson, of_recipe = TRAININGS[name]
     steps = STEPS + (1 if of_lesson.get("sampler") == "by patient" else 0)  # four of three images
+    steps += 3 if "mixup" in of_recipe else 0  # two losses of each training batch
     recipe = recipe_with(**({"epochs": EPOCHS, "patience": EPOCHS} | of_recipe))
     whole, cut = new_lesson(**of_lesson), new_lesson(**of_lesson)
     expected = fit(whole, recipe, seed=0, hardware=CPU)

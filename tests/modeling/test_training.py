@@ -15,13 +15,14 @@ from stages.config.params import (
     BinaryCrossEntropy,
     Case,
     CrossEntropy,
+    Focal,
     Protocol,
     WeightedCrossEntropy,
 )
 from stages.dataset.image_set import DatasetInfo, ImageSet
 from stages.dataset.runs import Run
 from stages.modeling import resume
-from stages.modeling.checkpoint import load_state, save_model
+from stages.modeling.checkpoint import load_classifier, load_state, save_model
 from stages.modeling.classifier import BACKBONE
 from stages.modeling.compute import Hardware
 from stages.modeling.initial import random_weights
@@ -57,7 +58,7 @@ CASE = Case(
     recipe="short",
     protocol="once",
 )
-ONCE = Protocol(folds=1, held_out="test", seeds=[1], ensemble=False)
+ONCE = Protocol(folds=1, held_out="test", seeds=[1], ensemble=False, mirror=False)
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +154,7 @@ def test_meta_tells_what_is_needed_to_rebuild_the_network(initial: Path) -> None
     assert meta["started_from"] == "start"
     assert meta["tensors_left_out"] == []
     assert meta["ensemble"] is False
+    assert meta["mirror"] is False
 
 
 THREE = view_of([*"aaaabbbbcccc", *"abca", *"abcb"], {"b": ["a"]})
@@ -275,6 +277,70 @@ def test_kept_activations_train_what_is_to_be_trained_and_say_so(initial: Path, 
 def test_kept_activations_give_the_same_bits_again(initial: Path) -> None:
     first, second = (trained(initial, train="head", cache_views=2) for _ in range(2))
     assert are_equal(first, second)
+
+
+@pytest.mark.parametrize("cache_views", [0, 2])
+def test_blocks_learn_more_slowly_the_farther_from_the_head_also_on_kept_activations(
+    initial: Path, cache_views: int
+) -> None:
+    # One step of Adam moves a weight by its learning rate.
+    step = {"epochs": 1, "batch_size": 12, "optimizer": "adam", "lr": 1e-3}
+    done = trained(initial, train="last:2", layer_decay=0.5, cache_views=cache_views, **step)
+    start = load_state(initial / "model.safetensors")
+    moved = {
+        name: (tensor - start[f"backbone.{name}.bias"]).abs().max().item()
+        for name in ("conv1", "conv2", "conv3")
+        for tensor in [state_of(done)[f"backbone.{name}.bias"]]
+    }
+    assert moved == pytest.approx({"conv1": 0.0, "conv2": 2.5e-4, "conv3": 5e-4}, rel=1e-2)
+
+
+@pytest.mark.parametrize("cache_views", [0, 2])
+def test_what_is_to_train_waits_for_the_epochs_of_the_head_and_then_does(
+    initial: Path, cache_views: int
+) -> None:
+    # A step an epoch, of which the second alone moves conv3, by Adam's learning rate.
+    step = {"epochs": 2, "batch_size": 12, "optimizer": "adam", "lr": 1e-3}
+    done = trained(initial, train="last:1", head_epochs=1, cache_views=cache_views, **step)
+    start = load_state(initial / "model.safetensors")
+    change = state_of(done)["backbone.conv3.bias"] - start["backbone.conv3.bias"]
+    assert change.abs().max().item() == pytest.approx(1e-3, rel=1e-2)
+    assert done.meta["blocks_trained"] == ["backbone.conv3", "head"]
+    assert done.meta["kept_epoch"] == 1
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        CASE.loss,
+        BCE,
+        WeightedCrossEntropy(kind="weighted_ce", label_smoothing=0.1),
+        Focal(kind="focal", gamma=2.0, alpha=0.25),
+    ],
+    ids=lambda loss: loss.kind,
+)
+def test_mixed_images_train_by_every_loss_to_the_same_bits_again(
+    initial: Path, loss: object
+) -> None:
+    first, second, plain = (trained(initial, loss=loss, mixup=a) for a in (0.4, 0.4, 0.0))
+    assert are_equal(first, second)
+    assert not are_equal(first, plain)
+    assert np.isfinite(first.result.steps["loss"]).all()
+
+
+def test_a_network_trained_with_dropped_branches_is_rebuilt_without_them(tmp_path: Path) -> None:
+    backbone = random_weights("test_resnet", seed=0).backbone
+    state = {f"{BACKBONE}{name}": tensor for name, tensor in backbone.state_dict().items()}
+    save_model(tmp_path / "start", state, {"mean": 0.4, "std": 0.2})
+    plain, dropped = (
+        trained(tmp_path / "start", model="test_resnet", drop_path=rate) for rate in (0.0, 0.5)
+    )
+    assert not are_equal(plain, dropped)
+    save_model(tmp_path / "done", dropped.classifier.state_dict(), dropped.meta)
+    again, _ = load_classifier(tmp_path / "done")
+    images = torch.rand(3, 1, SIDE, SIDE)
+    with torch.inference_mode():
+        torch.testing.assert_close(again(images), dropped.classifier.eval()(images))
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])

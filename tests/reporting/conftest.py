@@ -185,7 +185,7 @@ def make_params() -> Params:
     }
     bce = {"loss": {"kind": "bce", "label_smoothing": 0.0}}
     lungs = {"kind": "lungs", "margin": 0.05, "fallback_fraction": 0.8}
-    once = {"folds": 1, "held_out": "test", "seeds": [1], "ensemble": False}
+    once = {"folds": 1, "held_out": "test", "seeds": [1], "ensemble": False, "mirror": False}
     augmentation = dict.fromkeys(
         ("flip", "flip_vertical", "rotate_deg", "scale", "shift", "brightness", "contrast"), 0.0
     )
@@ -249,6 +249,10 @@ def make_recipe() -> Json:
         "keep": "best",
         "ema": 0.0,
         "batch_size": 8,
+        "layer_decay": 1.0,
+        "head_epochs": 0,
+        "drop_path": 0.0,
+        "mixup": 0.0,
         "cache_views": 0,
     }
 
