@@ -97,7 +97,8 @@ def test_check_names_a_network_that_timm_does_not_know(
         "params.yaml: cases.full-ce.model",
         "params.yaml: cases.lungs-bce.model",
     ]
-    assert all("'resnet19'; allowed: cnn3 or a timm model, such as " in line for line in lines)
+    said = "'resnet19'; allowed: cnn3, darkcovidnet, darkcovidnet2 or a timm model, such as "
+    assert all(said in line for line in lines)
 
 
 def test_check_names_the_blocks_of_a_network_that_has_no_so_many(

@@ -447,7 +447,7 @@ class Case(Section):
     """One row of the matrix; its key names every file that it writes."""
 
     view: Text
-    model: Text  # cnn3 or a timm architecture
+    model: Text  # cnn3, darkcovidnet, darkcovidnet2 or a timm architecture
     weights: Text  # a key of `weights`, or another case
     train: Level
     head: Annotated[list[Count], Field(max_length=8)]  # widths of the hidden layers

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from stages.config.errors import UserError
-from stages.config.references import keeps_fc, timm_name
+from stages.config.references import OWN_NETWORKS, keeps_fc, timm_name
 from stages.modeling.cnn3 import MIN_SIZE_PX, Cnn3
+from stages.modeling.darkcovidnet import DarkCovidNet
 from stages.modeling.input_size import (
     require_whole_patches,
     size_arguments,
@@ -82,8 +83,8 @@ def build_classifier(
     """A network with fresh random weights from torch's global generator.
 
     Args:
-        model: cnn3, a timm model name (a `.tag` plays no part in the architecture), or that of a
-            VGG with `_fc` behind it, which keeps its two old FC layers.
+        model: one of OWN_NETWORKS, a timm model name (a `.tag` plays no part in the architecture),
+            or that of a VGG with `_fc` behind it, which keeps its two old FC layers.
         size: side of the square input in pixels.
         head: widths of hidden Linear+ReLU layers before the logits.
         outputs: number of logits.
@@ -110,12 +111,18 @@ def build_backbone(model: str, size: int | None = None) -> nn.Module:
     Raises:
         UserError: timm does not know the network, or cannot build it for that size.
     """
-    if model == "cnn3":
-        return Cnn3()
+    if model in OWN_NETWORKS:
+        return _build_own(model)
     try:
         return create_timm_backbone(model, pretrained=False, size=size)
     except RuntimeError as error:
         raise UserError(f"model: timm cannot build {model!r}: {error}") from None
+
+
+def _build_own(model: str) -> nn.Module:
+    if model == "cnn3":
+        return Cnn3()
+    return DarkCovidNet(maps=2 if model == "darkcovidnet2" else 3)
 
 
 def create_timm_backbone(model: str, *, pretrained: bool, size: int | None = None) -> nn.Module:
