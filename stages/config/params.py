@@ -413,10 +413,13 @@ class Recipe(Section):
     optimizer: Literal["sgd", "adam", "adamw"]
     lr: Annotated[Number, Field(ge=1e-8, le=10)]  # less is lost in the rounding of weights
     weight_decay: Annotated[Number, Field(ge=0, le=1)]
+    beta2: Annotated[Number, Field(ge=0, lt=1)]  # of Adam's and AdamW's squared gradients
     schedule: Literal["constant", "cosine", "onecycle"]
     epochs: Annotated[StrictInt, Field(ge=1, le=10_000)]
-    patience: Annotated[StrictInt, Field(ge=1, le=10_000)]  # epochs without a better val loss
-    keep: Literal["best", "last"]  # epoch of the lowest validation loss, or the last one
+    # Epochs without a better validation loss, or accuracy where that is what is kept by.
+    patience: Annotated[StrictInt, Field(ge=1, le=10_000)]
+    # Epoch of the lowest validation loss or of the highest validation accuracy, or the last one.
+    keep: Literal["best", "best_accuracy", "last"]
     ema: Annotated[Number, Field(ge=0, lt=1)]  # decay per step of averaged weights; 0: none
     batch_size: Annotated[StrictInt, Field(ge=2, le=4096)]
     # Augmented views of each training image of which what is frozen is computed once, and kept on

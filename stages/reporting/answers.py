@@ -111,7 +111,8 @@ def _training(results: Results) -> list[str]:
 def _model_selection(results: Results) -> list[str]:
     keeps = _distinct(case.recipe.keep for case in results.cases.values())
     return [
-        f"Epoch kept: {keeps} (best: the lowest validation loss; last: the last one). No test "
+        f"Epoch kept: {keeps} (best: the lowest validation loss; best_accuracy: the highest "
+        "validation accuracy; last: the last one). No test "
         "image takes part."
     ]
 

@@ -93,7 +93,8 @@ WRONG_VALUES = [
     (f"{CASE}/train", "some", f"got 'some'; {LEVELS}"),
     (f"{CASE}/train", "heads", f"got 'heads'; {LEVELS}"),
     (f"{CASE}/sampler", "balanced", "got 'balanced'; allowed: 'none' or 'weighted'"),
-    (f"{RECIPE}/keep", "first", "got 'first'; allowed: 'best' or 'last'"),
+    (f"{RECIPE}/keep", "first", "got 'first'; allowed: 'best', 'best_accuracy' or 'last'"),
+    (f"{RECIPE}/beta2", 1.0, "got 1.0; allowed: less than 1"),
     (f"{RECIPE}/ema", 1.0, "got 1.0; allowed: less than 1"),
     (f"{RECIPE}/ema", -0.1, "got -0.1; allowed: greater than or equal to 0"),
     (f"{PROTOCOL}/folds", 0, "got 0; allowed: a whole number from 1 to 50, or given"),
@@ -327,7 +328,7 @@ def test_an_unknown_key_hides_no_other_problem_of_its_section(tiny_params: RawPa
     raw = changed(changed(tiny_params, f"{RECIPE}/epoch", 3), f"{RECIPE}/lr", -1)
     assert message_of(raw).split("\n") == [
         "params.yaml: recipes.short.epoch: got 3 for an unknown key (did you mean 'epochs'?); "
-        "allowed keys: batch_size, cache_views, ema, epochs, keep, lr, optimizer, patience, "
+        "allowed keys: batch_size, beta2, cache_views, ema, epochs, keep, lr, optimizer, patience, "
         "schedule, weight_decay",
         "params.yaml: recipes.short.lr: got -1; allowed: greater than or equal to 0.00000001",
     ]

@@ -243,6 +243,7 @@ def make_recipe() -> Json:
         "optimizer": "adamw",
         "lr": 1e-3,
         "weight_decay": 0.0,
+        "beta2": 0.999,
         "schedule": "constant",
         "epochs": 2,
         "patience": 2,
