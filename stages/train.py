@@ -25,6 +25,7 @@ from stages.dataset.image_set import ImageSet, load_image_set
 from stages.dataset.occlusion import OCCLUSIONS
 from stages.dataset.predictions import WHOLE, CaseTables, save_tables
 from stages.dataset.runs import Run, plan_runs, save_runs
+from stages.dataset.split import find_cut_groups
 from stages.modeling.checkpoint import run_folder, save_model
 from stages.modeling.compute import Hardware, choose_hardware, keep_freed_memory
 from stages.modeling.fit import FitResult
@@ -62,9 +63,11 @@ def _train_runs(params: Params, name: str, paths: Paths) -> None:
         view.manifest,
         folds=protocol.folds,
         held_out=protocol.held_out,
+        grouping=protocol.grouping,
         seeds=protocol.seeds,
         seed=params.seed,
     )
+    _log_cut_groups(view, runs)
     finished = []
     for run in runs:
         finished.append(_train(plan, view, run, name, paths, hardware))
@@ -74,6 +77,14 @@ def _train_runs(params: Params, name: str, paths: Paths) -> None:
     _save_predictions(name, view, finished, protocol.ensemble, paths)
     # A killed stage goes on from here; with all outputs in their places nothing is left to do.
     shutil.rmtree(paths.scratch(f"train-{name}"), ignore_errors=True)
+
+
+def _log_cut_groups(view: ImageSet, runs: Sequence[Run]) -> None:
+    """Say how much the models will have seen of whom they are tested on; it stops nothing."""
+    groups = view.manifest["group_id"].to_numpy(str)
+    cut = {group for run in runs for group in find_cut_groups(groups, run.splits)}
+    if cut:
+        logger.warning("%d of %d groups stand in two splits", len(cut), len(set(groups)))
 
 
 def _train(

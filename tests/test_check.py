@@ -371,7 +371,13 @@ def test_check_names_a_class_of_too_few_patients_for_the_splits(
 def test_check_names_a_class_of_too_few_patients_for_the_folds(
     tiny_params: RawParams, tmp_path: Path, held_out: str
 ) -> None:
-    folds = {"folds": 20, "held_out": held_out, "seeds": [1], "ensemble": False}
+    folds = {
+        "folds": 20,
+        "held_out": held_out,
+        "grouping": "group",
+        "seeds": [1],
+        "ensemble": False,
+    }
     tiny_params["protocols"]["many"] = folds
     tiny_params["cases"]["full-ce"]["protocol"] = "many"
     message = check_message(tiny_params, tmp_path)

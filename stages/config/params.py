@@ -431,9 +431,18 @@ class Protocol(Section):
     """How often to train, and on which splits."""
 
     folds: Folds  # 1: the splits of the data set; given: those of its table
-    held_out: Literal["test", "val"]  # what a fold is to the model that is not trained on it
+    # What a fold is to the model that is not trained on it; both: its epoch is chosen on the very
+    # images that it is scored on, and all others are trained on.
+    held_out: Literal["test", "val", "both"]
+    # Group: who belongs together stays together. None: images are dealt at random, one by one.
+    grouping: Literal["group", "none"]
     seeds: Annotated[list[Seed], Field(min_length=1, max_length=100)]  # one training each
     ensemble: StrictBool  # average the probabilities of all models that test an image
+
+    @property
+    def is_optimistic(self) -> bool:
+        """Whether its figures are better than those on new patients, on purpose."""
+        return self.held_out == "both" or self.grouping == "none"
 
     @property
     def is_one_run(self) -> bool:

@@ -262,6 +262,11 @@ def _case_problems(params: Params, where: str, case: Case) -> Iterator[str]:
 def _protocol_problems(where: str, protocol: Protocol) -> Iterator[str]:
     if len(set(protocol.seeds)) < len(protocol.seeds):
         yield f"{where}.seeds: got {protocol.seeds}; allowed: each seed once"
+    if protocol.folds == "given" and protocol.grouping == "none":
+        yield (
+            f"{where}.grouping: got 'none' with folds given, which are not dealt here; allowed: "
+            "group, or a number of folds"
+        )
 
 
 def _fold_problems(params: Params, where: str, case: Case, dataset: Dataset) -> Iterator[str]:

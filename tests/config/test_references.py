@@ -215,6 +215,12 @@ CONTRADICTIONS: list[tuple[str, Change, str]] = [
         "table.fold; allowed: a protocol with a number of folds",
     ),
     (
+        "given folds without grouping",
+        add_to("protocols", "random", "once", folds="given", grouping="none"),
+        "protocols.random.grouping: got 'none' with folds given, which are not dealt here; "
+        "allowed: group, or a number of folds",
+    ),
+    (
         "patients of a table that is not there",
         add_to("datasets", "spare", "ct", group=BY_TABLE),
         "datasets.spare.group.kind: got table, but table.patient is no column; allowed: a column, "

@@ -122,6 +122,18 @@ def test_whole_images_are_predicted_in_every_split_and_occluded_ones_in_test_wit
         assert table["prob_covid"].tolist() == [covid_probability(mean)]
 
 
+def test_an_image_that_is_validated_on_too_has_a_row_for_each_and_is_hidden_once() -> None:
+    view = view_of_grey([40, 80, 200], lungs=[True, True, True])
+    run = Run("", 1, 0, np.array(["train", "both", "both"]))
+    tables = predict_run(brightness_classifier(), OUTPUTS, view, run, hardware=CPU)
+    whole = tables[WHOLE]
+    assert whole["image_id"].tolist() == ["i0", "i1", "i2", "i1", "i2"]
+    assert whole["split"].tolist() == ["train", "val", "val", "test", "test"]
+    assert whole["prob_covid"].tolist()[1:3] == whole["prob_covid"].tolist()[3:]
+    assert tables["lungs_hidden"]["image_id"].tolist() == ["i1", "i2"]
+    assert set(tables["lungs_hidden"]["split"]) == {"test"}
+
+
 def save_case(folder: Path, *, ensemble: bool, seeds: tuple[int, ...] = (1, 2)) -> None:
     """A case of two classes with a network of random weights for each seed."""
     known = manifest_of(["covid", "normal"])
