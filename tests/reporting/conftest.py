@@ -46,7 +46,7 @@ class CaseFiles:
     report: Json
     cam: Json
     training: Json
-    headline: Json
+    headline: Json | None
     epochs: pd.DataFrame
 
 
@@ -93,7 +93,9 @@ class Files:
         """Write everything and read it as `report` does."""
         paths = Paths(self.root)
         contents: dict[Path, object] = {
-            paths.headlines: {name: case.headline for name, case in self.cases.items()},
+            paths.headlines: {
+                name: case.headline for name, case in self.cases.items() if case.headline
+            },
             paths.comparisons: self.comparisons,
         }
         contents |= {paths.audit(view): audit for view, audit in self.audits.items()}
@@ -520,6 +522,7 @@ def make_metrics(skill: float) -> Json:
     for occlusion, auroc in (("lungs_hidden", 0.61), ("lungs_only", 0.72)):
         flat |= with_ends(**{f"auroc_{occlusion}": auroc, f"balanced_accuracy_{occlusion}": 0.55})
     counts = {"n_test": 2 * PATIENTS, "n_runs": 1, "n_leaking_groups": 0}
+    counts["optimistic"] = False
     return flat | counts | {"train_accuracy": 0.75, "val_accuracy": 0.625}
 
 
@@ -686,6 +689,7 @@ def make_comparison(first: str, second: str) -> Json:
         "first": first,
         "second": second,
         "differs": {"sampler": ["weighted", "none"]},
+        "optimistic": [],
         "test": adjusted(make_compared(0.1, 0.05, 0.15)),
         "delong": {"positive": "covid", **delong, "p_value": 0.0141, "p_value_holm": 0.0423},
         "mcnemar": {"n_only_first": 14, "n_only_second": 3, "undefined": None}
