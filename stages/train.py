@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
+import torch
 
 from stages.config.command import run_stage
 from stages.config.errors import UserError
@@ -26,8 +27,10 @@ from stages.dataset.occlusion import OCCLUSIONS
 from stages.dataset.predictions import WHOLE, CaseTables, save_tables
 from stages.dataset.runs import Run, plan_runs, save_runs
 from stages.dataset.split import find_cut_groups
+from stages.modeling.augment import Augmenter
 from stages.modeling.checkpoint import run_folder, save_model
 from stages.modeling.compute import Hardware, choose_hardware, keep_freed_memory
+from stages.modeling.copies import with_copies
 from stages.modeling.fit import FitResult
 from stages.modeling.memory import advising_on_memory
 from stages.modeling.predict import combine_runs, predict_run
@@ -57,7 +60,9 @@ def _train_runs(params: Params, name: str, paths: Paths) -> None:
     case = params.case(name)
     protocol = params.protocol(case.protocol)
     plan = Plan(case, params.recipe(case.recipe), params.augmentation(case.augment), protocol)
+    augment = Augmenter(plan.augmentation, torch.Generator().manual_seed(params.seed))
     view = load_image_set(paths.view(case.view))
+    view = with_copies(view, protocol.augmented_copies, augment)
     hardware = choose_hardware(params.compute)
     runs = plan_runs(
         view.manifest,

@@ -375,6 +375,7 @@ def test_check_names_a_class_of_too_few_patients_for_the_folds(
         "folds": 20,
         "held_out": held_out,
         "grouping": "group",
+        "augmented_copies": 0,
         "seeds": [1],
         "ensemble": False,
     }

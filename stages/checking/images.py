@@ -104,7 +104,8 @@ def _batch_problems(params: Params, dataset: str, files: pd.DataFrame) -> Iterat
 
     for name, case in _cases_on(params, dataset).items():
         recipe = params.recipe(case.recipe)
-        images = round(_train_share(params, case, files) * len(files))
+        copies = params.protocol(case.protocol).augmented_copies
+        images = round(_train_share(params, case, files) * len(files) * (1 + copies))
         # Groups stay together, so that a split is not of the very size asked for.
         most_steps = recipe.epochs * max(1, round(images * UNEVEN) // recipe.batch_size)
         if recipe.batch_size > images:

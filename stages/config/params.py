@@ -436,6 +436,8 @@ class Protocol(Section):
     held_out: Literal["test", "val", "both"]
     # Group: who belongs together stays together. None: images are dealt at random, one by one.
     grouping: Literal["group", "none"]
+    # Augmented copies of each image that are dealt as images of their own; without grouping alone.
+    augmented_copies: Annotated[StrictInt, Field(ge=0, le=20)]
     seeds: Annotated[list[Seed], Field(min_length=1, max_length=100)]  # one training each
     ensemble: StrictBool  # average the probabilities of all models that test an image
 

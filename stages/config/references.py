@@ -267,6 +267,11 @@ def _protocol_problems(where: str, protocol: Protocol) -> Iterator[str]:
             f"{where}.grouping: got 'none' with folds given, which are not dealt here; allowed: "
             "group, or a number of folds"
         )
+    if protocol.augmented_copies and protocol.grouping == "group":
+        yield (
+            f"{where}.augmented_copies: got {protocol.augmented_copies} with grouping group, which "
+            "keeps an image and its copies together; allowed: 0, or grouping: none"
+        )
 
 
 def _fold_problems(params: Params, where: str, case: Case, dataset: Dataset) -> Iterator[str]:

@@ -7,7 +7,7 @@ runs.csv    image_id, sha256 of the image's file, and one column of splits per r
 import logging
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -34,6 +34,7 @@ IMAGE_COLUMNS = ["image_id", "sha256"]
 TEXT = "<U5"  # holds train; NumPy cuts longer text without a word
 BOTH = "both"  # val and test at once
 DIGITS = re.compile(r"(\d+)")
+COPY = re.compile(r"\+copy\d+$")  # an id of the manifest ends in a hash
 COLUMN = re.compile(r"fold(\d+)-seed(\d+)")
 
 Folds = int | Literal["given"]
@@ -116,6 +117,11 @@ def column_name(fold: int, seed: int) -> str:
     return f"fold{fold}-seed{seed}"
 
 
+def copy_id(image_ids: "pd.Series[str]", number: int) -> "pd.Series[str]":
+    """What a copy of each image is called in runs.csv and in predictions; counts from 1."""
+    return image_ids + f"+copy{number}"
+
+
 class RunTable(NamedTuple):
     """What runs.csv says.
 
@@ -130,19 +136,21 @@ class RunTable(NamedTuple):
     path: Path
 
     def on(self, manifest: pd.DataFrame) -> list[Run]:
-        """The runs, whose splits are those of the rows of this manifest.
+        """The runs, whose splits are those of the rows of this manifest; copies are left out.
 
         Raises:
             UserError: it is of other images, or of the same in another order: the splits of a
                 run would then fall on the wrong images.
         """
-        if manifest[IMAGE_COLUMNS].to_numpy().tolist() != self.images.to_numpy().tolist():
+        is_own = ~self.images["image_id"].str.contains(COPY)
+        images = self.images[is_own]
+        if manifest[IMAGE_COLUMNS].to_numpy().tolist() != images.to_numpy().tolist():
             raise UserError(
-                f"{self.path}: its {len(self.images)} images are not the {len(manifest)} of the "
+                f"{self.path}: its {len(images)} images are not the {len(manifest)} of the "
                 "view, row by row; the case was trained on another version of the view, run: "
                 "dvc repro"
             )
-        return self.runs
+        return [replace(run, splits=run.splits[is_own.to_numpy()]) for run in self.runs]
 
 
 def save_runs(folder: Path, manifest: pd.DataFrame, runs: Sequence[Run]) -> None:

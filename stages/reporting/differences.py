@@ -17,7 +17,7 @@ LEADING = (
     "held_out",
 )
 # What makes a published protocol: who is dealt where, and the epoch chosen on the fold scored.
-PROTOCOL_FIELDS = ("grouping", "held_out", "folds", "keep")
+PROTOCOL_FIELDS = ("grouping", "held_out", "augmented_copies", "folds", "keep")
 PART_OF_LEAD = {"view": ("view.crop",), "grouping": PROTOCOL_FIELDS, "held_out": PROTOCOL_FIELDS}
 OPENINGS = {
     "model": "Model: {first} is {a}, {second} is {b}.",

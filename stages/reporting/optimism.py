@@ -26,6 +26,11 @@ def _reasons(case: CaseResults) -> Iterator[str]:
             "its images are dealt at random, whoever they are of, and "
             f"{case.figures.n_leaking_groups} groups stand in two splits"
         )
+    if case.protocol.augmented_copies:
+        yield (
+            f"{case.protocol.augmented_copies} augmented copies of each are dealt with them, so "
+            "that copies of what it was trained on are among the images that it is scored on"
+        )
     if case.protocol.held_out == "both":
         epoch = "" if case.recipe.keep == "last" else "epoch, "
         yield f"its {epoch}temperature and thresholds are chosen on the images that it is scored on"

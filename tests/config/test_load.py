@@ -102,6 +102,7 @@ WRONG_VALUES = [
     (f"{PROTOCOL}/folds", 51, "got 51; allowed: a whole number from 1 to 50, or given"),
     (f"{PROTOCOL}/held_out", "train", "got 'train'; allowed: 'test', 'val' or 'both'"),
     (f"{PROTOCOL}/grouping", "patient", "got 'patient'; allowed: 'group' or 'none'"),
+    (f"{PROTOCOL}/augmented_copies", 21, "got 21; allowed: less than or equal to 20"),
     (f"{PROTOCOL}/seeds", [], "got []; allowed: at least 1 entries"),
     (f"{PROTOCOL}/seeds", 1, "got 1; allowed: a valid list"),
     (f"{PROTOCOL}/seeds/0", -1, "got -1; allowed: greater than or equal to 0"),

@@ -221,6 +221,12 @@ CONTRADICTIONS: list[tuple[str, Change, str]] = [
         "allowed: group, or a number of folds",
     ),
     (
+        "copies that stay with their image",
+        add_to("protocols", "copied", "once", augmented_copies=2),
+        "protocols.copied.augmented_copies: got 2 with grouping group, which keeps an image and "
+        "its copies together; allowed: 0, or grouping: none",
+    ),
+    (
         "patients of a table that is not there",
         add_to("datasets", "spare", "ct", group=BY_TABLE),
         "datasets.spare.group.kind: got table, but table.patient is no column; allowed: a column, "

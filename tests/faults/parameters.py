@@ -360,6 +360,7 @@ TYPICAL: dict[str, tuple[Any, ...]] = {
     "cache_views": (0, 1, 64, 65),
     "held_out": ("val", "test", "both", "train"),
     "grouping": ("group", "none"),
+    "augmented_copies": (0, 1, 20, 21),
     "ensemble": (True, False),
     "head": ([], [1], [100_000], [100_000, 100_000], [1] * 8, [1] * 9, [0]),
     "dropout": (0, 0.999999, 1),

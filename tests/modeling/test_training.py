@@ -57,7 +57,9 @@ CASE = Case(
     recipe="short",
     protocol="once",
 )
-ONCE = Protocol(folds=1, held_out="test", grouping="group", seeds=[1], ensemble=False)
+ONCE = Protocol(
+    folds=1, held_out="test", grouping="group", augmented_copies=0, seeds=[1], ensemble=False
+)
 
 
 @pytest.fixture(scope="module")

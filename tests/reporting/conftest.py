@@ -187,7 +187,14 @@ def make_params() -> Params:
     }
     bce = {"loss": {"kind": "bce", "label_smoothing": 0.0}}
     lungs = {"kind": "lungs", "margin": 0.05, "fallback_fraction": 0.8}
-    once = {"folds": 1, "held_out": "test", "grouping": "group", "seeds": [1], "ensemble": False}
+    once = {
+        "folds": 1,
+        "held_out": "test",
+        "grouping": "group",
+        "augmented_copies": 0,
+        "seeds": [1],
+        "ensemble": False,
+    }
     augmentation = dict.fromkeys(
         ("flip", "flip_vertical", "rotate_deg", "scale", "shift", "brightness", "contrast"), 0.0
     )
