@@ -309,10 +309,17 @@ def _case_weights_problems(params: Params, where: str, case: Case) -> Iterator[s
         known = [*params.weights, *params.cases]
         yield _unknown(f"{where}.weights", case.weights, "an entry of weights or a case", known)
         return
-    if _has_folds(params, case) and _starts_on_same_images(params, case):
+    seen = _starts_on_same_images(params, case)
+    if seen and _has_folds(params, case):
         yield (
             f"{where}.weights: got {case.weights!r}, trained on the images that the folds of this "
             "case test; allowed with folds: an entry of weights, or a case on another data set"
+        )
+    elif seen and any(_is_optimistic(params, other) for other in [case, *seen]):
+        yield (
+            f"{where}.weights: got {case.weights!r}, which may have seen the images that this case "
+            "tests, as one of the two is of an optimistic protocol; allowed: an entry of weights, "
+            "or a case on another data set"
         )
     if architecture(model) != architecture(case.model):
         yield (
@@ -349,16 +356,19 @@ def _has_folds(params: Params, case: Case) -> bool:
     return protocol is not None and protocol.has_folds
 
 
-def _starts_on_same_images(params: Params, case: Case) -> bool:
-    """Whether a case that this one starts from, directly or not, has seen the same data set."""
-    own, seen = _dataset_of(params, case), set[str]()
+def _is_optimistic(params: Params, case: Case) -> bool:
+    protocol = params.protocols.get(case.protocol)
+    return protocol is not None and protocol.is_optimistic
+
+
+def _starts_on_same_images(params: Params, case: Case) -> list[Case]:
+    """The cases that this one starts from, directly or not, that have seen the same data set."""
+    own, seen = _dataset_of(params, case), dict[str, Case]()
     start = case.weights
     while start in params.cases and start not in seen:
-        seen.add(start)
-        if _dataset_of(params, params.cases[start]) == own:
-            return True
+        seen[start] = params.cases[start]
         start = params.cases[start].weights
-    return False
+    return [other for other in seen.values() if _dataset_of(params, other) == own]
 
 
 def _dataset_of(params: Params, case: Case) -> str | None:
