@@ -16,7 +16,7 @@ from stages.evaluation.calibration import RunsCalibration, calibrate_runs
 from stages.evaluation.labels import LabelFigures, score_labels
 from stages.evaluation.metrics import HEADLINE_METRICS, metric_requirements
 from stages.evaluation.operating_points import RATES, OperatingPoint, judge_runs
-from stages.evaluation.scored import draw_metrics, score_rows, score_runs
+from stages.evaluation.scored import ScoredRun, draw_metrics, score_rows, score_runs
 from stages.evaluation.split_report import build_curves, build_split_report, draw_class_balanced
 from stages.evaluation.statistics.bootstrap import estimate
 from stages.evaluation.statistics.records import (
@@ -180,14 +180,7 @@ def build_case_report(
         },
         calibration=calibrate_runs(runs, task, bootstrap),
         operating_points=judge_runs(runs, task, prevalences, bootstrap),
-        runs=[
-            RunFigures(
-                *run[:3],
-                len(np.asarray(run.test.y_true)),
-                estimate(draw_metrics(run.test, task, bootstrap)),
-            )
-            for run in (runs if len(runs) > 1 else ())
-        ],
+        runs=_score_apart(runs, task, bootstrap) if len(runs) > 1 else [],
         accuracies={split: _accuracy(by_split[split]) for split in ("train", "val")},
         splits={
             name: _describe_split(rows, task)
@@ -199,6 +192,18 @@ def build_case_report(
         n_leaking_groups=len({*info.leakage, *_groups_cut_by_runs(tables.runs)}),
         is_optimistic=is_optimistic,
     )
+
+
+def _score_apart(runs: Sequence[ScoredRun], task: Task, bootstrap: Bootstrap) -> list[RunFigures]:
+    """The metrics of each run's own test rows."""
+    return [
+        RunFigures(
+            *run[:3],
+            len(np.asarray(run.test.y_true)),
+            estimate(draw_metrics(run.test, task, bootstrap)),
+        )
+        for run in runs
+    ]
 
 
 def _groups_cut_by_runs(run_table: pd.DataFrame) -> set[str]:

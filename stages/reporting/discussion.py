@@ -112,7 +112,7 @@ def _conclude(results: Results, dataset: DatasetResults) -> list[str]:
             else []
         ),
         *describe_settled(comparisons),
-        *(sentence for case in alone for sentence in describe_runs(case.name, case.figures)),
+        *(sentence for case in alone for sentence in describe_runs(case.title, case.figures)),
         *(describe_best(honest) if honest else []),
         *describe_left_out(cases),
         *(describe_giveaway(v, dataset.info.positive, dataset.audits[v]) for v in views),
