@@ -22,13 +22,14 @@ logger = logging.getLogger(__name__)
 
 def evaluate_case(params: Params, name: str, paths: Paths) -> None:
     """Write headline figures and reports of one case."""
-    params.case(name)  # an unknown name lists the known ones
+    protocol = params.protocol(params.case(name).protocol)
     said = paths.case_predictions(name)
     report = build_case_report(
         load_tables(said),
         load_dataset_info(said),
         params.evaluate.prevalences,
         Bootstrap(params.evaluate.bootstrap_draws, params.seed),
+        is_optimistic=protocol.is_optimistic,
     )
     write_json(paths.case_metrics(name), report.headline())
     write_json(paths.case_report(name), report.to_json())

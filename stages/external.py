@@ -46,12 +46,12 @@ def score_elsewhere(params: Params, name: str, paths: Paths) -> None:
     )
     table = combine_runs(run_table, task.class_names, ensemble=case.ensemble)
     own = load_predictions(paths.predictions(entry.case))
-    own_report = paths.case_report(entry.case).read_text(encoding="utf-8")
+    own_report = json.loads(paths.case_report(entry.case).read_text(encoding="utf-8"))
     report = build_external_report(
         table,
         run_table,
         own[own["split"] == "test"],
-        Chosen.from_report(json.loads(own_report)),
+        Chosen.from_report(own_report),
         task,
         params.evaluate.prevalences,
         Bootstrap(params.evaluate.bootstrap_draws, params.seed),
@@ -60,6 +60,7 @@ def score_elsewhere(params: Params, name: str, paths: Paths) -> None:
         "case": entry.case,
         "view": entry.view,
         "dataset": elsewhere.info.dataset,
+        "own_is_optimistic": own_report["optimistic"],
         "classes": dict(entry.classes),
         "n": len(rows),
         "n_groups": int(tested["group_id"].nunique()),

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
+import torch
 
 from stages.config.command import run_stage
 from stages.config.errors import UserError
@@ -25,8 +26,11 @@ from stages.dataset.image_set import ImageSet, load_image_set
 from stages.dataset.occlusion import OCCLUSIONS
 from stages.dataset.predictions import WHOLE, CaseTables, save_tables
 from stages.dataset.runs import Run, plan_runs, save_runs
+from stages.dataset.split import find_cut_groups
+from stages.modeling.augment import Augmenter
 from stages.modeling.checkpoint import run_folder, save_model
 from stages.modeling.compute import Hardware, choose_hardware, keep_freed_memory
+from stages.modeling.copies import with_copies
 from stages.modeling.fit import FitResult
 from stages.modeling.memory import advising_on_memory
 from stages.modeling.predict import combine_runs, predict_run
@@ -56,15 +60,19 @@ def _train_runs(params: Params, name: str, paths: Paths) -> None:
     case = params.case(name)
     protocol = params.protocol(case.protocol)
     plan = Plan(case, params.recipe(case.recipe), params.augmentation(case.augment), protocol)
+    augment = Augmenter(plan.augmentation, torch.Generator().manual_seed(params.seed))
     view = load_image_set(paths.view(case.view))
+    view = with_copies(view, protocol.augmented_copies, augment)
     hardware = choose_hardware(params.compute)
     runs = plan_runs(
         view.manifest,
         folds=protocol.folds,
         held_out=protocol.held_out,
+        grouping=protocol.grouping,
         seeds=protocol.seeds,
         seed=params.seed,
     )
+    _log_cut_groups(view, runs)
     finished = []
     for run in runs:
         finished.append(_train(plan, view, run, name, paths, hardware))
@@ -74,6 +82,14 @@ def _train_runs(params: Params, name: str, paths: Paths) -> None:
     _save_predictions(name, view, finished, protocol.ensemble, paths)
     # A killed stage goes on from here; with all outputs in their places nothing is left to do.
     shutil.rmtree(paths.scratch(f"train-{name}"), ignore_errors=True)
+
+
+def _log_cut_groups(view: ImageSet, runs: Sequence[Run]) -> None:
+    """Say how much the models will have seen of whom they are tested on; it stops nothing."""
+    groups = view.manifest["group_id"].to_numpy(str)
+    cut = {group for run in runs for group in find_cut_groups(groups, run.splits)}
+    if cut:
+        logger.warning("%d of %d groups stand in two splits", len(cut), len(set(groups)))
 
 
 def _train(

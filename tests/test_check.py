@@ -97,7 +97,8 @@ def test_check_names_a_network_that_timm_does_not_know(
         "params.yaml: cases.full-ce.model",
         "params.yaml: cases.lungs-bce.model",
     ]
-    assert all("'resnet19'; allowed: cnn3 or a timm model, such as " in line for line in lines)
+    said = "'resnet19'; allowed: cnn3, darkcovidnet, darkcovidnet2 or a timm model, such as "
+    assert all(said in line for line in lines)
 
 
 def test_check_names_the_blocks_of_a_network_that_has_no_so_many(
@@ -370,8 +371,15 @@ def test_check_names_a_class_of_too_few_patients_for_the_splits(
 def test_check_names_a_class_of_too_few_patients_for_the_folds(
     tiny_params: RawParams, tmp_path: Path, held_out: str
 ) -> None:
-    folds = {"folds": 20, "held_out": held_out, "seeds": [1], "ensemble": False}
-    folds["mirror"] = False
+    folds = {
+        "folds": 20,
+        "held_out": held_out,
+        "grouping": "group",
+        "augmented_copies": 0,
+        "seeds": [1],
+        "ensemble": False,
+        "mirror": False,
+    }
     tiny_params["protocols"]["many"] = folds
     tiny_params["cases"]["full-ce"]["protocol"] = "many"
     message = check_message(tiny_params, tmp_path)

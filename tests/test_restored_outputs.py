@@ -72,7 +72,9 @@ def save_untrained_case(raw: RawParams, paths: Paths) -> None:
     classes = {"class_names": view.info.class_names, "positive": 1, "one_logit": False}
     meta = {"model": "cnn3", "precision": "fp32", "implies": {}, **build, **classes}
     save_model(paths.weights(CASE), network.state_dict(), meta)
-    runs = plan_runs(view.manifest, folds=1, held_out="test", seeds=[1], seed=raw["seed"])
+    runs = plan_runs(
+        view.manifest, folds=1, held_out="test", grouping="group", seeds=[1], seed=raw["seed"]
+    )
     save_runs(paths.weights(CASE), view.manifest, runs)
     covid = np.linspace(0.1, 0.9, len(view.manifest))
     said = tabulate_run(

@@ -542,7 +542,13 @@ VARIANTS: dict[str, dict[str, object]] = {
 }
 PROTOCOLS: dict[str, dict[str, object]] = {
     "folds": {"folds": 2, "seeds": [1, 2]},
-    "ensemble": {"folds": 2, "held_out": "val", "seeds": [1, 2], "ensemble": True},
+    "ensemble": {
+        "folds": 2,
+        "held_out": "val",
+        "grouping": "group",
+        "seeds": [1, 2],
+        "ensemble": True,
+    },
 }
 RECIPES: dict[str, dict[str, object]] = {"last": {"keep": "last", "ema": 0.5, "epochs": 2}}
 FOLD_RUNS = ["fold1-seed1", "fold1-seed2", "fold2-seed1", "fold2-seed2"]

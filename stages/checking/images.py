@@ -77,6 +77,7 @@ def _split_problems(params: Params, name: str, files: pd.DataFrame) -> Iterator[
                 files.assign(split=splits),
                 folds=protocol.folds,
                 held_out=protocol.held_out,
+                grouping=protocol.grouping,
                 seeds=protocol.seeds,
                 seed=params.seed,
             )
@@ -103,7 +104,8 @@ def _batch_problems(params: Params, dataset: str, files: pd.DataFrame) -> Iterat
 
     for name, case in _cases_on(params, dataset).items():
         recipe = params.recipe(case.recipe)
-        images = round(_train_share(params, case, files) * len(files))
+        copies = params.protocol(case.protocol).augmented_copies
+        images = round(_train_share(params, case, files) * len(files) * (1 + copies))
         # Groups stay together, so that a split is not of the very size asked for.
         most_steps = recipe.epochs * max(1, round(images * UNEVEN) // recipe.batch_size)
         if recipe.batch_size > images:
@@ -124,14 +126,15 @@ def _train_share(params: Params, case: Case, files: pd.DataFrame) -> float:
     shares = params.dataset(params.view(case.view).dataset).split
     protocol = params.protocol(case.protocol)
     folds = _count_folds(protocol, files)
-    if folds > 1 and protocol.held_out == "test":
-        return (1 - 1 / folds) * shares.train / (shares.train + shares.val)
     if folds > 1:
-        return (1 - 1 / folds) * (1 - shares.test)
+        apart = {"test": shares.val / (shares.train + shares.val), "val": shares.test, "both": 0.0}
+        return (1 - 1 / folds) * (1 - apart[protocol.held_out])
     # Splits that did not come with the images are drawn from those that are neither val nor test.
     given = files["given_split"]
     drawn = sum(getattr(shares, split) for split in ("val", "test") if not (given == split).any())
     rest = 1 - float(given.isin(["val", "test"]).mean())
+    if protocol.held_out == "both":
+        return 1 - (float((given == "test").mean()) or shares.test)
     return rest * shares.train / (shares.train + drawn)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from stages.config.errors import UserError
 from stages.config.params import Case, Params
-from stages.config.references import architecture, timm_name
+from stages.config.references import OWN_NETWORKS, architecture, timm_name
 
 if TYPE_CHECKING:  # torch, which a wrong file of parameters need not wait for
     from stages.modeling.classifier import Classifier
@@ -29,7 +29,7 @@ def _model_problems(params: Params) -> Iterator[str]:
     entries = {f"weights.{name}.model": entry.model for name, entry in params.weights.items()}
     entries |= {f"cases.{name}.model": case.model for name, case in params.cases.items()}
     entries |= {f"cam.target_layers.{key}": key for key in params.cam.target_layers}
-    asked = {where: model for where, model in entries.items() if model != "cnn3"}
+    asked = {where: model for where, model in entries.items() if model not in OWN_NETWORKS}
     if not asked:
         return
     import timm  # 3 s: only where a model of its is named
@@ -39,7 +39,7 @@ def _model_problems(params: Params) -> Iterator[str]:
         if not timm.is_model(architecture(name)):
             close = timm.list_models(f"*{architecture(model)[:6]}*")[:5]
             yield (
-                f"{where}: got {model!r}; allowed: cnn3 or a timm model"
+                f"{where}: got {model!r}; allowed: {', '.join(OWN_NETWORKS)} or a timm model"
                 f"{', such as ' + ', '.join(close) if close else ''}"
             )
         elif not has_known_tag(name):

@@ -413,10 +413,13 @@ class Recipe(Section):
     optimizer: Literal["sgd", "adam", "adamw"]
     lr: Annotated[Number, Field(ge=1e-8, le=10)]  # less is lost in the rounding of weights
     weight_decay: Annotated[Number, Field(ge=0, le=1)]
+    beta2: Annotated[Number, Field(ge=0, lt=1)]  # of Adam's and AdamW's squared gradients
     schedule: Literal["constant", "cosine", "onecycle"]
     epochs: Annotated[StrictInt, Field(ge=1, le=10_000)]
-    patience: Annotated[StrictInt, Field(ge=1, le=10_000)]  # epochs without a better val loss
-    keep: Literal["best", "last"]  # epoch of the lowest validation loss, or the last one
+    # Epochs without a better validation loss, or accuracy where that is what is kept by.
+    patience: Annotated[StrictInt, Field(ge=1, le=10_000)]
+    # Epoch of the lowest validation loss or of the highest validation accuracy, or the last one.
+    keep: Literal["best", "best_accuracy", "last"]
     ema: Annotated[Number, Field(ge=0, lt=1)]  # decay per step of averaged weights; 0: none
     batch_size: Annotated[StrictInt, Field(ge=2, le=4096)]
     # The block k steps behind the head learns at lr * layer_decay^k (ULMFiT, Howard and Ruder 2018,
@@ -440,10 +443,21 @@ class Protocol(Section):
     """How often to train, and on which splits."""
 
     folds: Folds  # 1: the splits of the data set; given: those of its table
-    held_out: Literal["test", "val"]  # what a fold is to the model that is not trained on it
+    # What a fold is to the model that is not trained on it; both: its epoch is chosen on the very
+    # images that it is scored on, and all others are trained on.
+    held_out: Literal["test", "val", "both"]
+    # Group: who belongs together stays together. None: images are dealt at random, one by one.
+    grouping: Literal["group", "none"]
+    # Augmented copies of each image that are dealt as images of their own; without grouping alone.
+    augmented_copies: Annotated[StrictInt, Field(ge=0, le=20)]
     seeds: Annotated[list[Seed], Field(min_length=1, max_length=100)]  # one training each
     ensemble: StrictBool  # average the probabilities of all models that test an image
     mirror: StrictBool  # and those of every image and of its left-right mirror, for each model
+
+    @property
+    def is_optimistic(self) -> bool:
+        """Whether its figures are better than those on new patients, on purpose."""
+        return self.held_out == "both" or self.grouping == "none"
 
     @property
     def is_one_run(self) -> bool:
@@ -460,7 +474,7 @@ class Case(Section):
     """One row of the matrix; its key names every file that it writes."""
 
     view: Text
-    model: Text  # cnn3 or a timm architecture
+    model: Text  # cnn3, darkcovidnet, darkcovidnet2 or a timm architecture
     weights: Text  # a key of `weights`, or another case
     train: Level
     head: Annotated[list[Count], Field(max_length=8)]  # widths of the hidden layers

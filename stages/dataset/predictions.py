@@ -1,7 +1,8 @@
 """What a case says of images: tables with one row per image and run.
 
 Columns: image_id, group_id, split, subgroup, fold, seed, label, prediction, prob_<class>. A row's
-split is that of the image in that run.
+split is that of the image in that run; an image that is both validated on and tested on has a row
+for each.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from stages.config.csv_file import read_csv
 from stages.config.writing import write_csv
 from stages.dataset.occlusion import OCCLUSIONS
-from stages.dataset.runs import Run, column_name
+from stages.dataset.runs import BOTH, Run, column_name
 
 DECIMALS = 6
 WHOLE, RUNS = "whole", "runs"  # names of tables, as those of occlusions are
@@ -44,6 +45,8 @@ def tabulate_run(
 ) -> pd.DataFrame:
     """One row per image of a run, in manifest order; the prediction is the likeliest class.
 
+    Images that are both val and test are val in these, and again, as test, in rows behind them.
+
     Args:
         manifest: (N,) rows of the view.
         run: who is in which split.
@@ -57,7 +60,12 @@ def tabulate_run(
         seed=run.seed,
         label=manifest["label"],
     )
-    return with_probabilities(table, probabilities, class_names)
+    table = with_probabilities(table, probabilities, class_names)
+    is_both = table["split"] == BOTH
+    if not is_both.any():
+        return table
+    as_val = table.assign(split=table["split"].where(~is_both, "val"))
+    return pd.concat([as_val, table[is_both].assign(split="test")], ignore_index=True)
 
 
 def average_test_rows(table: pd.DataFrame, class_names: Sequence[str]) -> pd.DataFrame:

@@ -1,13 +1,13 @@
 """The trainings of one case: which fold is held out, with which seed, and who is in which split.
 
 runs.csv    image_id, sha256 of the image's file, and one column of splits per run, named
-            fold<fold>-seed<seed>
+            fold<fold>-seed<seed>; `both` is validated on and tested on
 """
 
 import logging
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -18,15 +18,26 @@ from numpy.typing import NDArray
 from stages.config.csv_file import read_csv
 from stages.config.errors import UserError
 from stages.config.writing import write_csv
-from stages.dataset.split import deal_folds, draw_share, find_missing_class, follow_groups
+from stages.dataset.image_set import SPLITS
+from stages.dataset.split import (
+    deal_at_random,
+    deal_folds,
+    draw_share,
+    find_missing_class,
+    follow_groups,
+)
 
 logger = logging.getLogger(__name__)
 
 RUNS_FILE = "runs.csv"
 IMAGE_COLUMNS = ["image_id", "sha256"]
 TEXT = "<U5"  # holds train; NumPy cuts longer text without a word
+BOTH = "both"  # val and test at once
 DIGITS = re.compile(r"(\d+)")
+COPY = re.compile(r"\+copy\d+$")  # an id of the manifest ends in a hash
 COLUMN = re.compile(r"fold(\d+)-seed(\d+)")
+
+Folds = int | Literal["given"]
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single truth value to compare by
@@ -37,7 +48,7 @@ class Run:
         name: "" for the only run of a case, else `fold<fold>-seed<seed>`; names its folder.
         fold: counts from 1; 1 where the splits of the data set are used.
         seed: of the training.
-        splits: (N,) train, val or test, in the row order of the view.
+        splits: (N,) train, val, test or both, in the row order of the view.
     """
 
     name: str
@@ -46,15 +57,16 @@ class Run:
     splits: NDArray[np.str_]
 
     def rows(self, split: str) -> NDArray[np.int64]:
-        """(n,) row numbers of a split, rising."""
-        return np.flatnonzero(self.splits == split).astype(np.int64)
+        """(n,) row numbers of train, val or test, rising; what is both is in the last two."""
+        return np.flatnonzero(_stands_in(self.splits, split)).astype(np.int64)
 
 
 def plan_runs(
     manifest: pd.DataFrame,
     *,
-    folds: int | Literal["given"],
-    held_out: Literal["test", "val"],
+    folds: Folds,
+    held_out: Literal["test", "val", "both"],
+    grouping: Literal["group", "none"],
     seeds: Sequence[int],
     seed: int,
 ) -> list[Run]:
@@ -63,25 +75,31 @@ def plan_runs(
     One fold takes the splits of the data set. More are dealt by group, stratified by label, or
     given: numbered in the order of their names. With `held_out` test, fold i is what run i is
     tested on, and val is drawn from the rest. With val, the test images of the data set stay, and
-    fold i is what run i is validated on. What has no given fold is trained on in every run.
+    fold i is what run i is validated on. With both it is both, and all the rest trains; of one
+    fold these are the test images. What has no given fold is trained on in every run.
+
+    Without grouping the images are dealt one by one at random instead, not stratified either, into
+    folds or, where there is one, into as many for each split as the data set has.
 
     Args:
         manifest: table of N images with the columns label, group_id and split; for given folds,
             also given_split and given_fold.
         folds: at least 1, or `given`.
         held_out: what a fold is to the model that is not trained on it.
+        grouping: whether who belongs together stays together.
         seeds: of the trainings; at least one.
         seed: of the deal into folds, so that all cases with as many folds have the same ones.
 
     Raises:
         UserError: a class has too few groups for these folds, or no folds are given.
     """
+    deal = _Deal(manifest, folds, held_out, grouping, seed)
     if folds == 1:
-        per_fold = [manifest["split"].to_numpy(str)]
-    elif held_out == "test":
-        per_fold = _hold_out_test(manifest, folds, seed)
+        per_fold = [_split_once(deal)]
+    elif held_out == "val":
+        per_fold = _hold_out_val(deal)
     else:
-        per_fold = _hold_out_val(manifest, folds, seed)
+        per_fold = _hold_out_test(deal)
     return _named(
         (number, training_seed, splits)
         for number, splits in enumerate(per_fold, start=1)
@@ -89,9 +107,19 @@ def plan_runs(
     )
 
 
+def _stands_in(splits: NDArray[np.str_], split: str) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = np.isin(splits, [split] if split == "train" else [split, BOTH])
+    return found
+
+
 def column_name(fold: int, seed: int) -> str:
     """What a run is called where it is one of several, and always in runs.csv."""
     return f"fold{fold}-seed{seed}"
+
+
+def copy_id(image_ids: "pd.Series[str]", number: int) -> "pd.Series[str]":
+    """What a copy of each image is called in runs.csv and in predictions; counts from 1."""
+    return image_ids + f"+copy{number}"
 
 
 class RunTable(NamedTuple):
@@ -108,19 +136,21 @@ class RunTable(NamedTuple):
     path: Path
 
     def on(self, manifest: pd.DataFrame) -> list[Run]:
-        """The runs, whose splits are those of the rows of this manifest.
+        """The runs, whose splits are those of the rows of this manifest; copies are left out.
 
         Raises:
             UserError: it is of other images, or of the same in another order: the splits of a
                 run would then fall on the wrong images.
         """
-        if manifest[IMAGE_COLUMNS].to_numpy().tolist() != self.images.to_numpy().tolist():
+        is_own = ~self.images["image_id"].str.contains(COPY)
+        images = self.images[is_own]
+        if manifest[IMAGE_COLUMNS].to_numpy().tolist() != images.to_numpy().tolist():
             raise UserError(
-                f"{self.path}: its {len(self.images)} images are not the {len(manifest)} of the "
+                f"{self.path}: its {len(images)} images are not the {len(manifest)} of the "
                 "view, row by row; the case was trained on another version of the view, run: "
                 "dvc repro"
             )
-        return self.runs
+        return [replace(run, splits=run.splits[is_own.to_numpy()]) for run in self.runs]
 
 
 def save_runs(folder: Path, manifest: pd.DataFrame, runs: Sequence[Run]) -> None:
@@ -155,43 +185,80 @@ def _named(entries: Iterable[tuple[int, int, NDArray[np.str_]]]) -> list[Run]:
     ]
 
 
-def _hold_out_test(
-    manifest: pd.DataFrame, folds: int | Literal["given"], seed: int
-) -> list[NDArray[np.str_]]:
-    """Per fold, the splits in which it is test; val has its share among the train and val."""
-    labels, groups, given = (manifest[c].to_numpy(str) for c in ("label", "group_id", "split"))
+class _Deal(NamedTuple):
+    """What is dealt, and how; see `plan_runs`."""
+
+    manifest: pd.DataFrame
+    folds: Folds
+    held_out: str
+    grouping: str
+    seed: int
+
+    def column(self, name: str) -> NDArray[np.str_]:
+        """(N,) of the manifest."""
+        return self.manifest[name].to_numpy(str)
+
+    def into_folds(self, rows: NDArray[np.int64], folds: int) -> NDArray[np.int64]:
+        """(n,) fold of some rows, from 0."""
+        if self.grouping == "none":
+            return deal_at_random(len(rows), folds, seed=self.seed)
+        labels, groups = self.column("label")[rows], self.column("group_id")[rows]
+        return deal_folds(labels, groups, folds, seed=self.seed)
+
+    def val_among(self, rows: NDArray[np.int64], share: float, where: str) -> NDArray[np.int64]:
+        """About `share` of some rows."""
+        if self.grouping == "none":
+            shuffled = np.random.default_rng(self.seed).permutation(rows)
+            return shuffled[: round(share * len(rows))]
+        labels, groups = self.column("label")[rows], self.column("group_id")[rows]
+        return rows[draw_share(labels, groups, share, seed=self.seed, where=where)]
+
+
+def _split_once(deal: _Deal) -> NDArray[np.str_]:
+    """The splits of the data set, or as many images for each of them at random."""
+    splits = deal.column("split").astype(TEXT)
+    if deal.grouping == "none":
+        dealt = np.flatnonzero((splits != "test") | (deal.held_out != "val"))
+        splits[dealt] = np.random.default_rng(deal.seed).permutation(splits[dealt])
+        _complete(deal, splits, 1)
+    if deal.held_out == "both":
+        splits = np.where(splits == "test", BOTH, "train").astype(TEXT)
+    return splits
+
+
+def _hold_out_test(deal: _Deal) -> list[NDArray[np.str_]]:
+    """Per fold, the splits in which it is test, or both; val has its share among train and val."""
+    given, rows = deal.column("split"), np.arange(len(deal.manifest))
     val_share = float(np.mean(given[given != "test"] == "val"))
-    if folds == "given":
-        fold_of = _given_folds(manifest, np.full(len(manifest), True))
-        _require_no_given_test(manifest, fold_of)
+    if deal.folds == "given":
+        fold_of = _given_folds(deal.manifest, np.full(len(rows), True))
+        _require_no_given_test(deal, fold_of)
     else:
-        fold_of = deal_folds(labels, groups, folds, seed=seed)
+        fold_of = deal.into_folds(rows, deal.folds)
     per_fold = []
     for fold in range(fold_of.max() + 1):
-        splits = np.where(fold_of == fold, "test", "train").astype(TEXT)
-        rest = np.flatnonzero(fold_of != fold)
-        where = f"folds: got {folds}; val of fold {fold + 1}"
-        chosen = draw_share(labels[rest], groups[rest], val_share, seed=seed, where=where)
-        splits[rest[chosen]] = "val"
-        per_fold.append(_complete(labels, splits, fold, folds))
+        held_out = BOTH if deal.held_out == "both" else "test"
+        splits = np.where(fold_of == fold, held_out, "train").astype(TEXT)
+        if held_out == "test":
+            where = f"folds: got {deal.folds}; val of fold {fold + 1}"
+            splits[deal.val_among(np.flatnonzero(fold_of != fold), val_share, where)] = "val"
+        per_fold.append(_complete(deal, splits, fold + 1))
     return per_fold
 
 
-def _hold_out_val(
-    manifest: pd.DataFrame, folds: int | Literal["given"], seed: int
-) -> list[NDArray[np.str_]]:
+def _hold_out_val(deal: _Deal) -> list[NDArray[np.str_]]:
     """Per fold, the splits in which it is val; the test images of the data set stay."""
-    labels, groups, given = (manifest[c].to_numpy(str) for c in ("label", "group_id", "split"))
+    given = deal.column("split")
     dealt = np.flatnonzero(given != "test")
-    if folds == "given":
-        fold_of = _given_folds(manifest, given != "test")[dealt]
+    if deal.folds == "given":
+        fold_of = _given_folds(deal.manifest, given != "test")[dealt]
     else:
-        fold_of = deal_folds(labels[dealt], groups[dealt], folds, seed=seed)
+        fold_of = deal.into_folds(dealt, deal.folds)
     per_fold = []
     for fold in range(fold_of.max() + 1):
         splits = given.astype(TEXT)
         splits[dealt] = np.where(fold_of == fold, "val", "train")
-        per_fold.append(_complete(labels, splits, fold, folds))
+        per_fold.append(_complete(deal, splits, fold + 1))
     return per_fold
 
 
@@ -219,27 +286,29 @@ def _by_number(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in DIGITS.split(name)]
 
 
-def _require_no_given_test(manifest: pd.DataFrame, fold_of: NDArray[np.int64]) -> None:
+def _require_no_given_test(deal: _Deal, fold_of: NDArray[np.int64]) -> None:
     """Refuse to train on the test images of the data, to which their authors gave no fold."""
-    n_test = int(((manifest["given_split"] == "test") & (fold_of < 0)).sum())
+    n_test = int(((deal.manifest["given_split"] == "test") & (fold_of < 0)).sum())
     if n_test:
         raise UserError(
-            f"folds: got given with held_out test, but {n_test} images that came as test have no "
-            "fold and would be trained on; set held_out: val, which keeps them for test"
+            f"folds: got given with held_out {deal.held_out}, but {n_test} images that came as "
+            "test have no fold and would be trained on; set held_out: val, which keeps them for "
+            "test"
         )
 
 
-def _complete(
-    labels: NDArray[np.str_],
-    splits: NDArray[np.str_],
-    fold: int,
-    folds: int | Literal["given"],
-) -> NDArray[np.str_]:
+def _complete(deal: _Deal, splits: NDArray[np.str_], number: int) -> NDArray[np.str_]:
     """The same splits, once each of them has every class; groups of several classes can miss."""
-    missing = find_missing_class(labels.tolist(), splits.tolist())
-    if missing:
-        raise UserError(
-            f"folds: got {folds}; fold {fold + 1} leaves no image of class {missing[0]!r} in "
-            f"{missing[1]}; give fewer folds, or more patients"
-        )
-    return splits
+    labels = deal.column("label")
+    standing = {split: labels[_stands_in(splits, split)] for split in SPLITS}
+    missing = find_missing_class(
+        np.concatenate([*standing.values()]).tolist(),
+        [split for split, found in standing.items() for _ in found],
+    )
+    if not missing:
+        return splits
+    more = "more patients" if deal.grouping == "group" else "grouping: group, or more images"
+    raise UserError(
+        f"folds: got {deal.folds}; fold {number} leaves no image of class {missing[0]!r} in "
+        f"{missing[1]}; give {'' if deal.folds == 1 else 'fewer folds, or '}{more}"
+    )

@@ -119,6 +119,27 @@ def deal_folds(labels: Labels, group_ids: Labels, folds: int, *, seed: int) -> N
     return fold_of
 
 
+def deal_at_random(count: int, folds: int, *, seed: int) -> NDArray[np.int64]:
+    """(count,) fold of each image, 0 to `folds` - 1: images one by one, as if all were strangers.
+
+    Neither groups nor labels play a part, as in most publications of the field; folds differ in
+    size by one image at the most.
+    """
+    dealt: NDArray[np.int64] = np.random.default_rng(seed).permutation(np.arange(count) % folds)
+    return dealt
+
+
+def find_cut_groups(group_ids: Labels, splits: Labels) -> list[str]:
+    """Groups, sorted, of which not all images stand in the same split.
+
+    Args:
+        group_ids: (n,) who belongs together.
+        splits: (n,) of each image, once.
+    """
+    per_group = pd.Series(splits).groupby(np.asarray(group_ids)).nunique()
+    return [str(group) for group in per_group.index[per_group > 1]]
+
+
 def find_missing_class(labels: Sequence[str], splits: Sequence[str]) -> tuple[str, str] | None:
     """The first class without an image in one of the three splits, and that split; else None."""
     found = set(zip(labels, splits, strict=True))

@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 
 from stages.dataset.image_set import SPLITS, DatasetInfo
-from stages.dataset.predictions import CaseTables
+from stages.dataset.predictions import CaseTables, rows_by_run
+from stages.dataset.split import find_cut_groups
 from stages.dataset.task import Task
 from stages.evaluation.calibration import RunsCalibration, calibrate_runs
 from stages.evaluation.labels import LabelFigures, score_labels
 from stages.evaluation.metrics import HEADLINE_METRICS, metric_requirements
 from stages.evaluation.operating_points import RATES, OperatingPoint, judge_runs
-from stages.evaluation.scored import draw_metrics, score_rows, score_runs
+from stages.evaluation.scored import ScoredRun, draw_metrics, score_rows, score_runs
 from stages.evaluation.split_report import build_curves, build_split_report, draw_class_balanced
 from stages.evaluation.statistics.bootstrap import estimate
 from stages.evaluation.statistics.records import (
@@ -73,7 +74,8 @@ class CaseReport:
         curves: class to the points of its curves, of the test rows.
         labels: where classes imply others; else None.
         n_test: test images.
-        n_leaking_groups: groups that the splits cut.
+        n_leaking_groups: groups that the splits cut, of the data set or of a run.
+        is_optimistic: whether the protocol makes the figures better than those on new patients.
     """
 
     task: Task
@@ -89,6 +91,7 @@ class CaseReport:
     labels: Mapping[str, LabelFigures] | None
     n_test: int
     n_leaking_groups: int
+    is_optimistic: bool
 
     def headline(self) -> dict[str, float | int | None]:
         """The flat figures, as metrics/cases has them."""
@@ -100,11 +103,13 @@ class CaseReport:
             "n_test": self.n_test,
             "n_runs": max(1, len(self.runs)),
             "n_leaking_groups": self.n_leaking_groups,
+            "optimistic": self.is_optimistic,
         }
 
     def to_json(self) -> dict[str, Any]:
         """All that is not flat, and why flat figures have no value, as metrics/reports has it."""
         content: dict[str, Any] = {"positive": self.task.positive_name}
+        content["optimistic"] = self.is_optimistic
         content |= {split: dict(report) for split, report in self.splits.items()}
         content["test"] |= {"undefined": self._flat().undefined, "curves": self.curves}
         content["test_subgroups"] = {
@@ -142,7 +147,12 @@ class CaseReport:
 
 
 def build_case_report(
-    tables: CaseTables, info: DatasetInfo, prevalences: Sequence[float], bootstrap: Bootstrap
+    tables: CaseTables,
+    info: DatasetInfo,
+    prevalences: Sequence[float],
+    bootstrap: Bootstrap,
+    *,
+    is_optimistic: bool,
 ) -> CaseReport:
     """Compute every figure.
 
@@ -151,6 +161,7 @@ def build_case_report(
         info: classes of the data set, what they imply, and what leaks.
         prevalences: at which predictive values are stated.
         bootstrap: behind every interval; its seed makes the class-balanced draw as well.
+        is_optimistic: whether the protocol is, `Protocol.is_optimistic`.
     """
     task = info.task
     by_split = {split: tables.whole[tables.whole["split"] == split] for split in SPLITS}
@@ -169,14 +180,7 @@ def build_case_report(
         },
         calibration=calibrate_runs(runs, task, bootstrap),
         operating_points=judge_runs(runs, task, prevalences, bootstrap),
-        runs=[
-            RunFigures(
-                *run[:3],
-                len(np.asarray(run.test.y_true)),
-                estimate(draw_metrics(run.test, task, bootstrap)),
-            )
-            for run in (runs if len(runs) > 1 else ())
-        ],
+        runs=_score_apart(runs, task, bootstrap) if len(runs) > 1 else [],
         accuracies={split: _accuracy(by_split[split]) for split in ("train", "val")},
         splits={
             name: _describe_split(rows, task)
@@ -185,8 +189,31 @@ def build_case_report(
         curves=build_curves(truth, np.asarray(scored.probabilities), task.class_names),
         labels=score_labels(test, info) if info.implies else None,
         n_test=n_test,
-        n_leaking_groups=len(info.leakage),
+        n_leaking_groups=len({*info.leakage, *_groups_cut_by_runs(tables.runs)}),
+        is_optimistic=is_optimistic,
     )
+
+
+def _score_apart(runs: Sequence[ScoredRun], task: Task, bootstrap: Bootstrap) -> list[RunFigures]:
+    """The metrics of each run's own test rows."""
+    return [
+        RunFigures(
+            *run[:3],
+            len(np.asarray(run.test.y_true)),
+            estimate(draw_metrics(run.test, task, bootstrap)),
+        )
+        for run in runs
+    ]
+
+
+def _groups_cut_by_runs(run_table: pd.DataFrame) -> set[str]:
+    """Groups with images in two splits of a run; an image that is val and test is of one."""
+    return {
+        group
+        for rows in rows_by_run(run_table).values()
+        for own in [rows.drop_duplicates("image_id")]
+        for group in find_cut_groups(own["group_id"].to_numpy(str), own["split"].to_numpy(str))
+    }
 
 
 def _score_strata(test: pd.DataFrame, task: Task, bootstrap: Bootstrap) -> dict[str, Estimates]:

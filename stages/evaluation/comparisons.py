@@ -56,6 +56,7 @@ class Comparison(NamedTuple):
         first: name of a case.
         second: likewise.
         differs: settings that they do not share, with both values.
+        optimistic: whichever of the two is scored under an optimistic protocol.
         positive: the class that DeLong's test is of.
         test: on all test images.
         delong: of the positive class's AUROC.
@@ -67,6 +68,7 @@ class Comparison(NamedTuple):
     first: str
     second: str
     differs: Mapping[str, list[Any]]
+    optimistic: list[str]
     positive: str
     test: RowsCompared
     delong: Estimate
@@ -84,6 +86,7 @@ class Comparison(NamedTuple):
             "first": self.first,
             "second": self.second,
             "differs": self.differs,
+            "optimistic": self.optimistic,
             "test": {**self.test.counts, **adjusted},
             "delong": {"positive": self.positive}
             | self.delong.as_test()
@@ -163,6 +166,7 @@ def compare_cases(outcomes: Outcomes, first: str, second: str, draws: SharedDraw
         first=first,
         second=second,
         differs=find_differences(outcomes.params, first, second),
+        optimistic=[name for name in names if outcomes.cases[name].is_optimistic],
         positive=task.positive_name,
         test=_compare_rows(names, pair, task, draws),
         delong=delong,

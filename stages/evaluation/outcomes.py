@@ -40,6 +40,11 @@ class CaseOutcome:
     steps: pd.DataFrame
     start_knows: Mapping[str, Any] | None
 
+    @property
+    def is_optimistic(self) -> bool:
+        """Whether its protocol makes its figures better than those on new patients."""
+        return bool(self.metrics["optimistic"])
+
 
 @dataclass(frozen=True)
 class Shortcut:

@@ -12,13 +12,13 @@ CASE_FIELDS = ("view", "model", "weights", "train", "sampler")
 
 def build_plot_tables(outcomes: Outcomes) -> dict[str, pd.DataFrame]:
     """The tables for `dvc plots`, by name, each with a column `case`."""
-    cases = outcomes.cases
+    cases = {_caption(name, case): case for name, case in outcomes.cases.items()}
     return {
         "table": build_case_table(outcomes),
         "curves": _stack_runs({name: case.epochs for name, case in cases.items()}),
         "steps": _stack_runs({name: case.steps for name, case in cases.items()}),
-        "roc": _stack_curves(outcomes, "roc"),
-        "pr": _stack_curves(outcomes, "precision_recall"),
+        "roc": _stack_curves(cases, "roc"),
+        "pr": _stack_curves(cases, "precision_recall"),
         "confusion": _stack(
             {
                 name: case.test[["label", "prediction"]].set_axis(["actual", "predicted"], axis=1)
@@ -26,6 +26,11 @@ def build_plot_tables(outcomes: Outcomes) -> dict[str, pd.DataFrame]:
             }
         ),
     }
+
+
+def _caption(name: str, case: CaseOutcome) -> str:
+    """What a case is called in a plot, where nothing else stands beside its name."""
+    return f"{name} (optimistic)" if case.is_optimistic else name
 
 
 def build_case_table(outcomes: Outcomes) -> pd.DataFrame:
@@ -69,12 +74,12 @@ def _stack_runs(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return _stack(named)
 
 
-def _stack_curves(outcomes: Outcomes, curve: str) -> pd.DataFrame:
+def _stack_curves(cases: Mapping[str, CaseOutcome], curve: str) -> pd.DataFrame:
     """Points of one curve of the test images, for each class against the rest."""
     return pd.concat(
         [
             pd.DataFrame(curves[curve]).assign(case=name, **{"class": class_name})
-            for name, case in outcomes.cases.items()
+            for name, case in cases.items()
             for class_name, curves in case.curves.items()
         ],
         ignore_index=True,

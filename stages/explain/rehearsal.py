@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from stages.config.errors import UserError
+from stages.config.references import OWN_NETWORKS
 from stages.explain.layers import collect_evidence, layers_with_maps, target_layer
 from stages.modeling.classifier import (
     Classifier,
@@ -98,7 +99,7 @@ def require_fitting_weights(
     Raises:
         UserError: timm cannot fit them; the message starts with `weights`, a field of the case.
     """
-    if model == "cnn3" or not size_arguments(model, size):
+    if model in OWN_NETWORKS or not size_arguments(model, size):
         return
     wanted = classifier.backbone.state_dict()
     with torch.device("meta"):

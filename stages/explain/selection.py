@@ -67,7 +67,9 @@ def select_images(view: ImageSet, predictions: pd.DataFrame, cam: Cam, seed: int
     by_certainty = np.argsort(given, kind="stable")
     errors = np.argsort(np.where(is_wrong, -given, np.inf), kind="stable")[: is_wrong.sum()]
     chosen = {
-        DRAWN: draw_test_images(view, positive=cam.positive, negative=cam.negative, seed=seed),
+        DRAWN: draw_test_images(
+            view, tested, positive=cam.positive, negative=cam.negative, seed=seed
+        ),
         ERROR: tested[errors[: cam.errors]],
         UNCERTAIN: tested[by_certainty[: cam.uncertain]],
     }
@@ -82,20 +84,31 @@ def select_images(view: ImageSet, predictions: pd.DataFrame, cam: Cam, seed: int
 
 
 def draw_test_images(
-    view: ImageSet, *, positive: int, negative: int, seed: int
+    view: ImageSet, tested: NDArray[np.int64], *, positive: int, negative: int, seed: int
 ) -> NDArray[np.int64]:
     """Row numbers: first of the positive class, then of the others, as many as there are.
 
-    The draw depends on the data set and the seed alone, so all cases show the same images.
+    The draw depends on the data set and the seed alone, so all cases show the same images. A case
+    whose images are dealt anew shows those of them that it tests, then others that it tests.
+
+    Args:
+        view: the images.
+        tested: (n,) rows that the case tests, rising.
+        positive: how many of the positive class.
+        negative: how many of the others.
+        seed: of the draw.
     """
     rng = np.random.default_rng(seed)
     test = view.rows("test")
-    is_positive = view.targets[test] == view.info.positive_index
-    drawn = [
-        rng.permutation(test[mask])[:wanted]
-        for mask, wanted in ((is_positive, positive), (~is_positive, negative))
-    ]
-    return np.concatenate(drawn)
+    is_positive = view.targets == view.info.positive_index
+    orders = [rng.permutation(test[is_positive[test] == of]) for of in (True, False)]
+    if not np.isin(test, tested).all():
+        others = rng.permutation(np.setdiff1d(tested, test))
+        orders = [
+            np.concatenate([order[np.isin(order, tested)], others[is_positive[others] == of]])
+            for order, of in zip(orders, (True, False), strict=True)
+        ]
+    return np.concatenate([orders[0][:positive], orders[1][:negative]])
 
 
 def spread_over(positions: NDArray[np.int64], count: int) -> NDArray[np.int64]:
@@ -110,7 +123,7 @@ def tested_by(
     """Runs with the positions in `rows` of the images that they are the first to test."""
     left = np.ones(len(rows), dtype=bool)
     for run in runs:
-        tested = left & (run.splits[rows] == "test")
+        tested = left & np.isin(rows, run.rows("test"))
         if tested.any():
             left &= ~tested
             yield run, np.flatnonzero(tested)

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from stages.config.errors import UserError
-from stages.config.references import keeps_fc, timm_name
+from stages.config.references import OWN_NETWORKS, keeps_fc, timm_name
 from stages.modeling.cnn3 import MIN_SIZE_PX, Cnn3
+from stages.modeling.darkcovidnet import DarkCovidNet
 from stages.modeling.input_size import (
     require_whole_patches,
     size_arguments,
@@ -83,8 +84,8 @@ def build_classifier(
     """A network with fresh random weights from torch's global generator.
 
     Args:
-        model: cnn3, a timm model name (a `.tag` plays no part in the architecture), or that of a
-            VGG with `_fc` behind it, which keeps its two old FC layers.
+        model: one of OWN_NETWORKS, a timm model name (a `.tag` plays no part in the architecture),
+            or that of a VGG with `_fc` behind it, which keeps its two old FC layers.
         size: side of the square input in pixels.
         head: widths of hidden Linear+ReLU layers before the logits.
         outputs: number of logits.
@@ -117,10 +118,10 @@ def build_backbone(model: str, size: int | None = None, drop_path: float = 0.0) 
         UserError: timm does not know the network, cannot build it for that size, or cannot drop
             branches of it.
     """
-    if model == "cnn3":
+    if model in OWN_NETWORKS:
         if drop_path:
             raise _no_drop_path(model, drop_path)
-        return Cnn3()
+        return _build_own(model)
     try:
         backbone = create_timm_backbone(model, pretrained=False, size=size, drop_path=drop_path)
     except RuntimeError as error:
@@ -130,6 +131,12 @@ def build_backbone(model: str, size: int | None = None, drop_path: float = 0.0) 
             raise
         raise _no_drop_path(model, drop_path) from None
     return backbone
+
+
+def _build_own(model: str) -> nn.Module:
+    if model == "cnn3":
+        return Cnn3()
+    return DarkCovidNet(maps=2 if model == "darkcovidnet2" else 3)
 
 
 def _no_drop_path(model: str, drop_path: float) -> UserError:

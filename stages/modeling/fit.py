@@ -124,7 +124,7 @@ def fit(
                 *of_train,
                 *of_val,
             )
-            stops = kept.offer(epoch, round(of_val.loss, 6), loop.validated)
+            stops = kept.offer(epoch, of_val, loop.validated)
             progress.note(epoch, is_last=stops or epoch + 1 == recipe.epochs)
             if stops:
                 break
@@ -296,23 +296,27 @@ class KeptWeights:
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
-        self._loss = self._best_loss = math.inf
+        self._loss = self._least_cost = math.inf
         self._best_epoch = 0
         self.epoch = 0
         self._state: dict[str, Tensor] = {}
 
-    def offer(self, epoch: int, loss: float, model: nn.Module) -> bool:
+    def offer(self, epoch: int, of_val: EpochFigures, model: nn.Module) -> bool:
         """Copy the weights if this epoch is the one to keep; whether training should stop.
 
         It stops when so many epochs in a row as the recipe's patience were not the best so far,
-        or when the validation loss is no number. An epoch that trained the head alone is none to
-        keep: it is not of what the case says that trains.
+        or when the validation loss is no number. Of equally good epochs the first is the best. An
+        epoch that trained the head alone is none to keep: it is not of what the case says that
+        trains.
         """
+        loss = round(of_val.loss, 6)
         if epoch < self._recipe.head_epochs and math.isfinite(loss):
             return False
-        is_best = loss < self._best_loss
+        by_accuracy = self._recipe.keep == "best_accuracy"
+        cost = -round(of_val.accuracy, 6) if by_accuracy else loss
+        is_best = math.isfinite(loss) and cost < self._least_cost
         if is_best:
-            self._best_loss, self._best_epoch = loss, epoch
+            self._least_cost, self._best_epoch = cost, epoch
         if is_best or self._recipe.keep == "last" or not self._state:
             self._loss, self.epoch = loss, epoch
             self._copy(model)
@@ -325,14 +329,14 @@ class KeptWeights:
     def state(self) -> dict[str, Any]:
         """All that is known of the epochs so far, for a file, by reference."""
         return {
-            "losses": (self._loss, self._best_loss),
+            "losses": (self._loss, self._least_cost),
             "epochs": (self.epoch, self._best_epoch),
             "weights": self._state,
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` gave."""
-        self._loss, self._best_loss = state["losses"]
+        self._loss, self._least_cost = state["losses"]
         self.epoch, self._best_epoch = state["epochs"]
         self._state = state["weights"]
 

@@ -15,6 +15,7 @@ from stages.config.params import Recipe
 
 # The only step of a cycle is its end, at 1/250,000 of the learning rate; two reach four fifths.
 MIN_CYCLE_STEPS = 2
+MOMENTUM = 0.9
 # Averaged weights must not be those after the first step to more than this share.
 MAX_FIRST_SHARE = 0.9
 
@@ -45,16 +46,18 @@ def build_optimizer(network: nn.Module, recipe: Recipe, depths: Mapping[str, int
             {"params": free, "lr": lr, "weight_decay": 0.0},
         ]
     if recipe.optimizer == "sgd":
-        return torch.optim.SGD(groups, recipe.lr, momentum=0.9, fused=True)
+        return torch.optim.SGD(groups, recipe.lr, momentum=MOMENTUM, fused=True)
+    betas = (MOMENTUM, recipe.beta2)  # one cycle moves the first of them too
     if recipe.optimizer == "adam":
-        return torch.optim.Adam(groups, recipe.lr, fused=True)
-    return torch.optim.AdamW(groups, recipe.lr, fused=True)
+        return torch.optim.Adam(groups, recipe.lr, betas=betas, fused=True)
+    return torch.optim.AdamW(groups, recipe.lr, betas=betas, fused=True)
 
 
 def build_schedule(optimizer: Optimizer, recipe: Recipe, steps: int) -> LRScheduler:
     """The learning rate over all steps: constant, cosine to zero, or one cycle (Smith 2018).
 
     Each group of parameters has its own, which is that of the recipe or a share of it throughout.
+    One cycle also takes the momentum, or Adam's first beta, from 0.95 to 0.85 and back.
     """
     if recipe.schedule == "cosine":
         return CosineAnnealingLR(optimizer, T_max=steps)

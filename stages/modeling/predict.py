@@ -105,7 +105,7 @@ def predict_run(
     assert view.lung_masks is not None  # a view has them
     rows = select_with_lungs(view.lung_masks, run.rows("test"))
     images, lung_masks = view.images[rows], view.lung_masks[rows]
-    manifest, tested = view.manifest.iloc[rows], replace(run, splits=run.splits[rows])
+    manifest, tested = view.manifest.iloc[rows], replace(run, splits=np.full(len(rows), "test"))
     grey = compute_mean_grey(view.images, run.rows("train"))
     predict = partial(
         predict_probabilities, fuse(classifier), outputs, hardware=hardware, mirror=mirror

@@ -6,6 +6,7 @@ from stages.dataset.image_set import SPLITS
 from stages.evaluation.metrics import HEADLINE_METRICS
 from stages.reporting.cases import OCCLUDED, describe_auroc
 from stages.reporting.data import count_images, describe_grouping, describe_reference
+from stages.reporting.optimism import describe_optimistic
 from stages.reporting.results import CaseResults, DatasetResults, Results
 from stages.reporting.training import start_text
 from stages.reporting.wording import METHOD_NAMES, as_text, label
@@ -37,6 +38,26 @@ def _per_case(say: Callable[[CaseResults], str], before: str = "", after: str = 
     ]
 
 
+def _per_honest_case(
+    say: Callable[[CaseResults], str], before: str = "", after: str = ""
+) -> Answer:
+    """As `_per_case`, of cases whose protocol is not optimistic; and which were left out."""
+
+    def answer(results: Results) -> list[str]:
+        lines = []
+        for dataset in results.datasets.values():
+            said = [say(case) for case in dataset.cases if not case.is_optimistic]
+            left_out = [case.name for case in dataset.cases if case.is_optimistic]
+            if said:
+                lines.append(f"{dataset.title}: {before}{'; '.join(said)}{after}")
+            if left_out:
+                why = "left out, as their protocol is optimistic"
+                lines.append(f"{dataset.title}: {why}: {', '.join(left_out)}")
+        return lines
+
+    return answer
+
+
 def _distinct(values: Iterable[object]) -> str:
     """Each value once, in the order in which they come."""
     return ", ".join(dict.fromkeys(map(str, values)))
@@ -66,13 +87,17 @@ def _partitions(results: Results) -> list[str]:
             f"{shares.train:g}, {shares.val:g}, {shares.test:g} (seed {results.params.seed})"
         )
 
-    return _per_dataset(say)(results) + [
-        f"{case.name}: the folds that came with the data"
-        if case.protocol.folds == "given"
-        else f"{case.name}: {case.protocol.folds} folds by group, stratified"
-        for case in results.cases.values()
-        if case.protocol.has_folds
-    ]
+    return (
+        _per_dataset(say)(results)
+        + [
+            f"{case.name}: the folds that came with the data"
+            if case.protocol.folds == "given"
+            else f"{case.name}: {case.protocol.folds} folds by group, stratified"
+            for case in results.cases.values()
+            if case.protocol.has_folds and not case.is_optimistic
+        ]
+        + describe_optimistic([*results.cases.values()])
+    )
 
 
 def _disjointness(dataset: DatasetResults) -> str:
@@ -110,9 +135,12 @@ def _training(results: Results) -> list[str]:
 
 def _model_selection(results: Results) -> list[str]:
     keeps = _distinct(case.recipe.keep for case in results.cases.values())
+    optimistic = [case.name for case in results.cases.values() if case.is_optimistic]
+    but = f", but of the optimistic {', '.join(optimistic)}" if optimistic else ""
     return [
-        f"Epoch kept: {keeps} (best: the lowest validation loss; last: the last one). No test "
-        "image takes part."
+        f"Epoch kept: {keeps} (best: the lowest validation loss; best_accuracy: the highest "
+        "validation accuracy; last: the last one). No test "
+        f"image takes part{but}."
     ]
 
 
@@ -149,7 +177,8 @@ def _external_test(results: Results) -> list[str]:
     for name, found in results.external.items():
         auroc = found.drop["auroc"]
         lines.append(
-            f"{name}: {found.case} on {results.datasets[found.dataset].title}, {found.n} images; "
+            f"{name}: {results.cases[found.case].title} on "
+            f"{results.datasets[found.dataset].title}, {found.n} images; "
             f"AUROC {as_text(auroc.own)} on its own test images, {as_text(auroc.external)} there"
         )
     return lines or ["No external test is named in params.yaml."]
@@ -232,8 +261,8 @@ ANSWERS: dict[str, Answer] = {
     "external_test": _external_test,
     "inclusion_counts": _per_dataset(_inclusion_counts),
     "class_counts": _per_dataset(_class_counts),
-    "performance": _per_case(describe_auroc, before="AUROC "),
-    "diagnostic_accuracy": _per_case(
+    "performance": _per_honest_case(describe_auroc, before="AUROC "),
+    "diagnostic_accuracy": _per_honest_case(
         _diagnostic_accuracy, after="; intervals in the table of test figures"
     ),
     "failures": _all_of(

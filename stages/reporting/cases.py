@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from stages.evaluation.metrics import HEADLINE_METRICS
 from stages.evaluation.statistics.records import Estimate
-from stages.reporting.documents import CaseFigures, Confusions
+from stages.reporting.documents import CaseFigures, Confusions, Headline
 from stages.reporting.drawing import draw_diagonal, draw_legend, line_style, panel_row, to_svg
 from stages.reporting.results import CaseResults, DatasetResults
 from stages.reporting.table import (
@@ -44,13 +44,11 @@ def build_headline_table(dataset: DatasetResults) -> Table:
 
 
 def _headline_row(case: CaseResults, beside: Sequence[str]) -> list[Cell]:
-    figures, headline = case.figures, case.headline
-    shortcut = estimate_cell(headline.shortcut_auroc)
+    figures = case.figures
     return [
         case_cell(case),
         estimate_cell(figures.get("auroc")),
-        shortcut._replace(note=label(headline.shortcut)).with_note(shortcut.note),
-        difference_cell(headline.difference),
+        *_shortcut_cells(case.headline),
         *(estimate_cell(figures.get(name)) for name in beside),
         figure_cell(figures.train_accuracy),
         figure_cell(figures.val_accuracy),
@@ -61,17 +59,29 @@ def _headline_row(case: CaseResults, beside: Sequence[str]) -> list[Cell]:
     ]
 
 
+def _shortcut_cells(headline: Headline | None) -> list[Cell]:
+    """The best shortcut's AUROC, and what the case has above it."""
+    if headline is None:
+        return [figure_cell(None).with_note("optimistic: no headline"), figure_cell(None)]
+    shortcut = estimate_cell(headline.shortcut_auroc)
+    return [
+        shortcut._replace(note=label(headline.shortcut)).with_note(shortcut.note),
+        difference_cell(headline.difference),
+    ]
+
+
 def _settings_cell(case: CaseResults) -> Cell:
     """What the case is, in a line; and its runs, where there are several."""
     settings, protocol = case.settings, case.protocol
     runs = f"folds {protocol.folds}, seeds {len(protocol.seeds)}"
     averaged = ", averaged per image" if protocol.ensemble else ""
     mirrored = ", averaged with mirrors" if protocol.mirror else ""
+    dealt = f"held out {protocol.held_out}, grouping {protocol.grouping}"
     return Cell(
         f"{settings.view}, {settings.model}, {settings.weights}, train {settings.train}, "
         f"{settings.loss.kind}, sampler {settings.sampler}{mirrored}",
         "" if protocol.is_one_run else runs + averaged,
-    )
+    ).with_note(dealt if protocol.is_optimistic else "")
 
 
 def build_run_tables(cases: Sequence[CaseResults]) -> list[Table]:
@@ -143,8 +153,8 @@ def draw_test_curves(dataset: DatasetResults) -> str:
     for number, case in enumerate(dataset.cases):
         curves = case.report.test.curves[positive]
         style = line_style(number)
-        roc.plot(curves.fpr, curves.tpr, label=case.name, **style)
-        pr.plot(curves.recall, curves.precision, label=case.name, **style)
+        roc.plot(curves.fpr, curves.tpr, label=case.title, **style)
+        pr.plot(curves.recall, curves.precision, label=case.title, **style)
     draw_diagonal(roc)
     roc.set(xlabel="false positive rate", ylabel="true positive rate", title=f"ROC, {positive}")
     pr.set(

@@ -13,6 +13,7 @@ from stages.reporting.documents import (
     Comparison,
     McnemarTest,
 )
+from stages.reporting.optimism import describe_worth
 from stages.reporting.table import (
     Cell,
     Table,
@@ -24,6 +25,7 @@ from stages.reporting.table import (
 from stages.reporting.wording import (
     DISCUSSED,
     METHOD_NAMES,
+    OPTIMISTIC,
     SIGNIFICANCE,
     Mark,
     difference_text,
@@ -96,6 +98,7 @@ def discuss(found: Comparison, figures: Mapping[str, CaseFigures]) -> list[str]:
     first, second = found.first, found.second
     return [
         describe_differences(first, second, found.differs),
+        *describe_worth(found),
         *_coverage_sentences(first, second, found.test),
         *(s for case in dict.fromkeys((first, second)) for s in describe_runs(case, figures[case])),
         *_metric_sentences(found, "", found.test),
@@ -182,7 +185,12 @@ def _verdict_sentence(found: Comparison) -> str:
         f"{where}, " + ", ".join(f"{label(m)} {_standing_of(found, part, m)}" for m in DISCUSSED)
         for where, part in strata.items()
     ]
-    return f"Verdict: {'; '.join(said)}."
+    return f"Verdict{_sign(found)}: {'; '.join(said)}."
+
+
+def _sign(found: Comparison) -> str:
+    """What a comparison with an optimistic case carries wherever it is summed up."""
+    return OPTIMISTIC.sign if found.optimistic else ""
 
 
 def _standing_of(comparison: Comparison, part: Compared, metric: str) -> str:
@@ -196,7 +204,7 @@ def describe_settled(comparisons: Mapping[str, Comparison]) -> list[str]:
     return [
         f"By {label(metric)}, on all test images: "
         + "; ".join(
-            f"{name} {_standing_of(found, found.test, metric)}"
+            f"{name}{_sign(found)} {_standing_of(found, found.test, metric)}"
             for name, found in comparisons.items()
         )
         + "."

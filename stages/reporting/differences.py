@@ -5,8 +5,20 @@ from typing import Any
 from stages.reporting.wording import label, setting
 
 # The first of these that differs is what a comparison is called after.
-LEADING = ("model", "view", "weights", "train", "loss", "sampler", "augment")
-PART_OF_LEAD = {"view": "view.crop"}
+LEADING = (
+    "model",
+    "view",
+    "weights",
+    "train",
+    "loss",
+    "sampler",
+    "augment",
+    "grouping",
+    "held_out",
+)
+# What makes a published protocol: who is dealt where, and the epoch chosen on the fold scored.
+PROTOCOL_FIELDS = ("grouping", "held_out", "augmented_copies", "folds", "keep")
+PART_OF_LEAD = {"view": ("view.crop",), "grouping": PROTOCOL_FIELDS, "held_out": PROTOCOL_FIELDS}
 OPENINGS = {
     "model": "Model: {first} is {a}, {second} is {b}.",
     "view": "View: {first} sees {a}, {second} sees {b}.",
@@ -26,6 +38,11 @@ WORDS = {
     ("loss", "weighted_ce"): "class-weighted cross-entropy",
     ("loss", "bce"): "binary cross-entropy",
     ("loss", "focal"): "focal loss",
+    ("grouping", "group"): "whole patients",
+    ("grouping", "none"): "images one by one",
+    ("held_out", "both"): "for choice and score at once",
+    ("held_out", "test"): "for the score alone",
+    ("held_out", "val"): "for the choice alone",
     ("view.crop", "none"): "the whole picture",
     ("view.crop", "center"): "the middle of the picture",
     ("view.crop", "lungs"): "the lungs",
@@ -46,7 +63,7 @@ def describe_differences(first: str, second: str, differs: dict[str, list[Any]])
     others = {
         field: values
         for field, values in differs.items()
-        if field not in (lead, PART_OF_LEAD.get(lead))
+        if field not in (lead, *PART_OF_LEAD.get(lead, ()))
     }
     return f"{_opening(first, second, lead, differs)} {_others(others)}"
 
@@ -58,6 +75,10 @@ def _opening(first: str, second: str, lead: str, differs: dict[str, list[Any]]) 
         return CROP_OPENING.format(
             first=first, second=second, a=a, b=b, crop_a=crop_a, crop_b=crop_b
         )
+    if PART_OF_LEAD.get(lead) == PROTOCOL_FIELDS:
+        named = (field for field in PROTOCOL_FIELDS if field in differs)
+        said = (f"{label(f)} {' against '.join(_say(f, v) for v in differs[f])}" for f in named)
+        return f"Protocol, {first} against {second}: {'; '.join(said)}."
     unnamed = f"Setting: {label(lead)} is {{a}} for {{first}} and {{b}} for {{second}}."
     return OPENINGS.get(lead, unnamed).format(first=first, second=second, a=a, b=b)
 

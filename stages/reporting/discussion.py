@@ -9,6 +9,7 @@ from typing import NamedTuple
 from stages.reporting.cases import describe_best, describe_runs
 from stages.reporting.comparisons import describe_draws, describe_settled, discuss
 from stages.reporting.external import describe_external
+from stages.reporting.optimism import describe_left_out, describe_optimistic
 from stages.reporting.results import DatasetResults, Results
 from stages.reporting.shortcuts import describe_giveaway, describe_headline
 from stages.reporting.wording import SIGNIFICANCE
@@ -89,6 +90,7 @@ def _notices(dataset: DatasetResults) -> list[str]:
     return [
         origin,
         *([leakage] if info.leakage else []),
+        *describe_optimistic(dataset.cases),
         *([left_out] if dataset.left_out else []),
     ]
 
@@ -102,6 +104,7 @@ def _conclude(results: Results, dataset: DatasetResults) -> list[str]:
     compared = {case for found in comparisons.values() for case in (found.first, found.second)}
     alone = [case for case in cases if case.name not in compared]
     views = dict.fromkeys(case.settings.view for case in cases)
+    honest = {case.name: case.figures for case in cases if not case.is_optimistic}
     return [
         *(
             describe_draws(len(params.comparisons), params.evaluate.bootstrap_draws)
@@ -109,12 +112,15 @@ def _conclude(results: Results, dataset: DatasetResults) -> list[str]:
             else []
         ),
         *describe_settled(comparisons),
-        *(sentence for case in alone for sentence in describe_runs(case.name, case.figures)),
-        *describe_best({case.name: case.figures for case in cases}),
+        *(sentence for case in alone for sentence in describe_runs(case.title, case.figures)),
+        *(describe_best(honest) if honest else []),
+        *describe_left_out(cases),
         *(describe_giveaway(v, dataset.info.positive, dataset.audits[v]) for v in views),
-        *(describe_headline(case.name, case.headline) for case in cases),
+        *(describe_headline(case.name, case.headline) for case in cases if case.headline),
         *(
-            describe_external(name, found, results.datasets[found.dataset].title)
+            describe_external(
+                name, found, results.cases[found.case], results.datasets[found.dataset].title
+            )
             for name, found in dataset.external.items()
         ),
     ]

@@ -76,6 +76,7 @@ class CaseFigures(Figures):
     n_test: int
     n_runs: int
     n_leaking_groups: int
+    optimistic: bool
     train_accuracy: float
     val_accuracy: float
     ece: float
@@ -399,6 +400,7 @@ class Comparison(Document):
     first: str
     second: str
     differs: dict[str, list[Any]]  # field of the settings to [of first, of second]
+    optimistic: list[str]  # whichever of the two is
     test: Compared
     positive: str = _at("delong", "positive")
     delong: Difference  # of the AUROC of the positive class

@@ -66,13 +66,13 @@ def build_external_test(
         ),
         build_confusion_table(name, found),
     ]
-    return ExternalTest(name, _facts(found, title), tables)
+    return ExternalTest(name, _facts(found, case, title), tables)
 
 
-def _facts(found: ExternalReport, title: str) -> list[str]:
+def _facts(found: ExternalReport, case: CaseResults, title: str) -> list[str]:
     mapped = ", ".join(f"{theirs} as {ours}" for theirs, ours in found.classes.items())
     return [
-        f"{found.case}, scored as it is on the data set {title}, view {found.view}: {found.n} "
+        f"{case.title}, scored as it is on the data set {title}, view {found.view}: {found.n} "
         f"images of {found.n_groups} groups. Classes: {mapped}.",
         f"{found.n_left_out} images are left out, of other classes; "
         f"{found.n_shared_with_training} are shared with the training data.",
@@ -96,11 +96,11 @@ def _drop_table(name: str, found: ExternalReport, case: CaseResults) -> Table:
     )
 
 
-def describe_external(name: str, found: ExternalReport, title: str) -> str:
+def describe_external(name: str, found: ExternalReport, case: CaseResults, title: str) -> str:
     """What a case loses on images from elsewhere, and which images those are."""
     said = "; ".join(_describe_drop(metric, found.drop[metric]) for metric in DISCUSSED)
     return (
-        f"External test {name}: {found.case} as it is on {found.n} images ({found.n_groups} "
+        f"External test {name}: {case.title} as it is on {found.n} images ({found.n_groups} "
         f"groups) of {title}; left out are {found.n_left_out} of other classes and "
         f"{found.n_shared_with_training} that its own data set has too: {said}."
     )

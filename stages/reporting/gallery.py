@@ -47,7 +47,7 @@ def build_gallery(case: CaseResults, methods: Sequence[str]) -> Gallery:
     images = sorted(case.cam.images, key=lambda image: not image.is_error)
     errors = sum(image.is_error for image in images)
     return Gallery(
-        f"{case.name}: {len(images)} test images, {errors} of them errors",
+        f"{case.title}: {len(images)} test images, {errors} of them errors",
         [_show(image, case.maps, methods) for image in images],
     )
 
@@ -89,7 +89,11 @@ def draw_sheets(results: Results) -> dict[str, Image.Image]:
 
 
 def _draw_sheet(cases: Sequence[CaseResults], method: str) -> Image.Image:
-    """The images that all of these cases explain, drawn with the seed."""
+    """The images that all of these cases explain, drawn with the seed.
+
+    Optimistic cases may test others, and stand aside unless there is nothing else.
+    """
+    cases = [case for case in cases if not case.is_optimistic] or cases
     drawn = [
         [image.image_id for image in case.cam.images if DRAWN in image.selected_as]
         for case in cases

@@ -75,6 +75,7 @@ def render_page(
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         introduction=INTRODUCTION,
+        has_optimistic=any(case.is_optimistic for case in cases),
         sections=[
             _section(results, name, discussion[name])
             | (_case_parts(results, dataset, sheets[name]) if dataset.cases else {})

@@ -116,7 +116,7 @@ def draw_reliability(cases: Sequence[CaseResults]) -> str:
         for number, case in enumerate(cases):
             bins = getattr(case.report.calibration, side)
             style = line_style(number)
-            axis.plot(bins.confidence, bins.accuracy, marker=".", label=case.name, **style)
+            axis.plot(bins.confidence, bins.accuracy, marker=".", label=case.title, **style)
         draw_diagonal(axis)
         axis.set(
             xlabel="confidence: mean probability of the predicted class",

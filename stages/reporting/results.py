@@ -25,7 +25,7 @@ from stages.reporting.documents import (
     Headline,
     Training,
 )
-from stages.reporting.wording import LEAKAGE, STARTS_AT_CHANCE, Mark
+from stages.reporting.wording import LEAKAGE, OPTIMISTIC, STARTS_AT_CHANCE, Mark
 
 D = TypeVar("D", bound=Document)
 
@@ -40,7 +40,7 @@ class CaseResults:
     protocol: Protocol
     figures: CaseFigures
     report: CaseReport
-    headline: Headline
+    headline: Headline | None  # an optimistic case has none
     cam: CamScores
     training: Training
     epochs: pd.DataFrame  # learning curves, a row per epoch, split and run
@@ -48,8 +48,13 @@ class CaseResults:
 
     @property
     def is_optimistic(self) -> bool:
-        """Whether groups stand in more than one split."""
-        return self.figures.n_leaking_groups > 0
+        """Whether its protocol makes its figures better than those on new patients."""
+        return self.figures.optimistic
+
+    @property
+    def has_leakage(self) -> bool:
+        """Whether groups stand in more than one split, though its protocol keeps them whole."""
+        return self.figures.n_leaking_groups > 0 and self.protocol.grouping == "group"
 
     @property
     def starts_at_chance(self) -> bool:
@@ -64,7 +69,11 @@ class CaseResults:
 
     @property
     def _warnings(self) -> list[tuple[Mark, bool]]:
-        return [(LEAKAGE, self.is_optimistic), (STARTS_AT_CHANCE, self.starts_at_chance)]
+        return [
+            (OPTIMISTIC, self.is_optimistic),
+            (LEAKAGE, self.has_leakage),
+            (STARTS_AT_CHANCE, self.starts_at_chance),
+        ]
 
     @property
     def title(self) -> str:
@@ -122,13 +131,15 @@ def load_results(params: Params, paths: Paths) -> Results:
     """
     asked = params
     headlines = _read_all(paths.headlines, Headline) if paths.headlines.exists() else {}
-    # `compare` leaves out what lacks a file that is not read here.
+    # `compare` leaves out what lacks a file that is not read here, and what is optimistic.
     lacking = {
-        name: first_missing(_files_of(name, paths)) if name in headlines else paths.headlines
-        for name in asked.cases
+        name: first_missing(_files_of(name, paths))
+        if name in headlines or asked.protocol(case.protocol).is_optimistic
+        else paths.headlines
+        for name, case in asked.cases.items()
     }
     params = leave_out(asked, lacking)
-    cases = {case: _load_case(params, case, headlines[case], paths) for case in params.cases}
+    cases = {case: _load_case(params, case, headlines.get(case), paths) for case in params.cases}
     comparisons = _read_all(paths.comparisons, Comparison)
     external = {
         name: _read(paths.external(name), ExternalReport)
@@ -183,7 +194,7 @@ def _files_of(case: str, paths: Paths) -> tuple[Path, ...]:
     )
 
 
-def _load_case(params: Params, name: str, headline: Headline, paths: Paths) -> CaseResults:
+def _load_case(params: Params, name: str, headline: Headline | None, paths: Paths) -> CaseResults:
     case = params.case(name)
     return CaseResults(
         name=name,

@@ -101,7 +101,7 @@ def draw_learning_curves(cases: Sequence[CaseResults]) -> str:
     for pair, case in zip(pairs, cases, strict=False):
         for axis, quantity in zip(pair, QUANTITIES, strict=True):
             _draw_runs(axis, case.epochs, quantity)
-            axis.set_title(f"{case.name}\n{quantity}", fontsize=8)
+            axis.set_title(f"{case.title}\n{quantity}", fontsize=8)
             axis.set_xlabel("epoch", fontsize=8)
             axis.tick_params(labelsize=7)
     for axis in pairs[len(cases) :].flat:

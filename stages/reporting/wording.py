@@ -17,6 +17,7 @@ class Mark(NamedTuple):
 
 
 LEAKAGE = Mark(" †", "leakage allowed")
+OPTIMISTIC = Mark(" §", "optimistic protocol")
 STARTS_AT_CHANCE = Mark(" ‡", "starts from weights no better than chance")
 METHOD_NAMES = {
     "gradcam": "Grad-CAM",

@@ -36,6 +36,7 @@ RECIPE = Recipe(
     optimizer="adamw",
     lr=1e-4,
     weight_decay=1e-2,
+    beta2=0.999,
     schedule="onecycle",
     epochs=1,
     patience=1,

@@ -93,13 +93,16 @@ WRONG_VALUES = [
     (f"{CASE}/train", "some", f"got 'some'; {LEVELS}"),
     (f"{CASE}/train", "heads", f"got 'heads'; {LEVELS}"),
     (f"{CASE}/sampler", "balanced", "got 'balanced'; allowed: 'none' or 'weighted'"),
-    (f"{RECIPE}/keep", "first", "got 'first'; allowed: 'best' or 'last'"),
+    (f"{RECIPE}/keep", "first", "got 'first'; allowed: 'best', 'best_accuracy' or 'last'"),
+    (f"{RECIPE}/beta2", 1.0, "got 1.0; allowed: less than 1"),
     (f"{RECIPE}/ema", 1.0, "got 1.0; allowed: less than 1"),
     (f"{RECIPE}/ema", -0.1, "got -0.1; allowed: greater than or equal to 0"),
     (f"{PROTOCOL}/folds", 0, "got 0; allowed: a whole number from 1 to 50, or given"),
     (f"{PROTOCOL}/folds", "all", "got 'all'; allowed: a whole number from 1 to 50, or given"),
     (f"{PROTOCOL}/folds", 51, "got 51; allowed: a whole number from 1 to 50, or given"),
-    (f"{PROTOCOL}/held_out", "train", "got 'train'; allowed: 'test' or 'val'"),
+    (f"{PROTOCOL}/held_out", "train", "got 'train'; allowed: 'test', 'val' or 'both'"),
+    (f"{PROTOCOL}/grouping", "patient", "got 'patient'; allowed: 'group' or 'none'"),
+    (f"{PROTOCOL}/augmented_copies", 21, "got 21; allowed: less than or equal to 20"),
     (f"{PROTOCOL}/seeds", [], "got []; allowed: at least 1 entries"),
     (f"{PROTOCOL}/seeds", 1, "got 1; allowed: a valid list"),
     (f"{PROTOCOL}/seeds/0", -1, "got -1; allowed: greater than or equal to 0"),
@@ -333,7 +336,7 @@ def test_an_unknown_key_hides_no_other_problem_of_its_section(tiny_params: RawPa
     raw = changed(changed(tiny_params, f"{RECIPE}/epoch", 3), f"{RECIPE}/lr", -1)
     assert message_of(raw).split("\n") == [
         "params.yaml: recipes.short.epoch: got 3 for an unknown key (did you mean 'epochs'?); "
-        "allowed keys: batch_size, cache_views, drop_path, ema, epochs, head_epochs, keep, "
+        "allowed keys: batch_size, beta2, cache_views, drop_path, ema, epochs, head_epochs, keep, "
         "layer_decay, lr, mixup, optimizer, patience, schedule, weight_decay",
         "params.yaml: recipes.short.lr: got -1; allowed: greater than or equal to 0.00000001",
     ]

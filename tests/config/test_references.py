@@ -237,6 +237,29 @@ CONTRADICTIONS: list[tuple[str, Change, str]] = [
         "table.fold; allowed: a protocol with a number of folds",
     ),
     (
+        "given folds without grouping",
+        add_to("protocols", "random", "once", folds="given", grouping="none"),
+        "protocols.random.grouping: got 'none' with folds given, which are not dealt here; "
+        "allowed: group, or a number of folds",
+    ),
+    (
+        "a start from a case whose images were dealt at random",
+        lambda raw: (
+            add_to("protocols", "random", "once", grouping="none")(raw),
+            set_in("cases", "full-ce", protocol="random")(raw),
+            set_in("cases", "lungs-bce", weights="full-ce")(raw),
+        ),
+        "cases.lungs-bce.weights: got 'full-ce', which may have seen the images that this case "
+        "tests, as one of the two is of an optimistic protocol; allowed: an entry of weights, or a "
+        "case on another data set",
+    ),
+    (
+        "copies that stay with their image",
+        add_to("protocols", "copied", "once", augmented_copies=2),
+        "protocols.copied.augmented_copies: got 2 with grouping group, which keeps an image and "
+        "its copies together; allowed: 0, or grouping: none",
+    ),
+    (
         "patients of a table that is not there",
         add_to("datasets", "spare", "ct", group=BY_TABLE),
         "datasets.spare.group.kind: got table, but table.patient is no column; allowed: a column, "

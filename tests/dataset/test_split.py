@@ -1,10 +1,11 @@
 from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 
 from stages.config.errors import UserError
-from stages.dataset.split import assign_splits
+from stages.dataset.split import assign_splits, deal_at_random, find_cut_groups
 
 SHARES = {"train": 0.7, "val": 0.15, "test": 0.15}
 Cohort = tuple[list[str], list[str]]
@@ -130,3 +131,15 @@ def test_an_image_without_a_given_split_goes_where_its_group_came() -> None:
     given: list[str | None] = ["test", "test", "val", "val", *["train"] * 6, None, None]
     splits = assign_splits(labels, groups, given, SHARES, seed=0)
     assert splits[-2:] == ["test", "train"]
+
+
+def test_images_dealt_at_random_are_spread_evenly_over_the_folds() -> None:
+    fold_of = deal_at_random(11, 3, seed=0)
+    assert sorted(np.bincount(fold_of)) == [3, 4, 4]
+    assert fold_of.tolist() == deal_at_random(11, 3, seed=0).tolist()
+    assert fold_of.tolist() != deal_at_random(11, 3, seed=1).tolist()
+
+
+def test_cut_groups_are_those_in_two_splits() -> None:
+    groups = ["a", "b", "b", "c", "c"]
+    assert find_cut_groups(groups, ["train", "train", "test", "val", "val"]) == ["b"]

@@ -392,3 +392,26 @@ def test_a_case_is_drawn_once_per_set_of_images(outcomes: Outcomes) -> None:
         assert drawn.call_count == 2 * 3  # cases, by all images and two strata
         build_headlines(chosen, draws)
         assert drawn.call_count == 2 * 3 + 2  # and the shortcuts of their two views
+
+
+def test_two_protocols_that_test_every_image_once_are_compared_image_by_image(
+    outcomes: Outcomes,
+) -> None:
+    folds = outcomes.cases["lungs-folds"]
+    assert (folds.test["prediction"] == folds.test["label"]).all()
+    # Dealt anew: other folds test the images, in another order, and two fewer of them are wrong.
+    dealt = folds.test.sample(frac=1, random_state=0).assign(fold="1")
+    honest = folds.test.copy()
+    honest.iloc[:2, honest.columns.get_loc("prediction")] = ["covid", "covid"]
+    assert (honest["label"].iloc[:2] == "normal").all()
+    changed = with_case(outcomes, "lungs-folds", test=honest)
+    metrics = {**folds.metrics, "optimistic": True}
+    changed = with_case(changed, "full-ce", test=dealt, metrics=metrics)
+    found = compared(changed, "full-ce", "lungs-folds")
+    n = len(folds.test)
+    assert (found.test.counts["n"], found.test.counts["n_rows_first"]) == (n, n)
+    difference = found.test.metrics["accuracy"].difference
+    assert difference.value == pytest.approx(2 / n, abs=1e-6)
+    assert difference.has_interval
+    assert (found.mcnemar.n_only_first, found.mcnemar.n_only_second) == (2, 0)
+    assert found.optimistic == found.to_json()["optimistic"] == ["full-ce"]

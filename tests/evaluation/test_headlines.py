@@ -89,3 +89,11 @@ def test_a_figure_that_has_no_value_is_none(outcomes: Outcomes) -> None:
     figures = [f"{n}{e}" for n in ("auroc", "shortcut_auroc", "difference") for e in ("", "_low")]
     assert [found[name] for name in figures] == [None] * 6
     assert found["n"] > 0
+
+
+def test_a_case_of_an_optimistic_protocol_has_no_headline(outcomes: Outcomes) -> None:
+    case = outcomes.cases["lungs-bce"]
+    optimistic = replace(case, metrics={**case.metrics, "optimistic": True})
+    cases = {**outcomes.cases, "lungs-bce": optimistic}
+    found = headlines_of(replace(outcomes, cases=cases))
+    assert [*found] == ["full-ce", "lungs-folds", "labels-bce"]

@@ -78,3 +78,18 @@ def test_the_confusion_table_has_a_row_per_test_image(outcomes: Outcomes) -> Non
         one = confusion[confusion["case"] == case]
         assert one["actual"].tolist() == found.test["label"].tolist()
         assert one["predicted"].tolist() == found.test["prediction"].tolist()
+
+
+def test_an_optimistic_case_is_called_so_in_every_plot(outcomes: Outcomes) -> None:
+    case = outcomes.cases["lungs-folds"]
+    optimistic = replace(case, metrics={**case.metrics, "optimistic": True})
+    tables = build_plot_tables(
+        replace(outcomes, cases={**outcomes.cases, "lungs-folds": optimistic})
+    )
+    table = tables.pop("table").set_index("case")
+    assert table["optimistic"].to_dict()["lungs-folds"]
+    assert not table["optimistic"].to_dict()["full-ce"]
+    for name, found in tables.items():
+        of_it = {said for said in found["case"] if said.startswith("lungs-folds")}
+        assert of_it, name
+        assert all(said.startswith("lungs-folds (optimistic)") for said in of_it), name

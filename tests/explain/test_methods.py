@@ -413,6 +413,7 @@ def test_unknown_layer_lists_those_there_are(name: str) -> None:
 @pytest.mark.parametrize(
     ("model", "layer"),
     [
+        ("darkcovidnet", "conv4"),
         ("test_resnet", "layer4"),
         ("test_mambaout", "stages.3"),
         ("test_vit", "blocks.5.norm1"),  # behind it the patches of a class-token head have no say

@@ -6,8 +6,11 @@ import pytest
 
 from stages.config.params import Cam
 from stages.dataset.image_set import ImageSet
+from stages.dataset.runs import Run
+from stages.explain import selection
 from stages.explain.selection import (
     Selection,
+    draw_test_images,
     load_test_predictions,
     select_images,
     spread_over,
@@ -132,3 +135,19 @@ def test_predictions_are_of_test_rows_and_of_the_first_run_that_tests_an_image(
 )
 def test_positions_are_spread_evenly(count: int, expected: list[int]) -> None:
     assert spread_over(np.arange(3, 8), count).tolist() == expected
+
+
+def test_a_case_that_tests_other_images_is_shown_on_those_that_it_tests() -> None:
+    # Rows 5 and 6 are test images of the data set, 0 is not; the other test images it trains on.
+    tested = np.array([0, 5, 6])
+    drawn = draw_test_images(VIEW, tested, positive=2, negative=1, seed=0)
+    assert drawn[0] == 0
+    assert set(drawn[1:]) < {5, 6}
+    assert len(drawn) == 2
+
+
+def test_an_image_that_is_validated_on_too_is_explained_by_the_run_that_tests_it() -> None:
+    splits = [np.array(["train", "both", "both"]), np.array(["both", "train", "train"])]
+    runs = [Run(f"fold{n}-seed0", n, 0, of_run) for n, of_run in enumerate(splits, start=1)]
+    found = {run.name: at.tolist() for run, at in selection.tested_by(runs, np.array([2, 0]))}
+    assert found == {"fold1-seed0": [0], "fold2-seed0": [1]}

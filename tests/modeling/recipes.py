@@ -9,6 +9,7 @@ def recipe_with(**changes: object) -> Recipe:
         optimizer="adamw",
         lr=1e-3,
         weight_decay=0.0,
+        beta2=0.999,
         schedule="constant",
         epochs=2,
         patience=2,

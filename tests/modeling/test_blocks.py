@@ -4,6 +4,7 @@ import torch
 from stages.modeling.blocks import backbone_blocks, block_depths
 from stages.modeling.classifier import build_backbone, build_classifier
 from stages.modeling.cnn3 import Cnn3
+from stages.modeling.darkcovidnet import DarkCovidNet
 
 
 def test_blocks_of_a_resnet_are_its_stem_and_its_layers() -> None:
@@ -43,6 +44,13 @@ def test_blocks_of_a_densenet_have_names_of_their_own() -> None:
         "features.denseblock2+features.transition2",
         "features.denseblock3+features.transition3",
         "features.denseblock4+features.norm5",
+    ]
+
+
+def test_blocks_of_darkcovidnet_are_what_lies_between_its_poolings() -> None:
+    triples = [f"triple{number}" for number in range(1, 5)]
+    assert [*backbone_blocks(DarkCovidNet(3))] == [
+        *("conv1", "conv2", *triples, "conv3", "conv4", "conv5")
     ]
 
 

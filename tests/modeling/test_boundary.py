@@ -10,6 +10,7 @@ SIDE = 64
 # Plain, with branches, with dense connections, with a tensor that goes round a block.
 NETWORKS = [
     "cnn3",
+    "darkcovidnet",
     "resnet10t",
     "resnet50",
     "vgg11",

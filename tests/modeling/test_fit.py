@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from stages.modeling.classifier import Classifier, build_classifier
 from stages.modeling.compute import Hardware
 from stages.modeling.data import ImageRows, ordered_loader, to_unit_range, train_loader
 from stages.modeling.fit import FitResult, Lesson, fit
+from stages.modeling.history import EpochFigures, History
 from stages.modeling.losses import build_loss
 from stages.modeling.outputs import Outputs
 from tests.modeling.recipes import recipe_with
@@ -318,6 +320,36 @@ def test_mixing_changes_what_is_learned_and_not_what_is_validated() -> None:
         plain.classifier.get_parameter(name), mixed.classifier.get_parameter(name)
     )
     assert val_loss_now(mixed.classifier) == pytest.approx(val_losses(result)[0], abs=1e-5)
+
+
+def accuracies_by(monkeypatch: pytest.MonkeyPatch, of_epochs: Sequence[float]) -> None:
+    """Let the validation of each epoch say this accuracy."""
+    said, sum_up = iter(of_epochs), History.sum_up
+
+    def say(history: History, epoch: int, split: str) -> EpochFigures:
+        found = sum_up(history, epoch, split)
+        return found._replace(accuracy=next(said)) if split == "val" else found
+
+    monkeypatch.setattr(History, "sum_up", say)
+
+
+def test_the_first_epoch_of_the_highest_accuracy_is_kept_whatever_its_loss(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    accuracies_by(monkeypatch, [0.4, 0.8, 0.6, 0.8])
+    lesson = with_val_losses(new_lesson(), [loss for loss in (0.1, 0.9, 0.2, 0.3) for _ in "ab"])
+    result = fitted(lesson, epochs=4, patience=4, keep="best_accuracy")
+    assert result.kept_epoch == 1
+
+
+def test_patience_counts_from_the_highest_accuracy_where_that_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    accuracies_by(monkeypatch, [0.8, 0.6, 0.7, 0.9])
+    lesson = with_val_losses(new_lesson(), [loss for loss in (0.4, 0.3, 0.2, 0.1) for _ in "ab"])
+    result = fitted(lesson, epochs=4, patience=2, keep="best_accuracy")
+    assert len(val_losses(result)) == 3
+    assert result.kept_epoch == 0
 
 
 def test_history_has_both_splits_of_every_epoch_and_every_batch() -> None:

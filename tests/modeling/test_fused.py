@@ -43,6 +43,14 @@ def test_all_normalisations_are_fused_and_the_logits_stay(model: str) -> None:
         torch.testing.assert_close(fused(images()), network(images()), rtol=1e-3, atol=1e-4)
 
 
+def test_a_normalisation_behind_an_activation_is_not_fused() -> None:
+    network = trained_classifier("darkcovidnet")
+    fused = fuse(network)
+    assert (count_norms(network), count_norms(fused)) == (17, 1)
+    with torch.inference_mode():
+        torch.testing.assert_close(fused(images()), network(images()), rtol=1e-3, atol=1e-4)
+
+
 def test_a_network_without_normalisation_is_copied() -> None:
     network = trained_classifier("cnn3", size=80)
     fused = fuse(network)

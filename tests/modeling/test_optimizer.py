@@ -42,6 +42,16 @@ def updated_weight(optimizer_name: str, weight_decay: float) -> tuple[Optimizer,
     return optimizer, weight.item()
 
 
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_one_cycle_moves_the_first_beta_and_leaves_the_second(name: str) -> None:
+    classifier = Classifier(torch.nn.Linear(1, 1), torch.nn.Identity(), mean=0, std=1)
+    recipe = recipe_with(optimizer=name, beta2=0.99, schedule="onecycle")
+    optimizer = build_optimizer(classifier, recipe, {})
+    assert {group["betas"] for group in optimizer.param_groups} == {(0.9, 0.99)}
+    build_schedule(optimizer, recipe, 10)
+    assert {group["betas"] for group in optimizer.param_groups} == {(0.95, 0.99)}
+
+
 def test_biases_and_norms_are_not_decayed() -> None:
     classifier = build_classifier(
         "test_resnet", size=32, head=[16], outputs=2, dropout=0.0, mean=0.5, std=0.25

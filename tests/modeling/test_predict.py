@@ -160,6 +160,18 @@ def test_occluded_images_are_mirrored_with_what_hides_them() -> None:
     assert tables[WHOLE]["prob_covid"].tolist() == [covid_probability(60), covid_probability(200)]
 
 
+def test_an_image_that_is_validated_on_too_has_a_row_for_each_and_is_hidden_once() -> None:
+    view = view_of_grey([40, 80, 200], lungs=[True, True, True])
+    run = Run("", 1, 0, np.array(["train", "both", "both"]))
+    tables = predict_run(brightness_classifier(), OUTPUTS, view, run, hardware=CPU, mirror=False)
+    whole = tables[WHOLE]
+    assert whole["image_id"].tolist() == ["i0", "i1", "i2", "i1", "i2"]
+    assert whole["split"].tolist() == ["train", "val", "val", "test", "test"]
+    assert whole["prob_covid"].tolist()[1:3] == whole["prob_covid"].tolist()[3:]
+    assert tables["lungs_hidden"]["image_id"].tolist() == ["i1", "i2"]
+    assert set(tables["lungs_hidden"]["split"]) == {"test"}
+
+
 def save_case(
     folder: Path, *, ensemble: bool, mirror: bool = False, seeds: tuple[int, ...] = (1, 2)
 ) -> None:

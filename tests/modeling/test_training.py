@@ -58,7 +58,15 @@ CASE = Case(
     recipe="short",
     protocol="once",
 )
-ONCE = Protocol(folds=1, held_out="test", seeds=[1], ensemble=False, mirror=False)
+ONCE = Protocol(
+    folds=1,
+    held_out="test",
+    grouping="group",
+    augmented_copies=0,
+    seeds=[1],
+    ensemble=False,
+    mirror=False,
+)
 
 
 @pytest.fixture(scope="module")

@@ -46,7 +46,7 @@ class CaseFiles:
     report: Json
     cam: Json
     training: Json
-    headline: Json
+    headline: Json | None
     epochs: pd.DataFrame
 
 
@@ -93,7 +93,9 @@ class Files:
         """Write everything and read it as `report` does."""
         paths = Paths(self.root)
         contents: dict[Path, object] = {
-            paths.headlines: {name: case.headline for name, case in self.cases.items()},
+            paths.headlines: {
+                name: case.headline for name, case in self.cases.items() if case.headline
+            },
             paths.comparisons: self.comparisons,
         }
         contents |= {paths.audit(view): audit for view, audit in self.audits.items()}
@@ -185,7 +187,15 @@ def make_params() -> Params:
     }
     bce = {"loss": {"kind": "bce", "label_smoothing": 0.0}}
     lungs = {"kind": "lungs", "margin": 0.05, "fallback_fraction": 0.8}
-    once = {"folds": 1, "held_out": "test", "seeds": [1], "ensemble": False, "mirror": False}
+    once = {
+        "folds": 1,
+        "held_out": "test",
+        "grouping": "group",
+        "augmented_copies": 0,
+        "seeds": [1],
+        "ensemble": False,
+        "mirror": False,
+    }
     augmentation = dict.fromkeys(
         ("flip", "flip_vertical", "rotate_deg", "scale", "shift", "brightness", "contrast"), 0.0
     )
@@ -243,6 +253,7 @@ def make_recipe() -> Json:
         "optimizer": "adamw",
         "lr": 1e-3,
         "weight_decay": 0.0,
+        "beta2": 0.999,
         "schedule": "constant",
         "epochs": 2,
         "patience": 2,
@@ -523,6 +534,7 @@ def make_metrics(skill: float) -> Json:
     for occlusion, auroc in (("lungs_hidden", 0.61), ("lungs_only", 0.72)):
         flat |= with_ends(**{f"auroc_{occlusion}": auroc, f"balanced_accuracy_{occlusion}": 0.55})
     counts = {"n_test": 2 * PATIENTS, "n_runs": 1, "n_leaking_groups": 0}
+    counts["optimistic"] = False
     return flat | counts | {"train_accuracy": 0.75, "val_accuracy": 0.625}
 
 
@@ -691,6 +703,7 @@ def make_comparison(first: str, second: str) -> Json:
         "first": first,
         "second": second,
         "differs": {"sampler": ["weighted", "none"]},
+        "optimistic": [],
         "test": adjusted(make_compared(0.1, 0.05, 0.15)),
         "delong": {"positive": "covid", **delong, "p_value": 0.0141, "p_value_holm": 0.0423},
         "mcnemar": {"n_only_first": 14, "n_only_second": 3, "undefined": None}

@@ -63,7 +63,9 @@ def test_a_drop_is_settled_where_its_interval_excludes_zero(
     files: Files, drop: Json, said: str
 ) -> None:
     files.external["elsewhere"]["drop"]["auroc"] |= drop
-    sentence = describe_external("elsewhere", files.load().external["elsewhere"], "the labels")
+    results = files.load()
+    found, case = results.external["elsewhere"], results.cases["lungs-bce"]
+    sentence = describe_external("elsewhere", found, case, "the labels")
     assert sentence.startswith(
         "External test elsewhere: lungs-bce as it is on 20 images (20 groups) of the labels; left "
         "out are 10 of other classes and 0 that its own data set has too: balanced accuracy 0.600 "
