@@ -65,12 +65,14 @@ def test_file_of_this_project_comes_back_with_its_scaling(tmp_path: Path) -> Non
     assert loaded.facts == {
         "scaling": "meta.json",
         "knows": None,
+        "licence": None,
+        "origin": None,
         "tensors_left_out": left_out,
         "colours_summed": False,
     }
 
 
-def test_what_weights_know_comes_with_their_meta_json(tmp_path: Path) -> None:
+def test_what_weights_know_and_whose_they_are_comes_with_their_meta_json(tmp_path: Path) -> None:
     knows = {
         "task": "dogs",
         "n": 50,
@@ -80,9 +82,11 @@ def test_what_weights_know_comes_with_their_meta_json(tmp_path: Path) -> None:
         "chance": 0.5,
         "better_than_chance": True,
     }
-    meta = {"mean": 0.4, "std": 0.2, "knows": knows}
+    said = {"knows": knows, "licence": "CC0-1.0", "origin": "kennel"}
+    meta = {"mean": 0.4, "std": 0.2, **said}
     save_model(tmp_path, random_weights("cnn3", seed=0).backbone.state_dict(), meta)
-    assert file_weights("cnn3", tmp_path, "meta").facts["knows"] == knows
+    facts = file_weights("cnn3", tmp_path, "meta").facts
+    assert {key: facts[key] for key in said} == said
 
 
 def test_scaling_of_a_file_is_that_of_its_entry_alone(tmp_path: Path) -> None:
@@ -175,4 +179,9 @@ def test_timm_weights_are_asked_for_pretrained_in_grey_and_record_their_tag(
     assert asked == [(MODEL, {"pretrained": True, "in_chans": 1, "num_classes": 0})]
     assert initial.backbone is untrained
     assert (initial.mean, initial.std) == pytest.approx(IMAGENET_GREY)
-    assert initial.facts == {"scaling": "timm", "tag": "r160_in1k"}
+    assert initial.facts == {
+        "scaling": "timm",
+        "tag": "r160_in1k",
+        "licence": "apache-2.0",
+        "origin": "timm's test_efficientnet.r160_in1k",
+    }
