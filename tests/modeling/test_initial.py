@@ -5,6 +5,7 @@ import pytest
 import safetensors.torch
 import timm
 import torch
+import torchvision
 from torch import nn
 
 from stages.config.errors import UserError
@@ -148,6 +149,45 @@ def test_colours_are_summed_as_timm_does_it(tmp_path: Path) -> None:
     path, state = timm_file(tmp_path)
     first = file_weights(MODEL, path).backbone.state_dict()["conv_stem.weight"]
     assert torch.equal(first, adapt_input_conv(1, state["conv_stem.weight"]))
+
+
+def torchvision_network(model: str) -> nn.Module:
+    """As torchvision has it, in small: the old FC layers of a VGG are of one number each."""
+    with torch.device("meta"):
+        network: nn.Module = torchvision.models.get_model(model)
+    generator = torch.Generator().manual_seed(0)
+    for module in network.modules():
+        for name, tensor in [*module.named_parameters(recurse=False)]:
+            values = torch.zeros(1).expand(tensor.shape)  # stored as one number
+            if not isinstance(module, nn.Linear):
+                spread = (2 / tensor[0].numel()) ** 0.5 if tensor.ndim > 1 else 0.1
+                values = tensor.ndim % 2 + spread * torch.randn(tensor.shape, generator=generator)
+            setattr(module, name, nn.Parameter(values))
+        for name, tensor in [*module.named_buffers(recurse=False)]:
+            setattr(module, name, torch.ones(tensor.shape, dtype=tensor.dtype))
+    return network.eval()
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("model", ["resnet18", "resnet50", "vgg16"])
+def test_a_file_of_torchvision_gives_the_features_of_its_network(
+    model: str, tmp_path: Path
+) -> None:
+    network = torchvision_network(model)
+    torch.save(network.state_dict(), tmp_path / "w.pth")
+    loaded = file_weights(model, tmp_path / "w.pth")
+    grey = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(1))
+    if model == "vgg16":
+        expected = network.features(grey.expand(-1, 3, -1, -1)).mean((2, 3))  # type: ignore[operator]
+    else:
+        network.fc = nn.Identity()
+        expected = network(grey.expand(-1, 3, -1, -1))
+    assert expected.std() > 0
+    torch.testing.assert_close(loaded.backbone.eval()(grey), expected, rtol=1e-4, atol=1e-4)
+    heads = ("fc.", "classifier.")
+    assert loaded.facts["colours_summed"]
+    assert all(name.startswith(heads) for name in loaded.facts["tensors_left_out"])
+    assert (loaded.mean, loaded.std) == pytest.approx(IMAGENET_GREY)  # as torchvision's are
 
 
 def test_timm_weights_without_a_network_say_what_else_there_is(
