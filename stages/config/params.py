@@ -291,6 +291,13 @@ class TimmWeights(Section):
     path: Text
 
 
+class PackageWeights(Section):
+    """Those of an installed Python package, read by the code at `path`, which says of which."""
+
+    kind: Literal["package"]
+    path: Text
+
+
 def _of_colours(value: object) -> object:
     """Take a figure of three colours in a list as that of grey, their mean."""
     if not isinstance(value, list):
@@ -339,7 +346,8 @@ class FileWeights(Section):
 
 
 WeightsSource = Annotated[
-    RandomWeights | PretextWeights | TimmWeights | FileWeights, Field(discriminator="kind")
+    RandomWeights | PretextWeights | TimmWeights | PackageWeights | FileWeights,
+    Field(discriminator="kind"),
 ]
 
 

@@ -33,6 +33,7 @@ PHANTOM_CODE = "stages/phantoms"
 WEIGHTS_CODE = {
     "random": "stages/modeling/initial.py",
     "timm": "stages/modeling/initial.py",
+    "package": "stages/modeling/packages.py",
     "pretext": PHANTOM_CODE,
 }
 

@@ -55,7 +55,7 @@ def build_case_table(outcomes: Outcomes) -> pd.DataFrame:
 
 
 def _is_start_better_than_chance(case: CaseOutcome) -> bool | None:
-    """None of random weights, and of any whose own task was not measured here."""
+    """None of random weights, and of any of whose own task no figure is known."""
     return None if case.start_knows is None else bool(case.start_knows["better_than_chance"])
 
 

@@ -60,7 +60,13 @@ def timm_weights(model: str) -> InitialWeights:
             "retries), or `kind: pretext`, or `kind: file` and a file of weights"
         ) from None
     mean, std = grey_scaling(backbone)
-    facts = {"scaling": "timm", "tag": pretrained_config(backbone)["tag"]}
+    config = pretrained_config(backbone)
+    facts = {
+        "scaling": "timm",
+        "tag": config["tag"],
+        "licence": config.get("license"),
+        "origin": f"timm's {config['architecture']}.{config['tag']}",
+    }
     return InitialWeights(backbone, mean, std, facts)
 
 
@@ -97,8 +103,8 @@ def _read_file(
             scaling, facts = IMAGENET_GREY, {"scaling": "imagenet"}
         case MetaScaling():
             meta = read_weights_meta(path, model)
-            knows = meta.knows.model_dump() if meta.knows else None
-            scaling, facts = (meta.mean, meta.std), {"scaling": "meta.json", "knows": knows}
+            handed_on = meta.model_dump(include={"knows", "licence", "origin"})
+            scaling, facts = (meta.mean, meta.std), {"scaling": "meta.json", **handed_on}
             path /= "model.safetensors"
     return fit_tensors(backbone, read_weights(path), str(path)), scaling, facts
 

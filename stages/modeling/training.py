@@ -110,6 +110,8 @@ def training_facts(trained: TrainedRun, view: ImageSet, run: Run) -> dict[str, A
     return {
         "started_from": trained.meta["started_from"],
         "start_knows": trained.meta["start_knows"],
+        "start_licence": trained.meta["licence"],
+        "start_origin": trained.meta["origin"],
         "parameters": {kind: trained.meta["counts"][kind] for kind in ("trained", "frozen")},
         "blocks_trained": trained.meta["blocks_trained"],
         "class_counts": {
@@ -153,7 +155,10 @@ def _initial_classifier(
         "one_logit": outputs.one_logit,
         "implies": {name: list(others) for name, others in outputs.implies.items()},
         "started_from": case.weights,
-        "start_knows": start.get("knows"),  # random weights, timm's: not measured here
+        "start_knows": start.get("knows"),  # of random weights nothing, of timm's it is not said
+        # Other people's weights stay theirs, however many cases start from each other.
+        "licence": start.get("licence"),
+        "origin": start.get("origin"),
         "tensors_left_out": left_out,
     }
     return classifier, facts

@@ -37,6 +37,8 @@ class WeightsMeta(BaseModel):
     std: ScaleStd
     model: str | None = None
     knows: KnownTask | None = None
+    licence: str | None = None
+    origin: str | None = None
 
 
 def read_weights_meta(folder: Path, model: str) -> WeightsMeta:

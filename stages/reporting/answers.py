@@ -242,7 +242,7 @@ ANSWERS: dict[str, Answer] = {
     ),
     "software": _software,
     "initial_weights": _per_case(
-        lambda c: f"{c.name} from {c.training.started_from} ({start_text(c.training.start_knows)})"
+        lambda c: f"{c.name} from {c.training.started_from} ({start_text(c.training)})"
     ),
     "training": _training,
     "model_selection": _model_selection,

@@ -205,6 +205,21 @@ def describe_best(figures: Mapping[str, CaseFigures]) -> list[str]:
     return [*sentences, "A best case picked by test figures looks better than it is."]
 
 
+def describe_at_chance(figures: Mapping[str, CaseFigures], n_classes: int) -> list[str]:
+    """The cases of which the test images do not show that they learned anything."""
+    at_chance = [
+        name
+        for name, found in figures.items()
+        if (low := found.get(CHOSEN_BY).low) is not None and low <= 1 / n_classes
+    ]
+    if not at_chance:
+        return []
+    return [
+        f"Not shown to be better than chance by {label(CHOSEN_BY)}, as the interval reaches down "
+        f"to it: {', '.join(at_chance)}."
+    ]
+
+
 def _rivals_sentence(best: Estimate, others: Mapping[str, Estimate]) -> str:
     """Cases with the same figure, and cases whose interval overlaps."""
     ties = [name for name, other in others.items() if as_text(other.value) == as_text(best.value)]

@@ -6,7 +6,7 @@ The page and plots/discussion.md show the same sentences, those of `build_discus
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from stages.reporting.cases import describe_best, describe_runs
+from stages.reporting.cases import describe_at_chance, describe_best, describe_runs
 from stages.reporting.comparisons import describe_draws, describe_settled, discuss
 from stages.reporting.external import describe_external
 from stages.reporting.optimism import describe_left_out, describe_optimistic
@@ -98,6 +98,7 @@ def _notices(dataset: DatasetResults) -> list[str]:
 def _conclude(results: Results, dataset: DatasetResults) -> list[str]:
     """Sentences over all cases and comparisons of one data set."""
     cases, comparisons = dataset.cases, dataset.comparisons
+    figures = {case.name: case.figures for case in cases}
     if not cases:
         return ["No case is trained on this data set."]
     params = results.params
@@ -114,6 +115,7 @@ def _conclude(results: Results, dataset: DatasetResults) -> list[str]:
         *describe_settled(comparisons),
         *(sentence for case in alone for sentence in describe_runs(case.title, case.figures)),
         *(describe_best(honest) if honest else []),
+        *describe_at_chance(figures, len(dataset.info.class_names)),
         *describe_left_out(cases),
         *(describe_giveaway(v, dataset.info.positive, dataset.audits[v]) for v in views),
         *(describe_headline(case.name, case.headline) for case in cases if case.headline),

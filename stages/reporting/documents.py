@@ -235,6 +235,8 @@ class Training(Document):
 
     started_from: str
     start_knows: Knowledge | None
+    start_licence: str | None
+    start_origin: str | None
     n_trained: int = _at("parameters", "trained")
     n_frozen: int = _at("parameters", "frozen")
     blocks_trained: str | list[str]

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 
-from stages.reporting.documents import Knowledge
+from stages.reporting.documents import Knowledge, Training
 from stages.reporting.drawing import COLOURS, WIDTH, to_svg
 from stages.reporting.results import CaseResults
 from stages.reporting.table import Cell, Table, case_cell, count_cell
@@ -63,7 +63,7 @@ def _training_row(case: CaseResults, class_names: Sequence[str]) -> list[Cell]:
     counts, blocks = facts.class_counts, facts.blocks_trained
     return [
         case_cell(case),
-        Cell(facts.started_from, start_text(facts.start_knows)),
+        Cell(facts.started_from, start_text(facts)),
         Cell(blocks if isinstance(blocks, str) else ", ".join(blocks) or "none"),
         count_cell(facts.n_trained),
         count_cell(facts.n_frozen),
@@ -82,8 +82,15 @@ def _operations_cell(count: int | None, unit: float) -> Cell:
     return Cell("not counted") if count is None else Cell(f"{count / unit:,.3g}", number=count)
 
 
-def start_text(knows: Knowledge | None) -> str:
-    """What initial weights know, in words."""
+def start_text(facts: Training) -> str:
+    """What initial weights know, and of other people's whose they are, in words."""
+    known = _knowledge_text(facts.start_knows)
+    if facts.start_origin is None:
+        return known
+    return f"{known}; {facts.start_origin}; licence {facts.start_licence or 'not known'}"
+
+
+def _knowledge_text(knows: Knowledge | None) -> str:
     if knows is None:
         return "no task of their own measured"
     return (

@@ -181,7 +181,7 @@ def test_a_wrong_value_is_named_with_what_is_allowed(
         (
             "weights/cnn3-random/source/kind",
             "hub",
-            "got 'hub'; allowed: 'random', 'pretext', 'timm', 'file'",
+            "got 'hub'; allowed: 'random', 'pretext', 'timm', 'package', 'file'",
         ),
     ],
 )

@@ -324,6 +324,7 @@ TYPICAL: dict[str, tuple[Any, ...]] = {
         {"kind": "random", "path": "stages/modeling/initial.py"},
         {"kind": "pretext", "path": "stages/phantoms"},
         {"kind": "timm", "path": "stages/modeling/initial.py"},
+        {"kind": "package", "path": "stages/modeling/packages.py"},
     ),
     "table": (
         {"path": "m.csv", "file": "file", "label": "label", "patient": None, "split": None}

@@ -5,6 +5,7 @@ import pytest
 import safetensors.torch
 import timm
 import torch
+import torchvision
 from torch import nn
 
 from stages.config.errors import UserError
@@ -65,12 +66,14 @@ def test_file_of_this_project_comes_back_with_its_scaling(tmp_path: Path) -> Non
     assert loaded.facts == {
         "scaling": "meta.json",
         "knows": None,
+        "licence": None,
+        "origin": None,
         "tensors_left_out": left_out,
         "colours_summed": False,
     }
 
 
-def test_what_weights_know_comes_with_their_meta_json(tmp_path: Path) -> None:
+def test_what_weights_know_and_whose_they_are_comes_with_their_meta_json(tmp_path: Path) -> None:
     knows = {
         "task": "dogs",
         "n": 50,
@@ -80,9 +83,11 @@ def test_what_weights_know_comes_with_their_meta_json(tmp_path: Path) -> None:
         "chance": 0.5,
         "better_than_chance": True,
     }
-    meta = {"mean": 0.4, "std": 0.2, "knows": knows}
+    said = {"knows": knows, "licence": "CC0-1.0", "origin": "kennel"}
+    meta = {"mean": 0.4, "std": 0.2, **said}
     save_model(tmp_path, random_weights("cnn3", seed=0).backbone.state_dict(), meta)
-    assert file_weights("cnn3", tmp_path, "meta").facts["knows"] == knows
+    facts = file_weights("cnn3", tmp_path, "meta").facts
+    assert {key: facts[key] for key in said} == said
 
 
 def test_scaling_of_a_file_is_that_of_its_entry_alone(tmp_path: Path) -> None:
@@ -146,6 +151,45 @@ def test_colours_are_summed_as_timm_does_it(tmp_path: Path) -> None:
     assert torch.equal(first, adapt_input_conv(1, state["conv_stem.weight"]))
 
 
+def torchvision_network(model: str) -> nn.Module:
+    """As torchvision has it, in small: the old FC layers of a VGG are of one number each."""
+    with torch.device("meta"):
+        network: nn.Module = torchvision.models.get_model(model)
+    generator = torch.Generator().manual_seed(0)
+    for module in network.modules():
+        for name, tensor in [*module.named_parameters(recurse=False)]:
+            values = torch.zeros(1).expand(tensor.shape)  # stored as one number
+            if not isinstance(module, nn.Linear):
+                spread = (2 / tensor[0].numel()) ** 0.5 if tensor.ndim > 1 else 0.1
+                values = tensor.ndim % 2 + spread * torch.randn(tensor.shape, generator=generator)
+            setattr(module, name, nn.Parameter(values))
+        for name, tensor in [*module.named_buffers(recurse=False)]:
+            setattr(module, name, torch.ones(tensor.shape, dtype=tensor.dtype))
+    return network.eval()
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("model", ["resnet18", "resnet50", "vgg16"])
+def test_a_file_of_torchvision_gives_the_features_of_its_network(
+    model: str, tmp_path: Path
+) -> None:
+    network = torchvision_network(model)
+    torch.save(network.state_dict(), tmp_path / "w.pth")
+    loaded = file_weights(model, tmp_path / "w.pth")
+    grey = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(1))
+    if model == "vgg16":
+        expected = network.features(grey.expand(-1, 3, -1, -1)).mean((2, 3))  # type: ignore[operator]
+    else:
+        network.fc = nn.Identity()
+        expected = network(grey.expand(-1, 3, -1, -1))
+    assert expected.std() > 0
+    torch.testing.assert_close(loaded.backbone.eval()(grey), expected, rtol=1e-4, atol=1e-4)
+    heads = ("fc.", "classifier.")
+    assert loaded.facts["colours_summed"]
+    assert all(name.startswith(heads) for name in loaded.facts["tensors_left_out"])
+    assert (loaded.mean, loaded.std) == pytest.approx(IMAGENET_GREY)  # as torchvision's are
+
+
 def test_timm_weights_without_a_network_say_what_else_there_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -175,4 +219,9 @@ def test_timm_weights_are_asked_for_pretrained_in_grey_and_record_their_tag(
     assert asked == [(MODEL, {"pretrained": True, "in_chans": 1, "num_classes": 0})]
     assert initial.backbone is untrained
     assert (initial.mean, initial.std) == pytest.approx(IMAGENET_GREY)
-    assert initial.facts == {"scaling": "timm", "tag": "r160_in1k"}
+    assert initial.facts == {
+        "scaling": "timm",
+        "tag": "r160_in1k",
+        "licence": "apache-2.0",
+        "origin": "timm's test_efficientnet.r160_in1k",
+    }

@@ -165,6 +165,20 @@ def test_meta_tells_what_is_needed_to_rebuild_the_network(initial: Path) -> None
     assert meta["mirror"] is False
 
 
+def test_what_other_peoples_weights_know_and_whose_they_are_goes_on_to_the_model_and_the_report(
+    initial: Path, tmp_path: Path
+) -> None:
+    assert training_facts(trained(initial), VIEW, run_of())["start_origin"] is None
+    said = {"knows": {"task": "dogs"}, "licence": "CC0-1.0", "origin": "kennel"}
+    state = load_state(initial / "model.safetensors")
+    save_model(tmp_path, state, {"mean": 0.4, "std": 0.2, **said})
+    done = trained(tmp_path)
+    facts = training_facts(done, VIEW, run_of())
+    assert facts["start_knows"] == {"task": "dogs"}
+    assert (facts["start_licence"], facts["start_origin"]) == ("CC0-1.0", "kennel")
+    assert (done.meta["licence"], done.meta["origin"]) == ("CC0-1.0", "kennel")
+
+
 THREE = view_of([*"aaaabbbbcccc", *"abca", *"abcb"], {"b": ["a"]})
 BCE = BinaryCrossEntropy(kind="bce", label_smoothing=0.0)
 

@@ -560,6 +560,8 @@ def make_training(classes: list[str]) -> Json:
         "diverged": False,
         "started_from": "cnn3-random",
         "start_knows": None,
+        "start_licence": None,
+        "start_origin": None,
         "device": "a processor, 2 cores",
         "precision": "fp32",
         "threads": 2,

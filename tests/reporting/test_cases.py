@@ -6,6 +6,7 @@ from stages.reporting.cases import (
     build_headline_table,
     build_label_tables,
     build_run_tables,
+    describe_at_chance,
     describe_best,
     describe_runs,
     draw_test_curves,
@@ -139,6 +140,18 @@ def test_cases_on_other_test_images_are_mentioned(figures: dict[str, CaseFigures
 
 def test_a_single_case_is_not_called_picked(figures: dict[str, CaseFigures]) -> None:
     assert len(describe_best({"crop": figures["crop"]})) == 1
+
+
+def test_cases_whose_interval_reaches_down_to_chance_are_named() -> None:
+    figures = {
+        "learned": figures_of(0.6, 0.51, 0.7),
+        "touches": figures_of(0.6, 0.5, 0.7),
+        "below": figures_of(0.4, 0.3, 0.5),
+        "undefined": figures_of(None, None, None),
+    }
+    (said,) = describe_at_chance(figures, n_classes=2)
+    assert said.endswith("reaches down to it: touches, below.")
+    assert describe_at_chance(figures, n_classes=4) == []
 
 
 def test_a_case_without_the_figure_cannot_be_the_best() -> None:

@@ -74,6 +74,18 @@ def test_a_training_that_ended_in_divergence_says_so(files: Files) -> None:
     assert "no number" in training_column(files.load(), "epochs run").note
 
 
+@pytest.mark.parametrize(
+    ("licence", "said"), [("Apache-2.0", "licence Apache-2.0"), (None, "licence not known")]
+)
+def test_other_peoples_weights_are_shown_with_their_origin_and_licence(
+    files: Files, licence: str | None, said: str
+) -> None:
+    assert training_column(files.load(), "started from").note == "no task of their own measured"
+    files.cases["full-ce"].training |= {"start_origin": "a kennel", "start_licence": licence}
+    note = training_column(files.load(), "started from").note
+    assert note == f"no task of their own measured; a kennel; {said}"
+
+
 def test_cases_trained_alike_share_a_row(files: Files) -> None:
     files.cases["lungs-bce"].training["device"] = "a graphics card"
     versions = "torch 2.15.0, timm 1.0.31"

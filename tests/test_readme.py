@@ -1,0 +1,57 @@
+"""Commands of the README that change parameters: what they make of params.yaml is valid."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+from dvc.utils.hydra import apply_overrides
+
+from stages.config.load import load_params
+from stages.config.params import Params
+from tests.conftest import REPOSITORY
+
+BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def experiments() -> dict[str, list[str]]:
+    """Each command that names an experiment: its name, and the values of its `-S`."""
+    found = {}
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    for block in BLOCK.findall(text):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            if words[:3] == ["dvc", "exp", "run"] and "-n" in words:
+                changes = [words[i + 1] for i, word in enumerate(words) if word == "-S"]
+                found[words[words.index("-n") + 1]] = changes
+    return found
+
+
+EXPERIMENTS = experiments()
+
+
+def params_of(name: str, folder: Path) -> Params:
+    path = folder / "params.yaml"
+    shutil.copy(REPOSITORY / "params.yaml", path)
+    apply_overrides(path, EXPERIMENTS[name])
+    return load_params(path)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_of_the_readme_has_valid_parameters(name: str, tmp_path: Path) -> None:
+    assert EXPERIMENTS[name]
+    assert params_of(name, tmp_path) != load_params(REPOSITORY / "params.yaml")
+
+
+@pytest.mark.parametrize(("name", "kind"), [("imagenet", "timm"), ("torchvision", "file")])
+def test_one_command_moves_all_pretext_weights_to_those_of_imagenet(
+    name: str, kind: str, tmp_path: Path
+) -> None:
+    before = load_params(REPOSITORY / "params.yaml").weights
+    after = params_of(name, tmp_path).weights
+    moved = {entry for entry, weights in before.items() if weights.source.kind == "pretext"}
+    assert moved
+    for entry, weights in after.items():
+        expected = kind if entry in moved else before[entry].source.kind
+        assert (weights.model, weights.source.kind) == (before[entry].model, expected)
