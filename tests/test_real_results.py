@@ -91,7 +91,7 @@ def row_of(page: str, beginning: str) -> list[str]:
 
 
 def page_of(*runs: dict[str, Any]) -> str:
-    return build_page("# Head\n", [STUDY], runs)
+    return build_page("# Head\n", "phantoms\n", [STUDY], runs)
 
 
 def test_a_case_stands_with_its_figures_and_what_it_cost() -> None:

@@ -42,15 +42,16 @@ def load_studies(path: Path) -> list[Study]:
     return [Study.model_validate(entry) for entry in content]
 
 
-def build_page(head: str, studies: Sequence[Study], runs: Sequence[Json]) -> str:
+def build_page(head: str, phantoms: str, studies: Sequence[Study], runs: Sequence[Json]) -> str:
     """The whole page as Markdown.
 
     Args:
         head: what stands above the first section.
+        phantoms: the section of the default run.
         studies: the sections; cases without results are named as not run.
         runs: what was collected; no case is in two of them.
     """
-    sections = [head, *(_study(study, runs) for study in studies), _machines(runs)]
+    sections = [head, phantoms, *(_study(study, runs) for study in studies), _machines(runs)]
     return "\n".join(sections)
 
 
@@ -63,7 +64,7 @@ def _study(study: Study, runs: Sequence[Json]) -> str:
         rows = [_case_row(name, case) for name, case in cases.items()]
         for view in dict.fromkeys(case["view"] for case in cases.values()):
             rows += _shortcut_rows(view, audits[view])
-        parts.append(_table(COLUMNS, rows))
+        parts.append(markdown_table(COLUMNS, rows))
     if missing:
         parts.append(f"Not run: {', '.join(f'`{name}`' for name in missing)}.\n")
     parts += _comparisons(_chosen(runs, "comparisons", study.comparisons))
@@ -142,12 +143,12 @@ def _comparisons(found: Mapping[str, Json]) -> list[str]:
         for metric, pair in one["metrics"].items()
     ]
     columns = ("comparison, paired on the same images", "images", "figure", "difference")
-    return [_table((*columns, "p", "p, Holm over all comparisons of the run"), rows)]
+    return [markdown_table((*columns, "p", "p, Holm over all comparisons of the run"), rows)]
 
 
 def _tested(difference: Estimate) -> list[str]:
     p_values = (difference.p_value, difference.p_value_holm)
-    return [_with_ends(difference, "+"), *map(p_text, p_values)]
+    return [figure_text(difference, "+"), *map(p_text, p_values)]
 
 
 def _external(found: Mapping[str, Json]) -> list[str]:
@@ -164,7 +165,7 @@ def _external(found: Mapping[str, Json]) -> list[str]:
     ]
     changes = ("balanced accuracy against the own test images", "AUROC against these")
     columns = ("elsewhere, untouched", "images", *(label(metric) for metric in METRICS), *changes)
-    return [_table(columns, rows)]
+    return [markdown_table(columns, rows)]
 
 
 def _machines(runs: Sequence[Json]) -> str:
@@ -180,11 +181,11 @@ def _machines(runs: Sequence[Json]) -> str:
         return f"{title}Nothing was collected yet.\n"
     columns = ("commit", "trained on", "precision", "versions", "cases")
     body = [[*setup, ", ".join(f"`{name}`" for name in names)] for setup, names in rows.items()]
-    return title + _table(columns, body)
+    return title + markdown_table(columns, body)
 
 
 def _figure(figures: Json, name: str) -> str:
-    return _with_ends(Estimate(*(figures[f"{name}{end}"] for end in ("", "_low", "_high"))))
+    return figure_text(Estimate(*(figures[f"{name}{end}"] for end in ("", "_low", "_high"))))
 
 
 def _point(figures: Json) -> str:
@@ -196,15 +197,16 @@ def _point(figures: Json) -> str:
 def _difference(values: Json, name: str = "") -> str:
     """A signed difference by the names that files have it by."""
     keys = (name, f"{name}_low", f"{name}_high") if name else ("difference", "low", "high")
-    return _with_ends(Estimate(*(values[key] for key in keys)), "+")
+    return figure_text(Estimate(*(values[key] for key in keys)), "+")
 
 
-def _with_ends(estimate: Estimate, sign: str = "") -> str:
+def figure_text(estimate: Estimate, sign: str = "") -> str:
+    """A figure and the ends of its interval."""
     ends = ends_text(estimate, sign)
     return as_text(estimate.value, sign) + (f" ({ends})" if ends else "")
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Markdown; what a row lacks at its end stays empty."""
     padded = [[*row, *[""] * (len(columns) - len(row))] for row in rows]
     lines = [columns, ["---"] * len(columns), *padded]

@@ -1,7 +1,8 @@
-"""Results on real images: copy what a finished run left, and make the page of it.
+"""Results: copy what a finished run on real images left, and make the page of it.
 
     python -m tests.benchmarks.real_results collect    # of the run in this folder: metrics/real/
-    python -m tests.benchmarks.real_results write      # metrics/README.md, from these files alone
+    python -m tests.benchmarks.real_results write      # metrics/README.md, from these files and
+                                                       # the default run's plots/table.csv
     python -m tests.benchmarks.real_results check      # fails where the page is another one
 
 `metrics/README.md` has the commands of the run itself.
@@ -15,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import psutil
 
 from stages.config.errors import UserError
@@ -23,12 +25,14 @@ from stages.config.params import Params
 from stages.config.paths import Paths
 from stages.config.writing import write_json, write_text
 from stages.dataset.finished import first_missing
+from tests.benchmarks.phantom_page import build_phantom_section
 from tests.benchmarks.real_page import build_page, load_studies
 
 Json = dict[str, Any]
 
 KEPT = Path("metrics/real")
 PAGE = Path("metrics/README.md")
+PHANTOMS, TABLE = KEPT / "phantoms.md", Path("plots/table.csv")
 ENDS = ("", "_low", "_high")
 METRICS = ("accuracy", "balanced_accuracy", "f1_macro", "auroc", "sensitivity")
 POINT = ("sensitivity_specificity_90", "specificity_specificity_90")
@@ -43,12 +47,17 @@ def main() -> None:
     if options.what == "collect":
         write_json(KEPT / f"{options.name}.json", collect(options.run))
         return
-    head = (KEPT / "head.md").read_text(encoding="utf-8")
-    page = build_page(head, load_studies(KEPT / "studies.yaml"), load_runs(KEPT))
+    page = _page()
     if options.what == "write":
         write_text(PAGE, page)
     elif not PAGE.exists() or PAGE.read_text(encoding="utf-8") != page:
         sys.exit(f"error: {PAGE} is not what {KEPT} makes; run this with `write`")
+
+
+def _page() -> str:
+    head, text = (path.read_text(encoding="utf-8") for path in (KEPT / "head.md", PHANTOMS))
+    phantoms = build_phantom_section(text, pd.read_csv(TABLE))
+    return build_page(head, phantoms, load_studies(KEPT / "studies.yaml"), load_runs(KEPT))
 
 
 def _parse() -> argparse.Namespace:
