@@ -10,7 +10,8 @@ Writes: data/prepared/<name>/: images.npy, manifest.csv, rejected.csv, duplicate
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -65,18 +66,18 @@ def prepare_dataset(params: Params, name: str, paths: Paths) -> None:
     """Write the prepared folder of one data set."""
     dataset = params.dataset(name)
     folder = paths.prepared(name)
-    scratch = paths.scratch(f"prepare-{name}")
-    shutil.rmtree(scratch, ignore_errors=True)  # what a killed process had unpacked
     try:
-        with (
-            source_at_rest(dataset),
-            open_source(dataset, seed=params.seed, scratch=scratch) as listing,
-        ):
-            write_csv(folder / LEFT_OUT, pd.DataFrame(listing.left_out, columns=LeftOut._fields))
-            _reconcile(listing, dataset, folder)
-            listed, rejected = decode_source(listing, dataset, folder)
-        _require_readable(listed.manifest, rejected, dataset, folder)
-        manifest, grouping = _group(listed, dataset, folder)
+        with _scratch(paths, name) as scratch:
+            with (
+                source_at_rest(dataset),
+                open_source(dataset, seed=params.seed, scratch=scratch) as listing,
+            ):
+                left_out = pd.DataFrame(listing.left_out, columns=LeftOut._fields)
+                write_csv(folder / LEFT_OUT, left_out)
+                _reconcile(listing, dataset, folder)
+                listed, rejected = decode_source(listing, dataset, folder, scratch)
+            _require_readable(listed.manifest, rejected, dataset, folder)
+            manifest, grouping = _group(listed, dataset, folder, scratch)
         manifest = _split(manifest, dataset, seed=params.seed)
     except UserError as error:
         raise UserError(f"params.yaml: datasets.{name}: {error}") from None
@@ -92,6 +93,17 @@ def prepare_dataset(params: Params, name: str, paths: Paths) -> None:
     if suspicious:
         found = ", ".join(f"{count} {what}" for what, count in suspicious.items())
         logger.warning("pictures to look at (%s): %s", SUSPICIOUS, found)
+
+
+@contextmanager
+def _scratch(paths: Paths, name: str) -> Iterator[Path]:
+    """A folder for what the stage unpacks and looks up, removed in the end."""
+    scratch = paths.scratch(f"prepare-{name}")
+    shutil.rmtree(scratch, ignore_errors=True)  # what a killed process had left
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _reconcile(listing: Listing, dataset: Dataset, folder: Path) -> None:
@@ -146,10 +158,15 @@ def _require_readable(
             raise UserError(f"classes.{label}: none of its images can be read")
 
 
-def _group(listed: Listed, dataset: Dataset, folder: Path) -> tuple[pd.DataFrame, Grouping]:
+def _group(
+    listed: Listed, dataset: Dataset, folder: Path, scratch: Path
+) -> tuple[pd.DataFrame, Grouping]:
     """Add group_id; a group that the given splits cut stops the run or is noted."""
     grouping = group_images(
-        listed.manifest, listed.fingerprints, near_duplicates=dataset.near_duplicates
+        listed.manifest,
+        listed.fingerprints,
+        near_duplicates=dataset.near_duplicates,
+        scratch=scratch,
     )
     manifest = listed.manifest.assign(group_id=grouping.group_ids)
     if grouping.leaks:

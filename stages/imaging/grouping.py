@@ -17,7 +17,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from stages.config.writing import write_csv, write_json
-from stages.imaging.duplicates import DuplicatePair, Fingerprint, Kind, find_duplicates
+from stages.imaging.duplicates import DuplicatePair, Kind, find_duplicates
 
 DUPLICATES, GROUPING, LEAKS = "duplicates.csv", "grouping.json", "leaks.csv"
 TWO_CLASSES = "patients_of_two_classes.csv"
@@ -47,7 +47,11 @@ class Grouping(NamedTuple):
 
 
 def group_images(
-    manifest: pd.DataFrame, fingerprints: Sequence[Fingerprint], *, near_duplicates: bool
+    manifest: pd.DataFrame,
+    fingerprints: NDArray[np.void],
+    *,
+    near_duplicates: bool,
+    scratch: Path,
 ) -> Grouping:
     """Join images by patient and by picture.
 
@@ -56,12 +60,14 @@ def group_images(
             last three None where unknown.
         fingerprints: of the N pictures.
         near_duplicates: whether pictures that are alike count; equal bytes or pixels always do.
+        scratch: folder for what the search needs; the caller's to remove.
     """
     pairs = find_duplicates(
         manifest["sha256"].tolist(),
         manifest["pixel_hash"].tolist(),
         fingerprints,
         near=near_duplicates,
+        scratch=scratch,
     )
     links = [(pair.first, pair.second) for pair in pairs]
     groups = join_groups(known(manifest["patient_id"]), links)

@@ -16,13 +16,14 @@ from stages.config.writing import write_csv
 from stages.dataset.arrays import write_image_rows
 from stages.dataset.image_set import IMAGES, TRUTH
 from stages.imaging.decode import decode
-from stages.imaging.duplicates import Fingerprint, fingerprint
+from stages.imaging.fingerprint import fingerprint, open_fingerprints
 from stages.imaging.pool import map_images
 from stages.imaging.square import fit_square
 from stages.imaging.suspicion import find_suspicions
 from stages.sources.item import SourceItem, UnreadableImage
 from stages.sources.listing import Listing
 
+FINGERPRINTS = "fingerprints.bin"  # in the scratch folder
 REJECTED, SUSPICIOUS = "rejected.csv", "suspicious.csv"
 DECODER = "decoder"  # before what one says of a file that it read
 # Images from which workers, who import for about 2 s each, gain time: an image takes some 15 ms.
@@ -36,7 +37,7 @@ class Decoded(NamedTuple):
     truth: NDArray[np.uint8] | None
     facts: dict[str, Any]  # the manifest's columns that come from the file
     pixel_hash: str
-    fingerprint: Fingerprint
+    fingerprint: np.void
     suspicions: list[str]
 
 
@@ -51,7 +52,7 @@ class Listed(NamedTuple):
     """The readable images: a row each, and what tells two of them to be alike."""
 
     manifest: pd.DataFrame
-    fingerprints: list[Fingerprint]
+    fingerprints: NDArray[np.void]  # a memory map
     suspicious: list[Suspicious]
 
 
@@ -73,7 +74,7 @@ def array_names(dataset: Dataset) -> list[str]:
 
 
 def decode_source(
-    listing: Listing, dataset: Dataset, folder: Path
+    listing: Listing, dataset: Dataset, folder: Path, scratch: Path
 ) -> tuple[Listed, list[Rejected]]:
     """Stream every image into images.npy (and truth.npy); memory holds a few images only.
 
@@ -81,9 +82,9 @@ def decode_source(
         listing: what the source has.
         dataset: its entry of params.yaml.
         folder: of the prepared set; rejected.csv and suspicious.csv are written there too.
+        scratch: folder for fingerprints, 17 kB per image; the caller's to remove.
     """
     rows: list[dict[str, Any]] = []
-    fingerprints: list[Fingerprint] = []
     rejected: list[Rejected] = []
     suspicious: list[Suspicious] = []
     decode_item = partial(
@@ -91,7 +92,11 @@ def decode_source(
     )
     arguments = ((item,) for item in listing.items)
     results = map_images(decode_item, arguments, use_pool=len(listing.items) >= POOLED_FROM)
-    with write_image_rows(folder, array_names(dataset), dataset.size_px) as arrays:
+    scratch.mkdir(parents=True, exist_ok=True)
+    with (
+        write_image_rows(folder, array_names(dataset), dataset.size_px) as arrays,
+        (scratch / FINGERPRINTS).open("wb") as fingerprints,
+    ):
         for item, result in zip(listing.items, results, strict=True):
             if isinstance(result, Rejected):
                 rejected.append(result)
@@ -100,11 +105,12 @@ def decode_source(
             if result.truth is not None:
                 arrays[TRUTH].append(result.truth)
             rows.append(_manifest_row(item, result))
-            fingerprints.append(result.fingerprint)
+            fingerprints.write(result.fingerprint.tobytes())
             suspicious += [Suspicious(item.source_path, what) for what in result.suspicions]
     write_csv(folder / REJECTED, pd.DataFrame(rejected, columns=Rejected._fields))
     write_csv(folder / SUSPICIOUS, pd.DataFrame(suspicious, columns=Suspicious._fields))
-    return Listed(pd.DataFrame(rows), fingerprints, suspicious), rejected
+    described = open_fingerprints(scratch / FINGERPRINTS)
+    return Listed(pd.DataFrame(rows), described, suspicious), rejected
 
 
 def _decode_item(item: SourceItem, size_px: int, grey: Grey, modality: str) -> Decoded | Rejected:

@@ -1,8 +1,10 @@
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from stages.imaging.duplicates import fingerprint
+from stages.imaging.fingerprint import FINGERPRINT, fingerprint
 from stages.imaging.grouping import find_leaks, group_images, join_groups, join_images
 
 
@@ -51,7 +53,9 @@ def test_images_without_a_given_split_leak_nothing() -> None:
     assert find_leaks(["a", "a"], [None, None]) == {}
 
 
-def test_patients_and_pictures_make_groups_and_pictures_alone_make_clusters() -> None:
+def test_patients_and_pictures_make_groups_and_pictures_alone_make_clusters(
+    tmp_path: Path,
+) -> None:
     # 0 and 1 are of one patient, 1 and 2 have the same pixels, 3 is on its own.
     rng = np.random.default_rng(0)
     marks = [fingerprint(rng.integers(0, 256, (64, 64), dtype=np.uint8)) for _ in range(4)]
@@ -65,7 +69,8 @@ def test_patients_and_pictures_make_groups_and_pictures_alone_make_clusters() ->
             "given_fold": ["1", "2", None, "1"],
         }
     )
-    found = group_images(manifest, marks, near_duplicates=True)
+    records = np.array(marks, dtype=FINGERPRINT)
+    found = group_images(manifest, records, near_duplicates=True, scratch=tmp_path)
     assert found.group_ids == ["g000000", "g000000", "g000000", "g000003"]
     assert found.clusters.tolist() == [0, 1, 1, 3]
     assert [pair[:3] for pair in found.pairs] == [(1, 2, "pixels")]
