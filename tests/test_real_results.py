@@ -177,13 +177,20 @@ def test_a_digit_changed_by_hand_is_noticed(
     shutil.copytree(REAL, tmp_path / "metrics" / "real", ignore=shutil.ignore_patterns("*.json"))
     kept = tmp_path / "metrics" / "real" / "run.json"
     kept.write_text(json.dumps(run_of("ct-cnn-full")))
+    (tmp_path / "plots").mkdir()
+    shutil.copy(ROOT / "plots" / "table.csv", tmp_path / "plots")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match="run this with `write`"):
         run_script(monkeypatch, "check")
     run_script(monkeypatch, "write")
     run_script(monkeypatch, "check")
-    page = tmp_path / "metrics" / "README.md"
-    page.write_text(page.read_text("utf-8").replace("0.810", "0.910"), encoding="utf-8")
+    page, table = tmp_path / "metrics" / "README.md", tmp_path / "plots" / "table.csv"
+    written = page.read_text("utf-8")
+    page.write_text(written.replace("0.810", "0.910"), encoding="utf-8")
+    with pytest.raises(SystemExit, match="is not what"):
+        run_script(monkeypatch, "check")
+    page.write_text(written, encoding="utf-8")
+    pd.read_csv(table).assign(accuracy=0.123456).to_csv(table, index=False)
     with pytest.raises(SystemExit, match="is not what"):
         run_script(monkeypatch, "check")
 
