@@ -22,7 +22,8 @@ from stages.prepare import prepare_dataset
 from stages.report import report_all
 from stages.train import train_case
 from stages.weights import make_weights
-from tests.conftest import RawParams
+from tests.benchmarks import real_results
+from tests.conftest import RawParams, write_params
 
 IMAGES, PATIENTS = 64, 32
 HONEST, PUBLISHED, COURSE = "honest", "published", "course"
@@ -60,7 +61,9 @@ def with_published_protocols(raw: RawParams) -> RawParams:
 def paths(tmp_path_factory: pytest.TempPathFactory, shared_tiny_params: RawParams) -> Paths:
     """A root in which every stage has run."""
     paths = Paths(tmp_path_factory.mktemp("published"))
-    run_all(parse_params(with_published_protocols(copy.deepcopy(shared_tiny_params))), paths)
+    raw = with_published_protocols(copy.deepcopy(shared_tiny_params))
+    write_params(paths.root / "params.yaml", raw)
+    run_all(parse_params(raw), paths)
     return paths
 
 
@@ -157,3 +160,14 @@ def test_the_report_tells_what_the_protocol_is_worth(paths: Paths) -> None:
     assert f"The best balanced accuracy is that of {HONEST}:" in text
     assert "2 augmented copies of each are dealt with them" in text
     assert f"{COURSE} §" in paths.report.read_text(encoding="utf-8")
+
+
+def test_optimistic_cases_are_collected_for_the_page_of_results_without_a_headline(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(real_results, "_state", lambda _: {"commit": "0123456", "code_changed": 0})
+    run = real_results.collect(paths.root)
+    assert run["cases"].keys() == {HONEST, PUBLISHED, COURSE}
+    assert run["cases"][HONEST]["headline"]
+    assert [run["cases"][name]["headline"] for name in (PUBLISHED, COURSE)] == [None, None]
+    assert run["comparisons"].keys() == {"worth", "copies"}

@@ -133,9 +133,10 @@ def test_comparisons_and_external_tests_have_their_intervals() -> None:
 
 def test_an_optimistic_case_is_marked_and_a_missing_one_named() -> None:
     run = run_of("a")
-    run["cases"]["a"]["optimistic"] = True
+    run["cases"]["a"] |= {"optimistic": True, "headline": None}
     page = page_of(run)
     assert "| `a` † |" in page
+    assert "no headline" in row_of(page, "`a`")
     assert "Not run: `b`." in page
 
 

@@ -88,7 +88,9 @@ def _case_row(name: str, case: Json) -> list[str]:
     if "accuracy_run_sd" in figures:
         mean, sd = (as_text(figures[f"accuracy_run_{what}"]) for what in ("mean", "sd"))
         accuracy += f"; mean of {case['n_runs']} {mean}, sd {sd}"
-    shortcut = f"{_difference(headline, 'difference')}, {label(headline['shortcut'])}"
+    shortcut = "no headline"
+    if headline is not None:
+        shortcut = f"{_difference(headline, 'difference')}, {label(headline['shortcut'])}"
     return [
         f"`{name}`{mark}",
         ", ".join((case["model"], case["weights"], case["train"], setting(case["loss"]))),
