@@ -51,6 +51,17 @@ def test_predictions_are_computed_as_without() -> None:
             assert torch.equal(layer(IMAGES), before)
 
 
+def test_a_frozen_layer_behind_nothing_that_trains_stays_in_bf16() -> None:
+    layer = depthwise(kernel_size=5).requires_grad_(False)
+    with BF16.autocast():
+        before = layer(IMAGES)
+        with fast_depthwise(nn.Sequential(layer), BF16):
+            assert torch.equal(layer(IMAGES), before)
+            behind = layer(IMAGES.clone().requires_grad_())
+    assert not torch.equal(behind, before)
+    assert torch.equal(behind, layer(IMAGES).bfloat16())
+
+
 def test_fp32_is_left_alone_and_no_hook_stays() -> None:
     layer = depthwise(kernel_size=5)
     with fast_depthwise(layer, Hardware("cpu", "fp32")):
