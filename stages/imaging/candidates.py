@@ -21,10 +21,10 @@ from stages.imaging.fingerprint import (
     flipped_order,
 )
 
-# Chosen with copies of every second CT slice (Soares et al. 2020) and X-ray (Ozturk et al. 2020):
-# the picture itself, turned, framed or cut as far as is promised, has 10 keypoints or more in
-# common with its copy, and comes before all others but for copies that were in the set.
-TABLES = 8  # ways to make words; a keypoint of a copy has a third or so of its words in common
+# Chosen with copies of some CT slices (Soares et al. 2020) and X-rays (Ozturk et al. 2020), of the
+# kinds that `tests/benchmarks/duplicates.py` names: in the worst, 8 keypoints in common agreed on
+# how the two pictures lie.
+TABLES = 8  # ways to make words
 SPARE_BITS = 4  # of a word, beyond those that tell all keypoints of a set apart
 MAX_BITS = 32
 MIN_MATCHES = 5  # keypoints in common
@@ -196,11 +196,12 @@ class Index:
 
 
 # A hit in one number: second picture (in its block), first picture, flip, their keypoints.
-PAIR_BITS, FLIP_BITS, FIRST_BITS = 12, 2, 32
+KEYPOINT_BITS, FLIP_BITS, FIRST_BITS = 6, 2, 32
+PAIR_BITS = 2 * KEYPOINT_BITS
 
 
 def _pack(keypoints: NDArray[np.int64], entries: NDArray[np.int64], flip: int) -> NDArray[np.int64]:
     second, of_second = np.divmod(keypoints, KEYPOINTS)
     first, of_first = np.divmod(entries, KEYPOINTS)
     pair = (second << FIRST_BITS | first) << FLIP_BITS | flip
-    return pair << PAIR_BITS | of_second << 6 | of_first
+    return pair << PAIR_BITS | of_second << KEYPOINT_BITS | of_first
