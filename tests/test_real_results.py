@@ -43,6 +43,8 @@ def run_of(*cases: str) -> dict[str, Any]:
         "train": "all",
         "loss": {"kind": "focal", "gamma": 2.0, "alpha": None},
         "optimistic": False,
+        "class_names": ["normal", "covid"],
+        "confusion_matrix": [[600, 34], [100, 500]],
         "figures": figures_of(0.8) | {"accuracy_run_mean": 0.81, "accuracy_run_sd": 0.02},
         "n_test": 1234,
         "n_runs": 5,
@@ -129,6 +131,17 @@ def test_comparisons_and_external_tests_have_their_intervals() -> None:
         *("99", "AUROC", "+0.100 (+0.050 to +0.150)", "< 0.001", "0.040")
     ]
     assert row_of(page, "x:")[-1] == "-0.200 (-0.300 to -0.100)"
+
+
+def test_of_three_classes_it_is_said_which_are_taken_for_which() -> None:
+    run = run_of("a", "b")
+    run["cases"]["a"] |= {
+        "class_names": ["normal", "pneumonia", "covid"],
+        "confusion_matrix": [[1000, 2, 3], [4, 5, 6], [7, 8, 9]],
+    }
+    table = page_of(run).split("normal as pneumonia")[1]
+    assert "| `a` | 1,000 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9 |" in table
+    assert "| `b` |" not in table.split("\n\n")[0]
 
 
 def test_an_optimistic_case_is_marked_and_a_missing_one_named() -> None:

@@ -65,6 +65,7 @@ def _study(study: Study, runs: Sequence[Json]) -> str:
         for view in dict.fromkeys(case["view"] for case in cases.values()):
             rows += _shortcut_rows(view, audits[view])
         parts.append(markdown_table(COLUMNS, rows))
+        parts += _confusions(cases)
     if missing:
         parts.append(f"Not run: {', '.join(f'`{name}`' for name in missing)}.\n")
     parts += _comparisons(_chosen(runs, "comparisons", study.comparisons))
@@ -129,6 +130,21 @@ def _shortcut_rows(view: str, audit: Json) -> list[list[str]]:
         ]
         for name in names
     ]
+
+
+def _confusions(cases: Mapping[str, Json]) -> list[str]:
+    """Which classes are taken for which; of two classes the figures above say as much."""
+    several = {name: case for name, case in cases.items() if len(case["class_names"]) > 2}
+    if not several:
+        return []
+    names = next(iter(several.values()))["class_names"]
+    pairs = [(actual, said) for actual in names for said in names]
+    rows = [
+        [f"`{name}`", *(f"{count:,}" for row in case["confusion_matrix"] for count in row)]
+        for name, case in several.items()
+    ]
+    columns = [actual if actual == said else f"{actual} as {said}" for actual, said in pairs]
+    return [markdown_table(("images (of each training, if not averaged)", *columns), rows)]
 
 
 def _comparisons(found: Mapping[str, Json]) -> list[str]:

@@ -145,6 +145,7 @@ def _case(params: Params, name: str, paths: Paths) -> Json:
         "loss": case.loss.model_dump(),
         "protocol": params.protocol(case.protocol).model_dump(),
         "positive": report["positive"],
+        **_take(report["test"], ("class_names", "confusion_matrix")),
         # Leakage that was allowed, and a protocol that is optimistic on purpose.
         "optimistic": bool(metrics["n_leaking_groups"] or metrics["optimistic"]),
         "figures": _take(metrics, [*_with_ends((*METRICS, *POINT)), *several]),
