@@ -346,12 +346,9 @@ ANSWERS: dict[str, Answer] = {
     "predictor_assessors": _fixed(
         "None: nobody reads or measures anything for the networks; crops are made by a program."
     ),
-    "fairness": _all_of(
-        _fixed(
-            "None: no loss, sampling or threshold takes account of groups of people. What shows "
-            "them to differ is looked at by stratum, and by shortcut probes."
-        ),
-        describe_clusters,
+    "fairness": _fixed(
+        "None: no loss, sampling or threshold takes account of groups of people. What shows them "
+        "to differ is looked at by stratum, and by shortcut probes."
     ),
     "poor_input": _per_dataset(_poor_input),
     "interaction": _fixed(

@@ -162,7 +162,9 @@ def _item(row: dict[str, str], results: Results) -> Item:
 def _said_by_run(answer: str, results: Results) -> tuple[list[str], list[str]]:
     """The run's lines, and the data sets that it knows nothing of."""
     if answer in KNOWN:
-        said = {d.title: KNOWN[answer](d) for d in results.datasets.values()}
-        lines = [f"{title}: {text}" for title, text in said.items() if text is not None]
-        return lines, [title for title, text in said.items() if text is None]
+        said: dict[str | None, list[str]] = {}  # the same of several data sets is said once
+        for dataset in results.datasets.values():
+            said.setdefault(KNOWN[answer](dataset), []).append(dataset.info.dataset)
+        open_for = said.pop(None, [])
+        return [f"{', '.join(names)}: {text}" for text, names in said.items()], open_for
     return (ANSWERS[answer](results) if answer else []), []

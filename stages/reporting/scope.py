@@ -7,18 +7,17 @@ from stages.reporting.comparisons import describe_settled
 from stages.reporting.external import describe_external
 from stages.reporting.optimism import describe_optimistic
 from stages.reporting.results import CaseResults, DatasetResults, Results
-from stages.reporting.shortcuts import describe_giveaway
-from stages.reporting.wording import as_text
+from stages.reporting.shortcuts import find_giveaways
+from stages.reporting.wording import as_text, label
 
 
 def describe_goal(results: Results) -> list[str]:
     """What kind of study a run is."""
-    cases, external = results.cases, results.external
-    elsewhere = f", {len(external)} of them on other data sets too" if external else ""
+    elsewhere = len({found.case for found in results.external.values()})
     return [
-        f"Development, evaluation and comparison of {len(cases)} image classifiers: each is tested "
-        f"on images that it was not trained on{elsewhere}. It is no trial: nobody's care depends "
-        "on a prediction."
+        f"Development, evaluation and comparison of image classifiers: {len(results.cases)} cases, "
+        "each tested on images that it was not trained on"
+        f"{f', {elsewhere} of them on another data set too' if elsewhere else ''}."
     ]
 
 
@@ -89,7 +88,7 @@ def _limits(dataset: DatasetResults) -> Iterator[str]:
     if grouping.leaks:
         yield f"{len(grouping.leaks)} groups stand in more than one split"
     if grouping.clusters_with_two_labels:
-        yield f"{grouping.clusters_with_two_labels} pictures stand under two labels"
+        yield f"pictures that stand under two labels: {grouping.clusters_with_two_labels}"
     if cases:
         yield f"{min(case.figures.n_test for case in cases)} test images at least for each case"
         widths = [
@@ -101,8 +100,15 @@ def _limits(dataset: DatasetResults) -> Iterator[str]:
             yield f"intervals of the AUROC are up to {max(widths):.2f} wide"
         if not dataset.external:
             yield "no case is tested on another data set"
-    for view, audit in dataset.audits.items():
-        yield describe_giveaway(view, dataset.info.positive, audit).rstrip(".")
+    telling = {
+        view: find_giveaways(dataset.info.positive, audit) for view, audit in dataset.audits.items()
+    }
+    for view, shortcuts in telling.items():
+        if shortcuts:
+            yield (
+                f"in the view {view} {', '.join(map(label, shortcuts))} alone tell "
+                f"{dataset.info.positive} from the rest"
+            )
 
 
 def _limits_of_trainings(cases: list[CaseResults]) -> Iterator[str]:

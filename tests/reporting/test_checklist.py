@@ -100,9 +100,7 @@ def test_what_the_run_knows_of_drawings_alone_is_open_for_the_other_data_sets(
     results: Results,
 ) -> None:
     ethics = item(build(results)[1], "17")
-    assert ethics.lines == [
-        "ct (phantoms: drawings, not patients): no approval and no consent: no person takes part"
-    ]
+    assert ethics.lines == ["ct: no approval and no consent: no person takes part"]
     assert ethics.is_open
     assert ethics.answered_by == "open: study.ethics (for labels)"
 
@@ -111,6 +109,7 @@ def test_of_drawings_alone_the_run_knows_it(files: Files) -> None:
     files.update_info("labels", is_phantom=True)
     ethics = item(build(files.load())[1], "17")
     assert (ethics.is_open, ethics.answered_by) == (False, "the run")
+    assert ethics.lines == ["ct, labels: no approval and no consent: no person takes part"]
 
 
 def test_the_authors_answer_what_is_open(files: Files) -> None:
@@ -168,12 +167,29 @@ def test_limitations_are_those_that_the_run_measured(files: Files) -> None:
     files.datasets["labels"].grouping["clusters_with_two_labels"] = 3
     first, second, *others = answer(build(files.load())[0], "40")
     assert first.startswith("ct (phantoms: drawings, not patients): drawings, of which no figure")
-    assert "the patient of 6 of 30 images is not known; 3 pictures stand under two labels" in second
+    assert (
+        "the patient of 6 of 30 images is not known; pictures that stand under two labels: 3"
+        in second
+    )
     assert "no case is tested on another data set" in second
     assert (
         "Trained once each, so that intervals hold no chance of the training: full-ce, "
         in (others[0])
     )
+
+
+def test_shortcuts_that_tell_the_class_are_a_limitation_and_others_are_none(files: Files) -> None:
+    said = "in the view labels-full border alone tell covid from the rest"
+    assert not any(said in line for line in answer(build(files.load())[0], "40"))
+    files.audits["labels-full"]["probes"]["border"]["by_class"]["covid"]["auroc_low"] = 0.51
+    assert any(said in line for line in answer(build(files.load())[0], "40"))
+
+
+def test_the_goal_counts_the_cases_that_are_tested_elsewhere_once(files: Files) -> None:
+    files.update_params(external=dict.fromkeys(("a", "b"), files.params.external["elsewhere"]))
+    files.external = dict.fromkeys(("a", "b"), files.external["elsewhere"])
+    assert "4 cases" in answer(build(files.load())[0], "6")[0]
+    assert ", 1 of them on another data set too." in answer(build(files.load())[0], "6")[0]
 
 
 def test_a_summary_has_design_methods_results_and_conclusions(results: Results) -> None:
