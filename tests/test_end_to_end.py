@@ -110,6 +110,11 @@ EDITS: list[tuple[str, Callable[[dict[str, Any]], object], set[str]]] = [
         set(),
     ),
     (
+        "what the authors say of the study",
+        lambda raw: raw["study"].update(funding="none", limitations="few drawings"),
+        set(),
+    ),
+    (
         "prevalences",
         lambda raw: raw["evaluate"].update(prevalences=[0.3]),
         {f"evaluate@{CASE}", "evaluate@lungs-bce", "compare"},

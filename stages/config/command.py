@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from stages.config.energy import POWERCAP, EnergyMeter
 from stages.config.errors import UserError
 from stages.config.load import load_params
 from stages.config.lock import only_one
@@ -89,9 +90,11 @@ class _Formatter(logging.Formatter):
 def _timed(stage_name: str, run: Callable[[], None]) -> None:
     """Run, and note what that and all before it took."""
     startup, start = process_age(), time.perf_counter()
-    run()
-    _end_workers()
-    record_time(Paths(), stage_name, total_spent(startup, time.perf_counter() - start))
+    with EnergyMeter(POWERCAP) as meter:
+        run()
+        _end_workers()
+    spent = total_spent(startup, time.perf_counter() - start, meter.total())
+    record_time(Paths(), stage_name, spent)
 
 
 def _end_workers() -> None:

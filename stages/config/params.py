@@ -546,6 +546,44 @@ class Cam(Section):
     target_layers: dict[Text, Text]  # architecture -> module; others: the last feature stage
 
 
+def _said(value: str) -> str:
+    """Refuse text without a word in it: what nobody knows is null."""
+    if not value.strip():
+        raise PydanticCustomError("blank", "text, or null where nobody has said it")
+    return value
+
+
+Said = Annotated[Text, AfterValidator(_said)] | None
+
+
+class Study(Section):
+    """What only the authors of a study know; null: not said, so that its items stay open.
+
+    The column `study` of stages/reporting/checklists.csv says which items each of them fills.
+    """
+
+    title: Said
+    background: Said  # healthcare context, earlier models, known inequalities between groups
+    question: Said  # aims, and hypotheses beyond the named comparisons
+    design: Literal["prospective", "retrospective"] | None
+    eligibility: Said  # who or what was taken in, who was not
+    participants: Said  # age, sex, severity, treatments
+    setting: Said  # centres and dates
+    acquisition: Said  # devices and protocol; how images were de-identified
+    reference_standard: Said  # what the labels are taken from, and why that
+    annotators: Said  # who labelled, how qualified, blinded to what
+    intended_use: Said  # what for, for whom, by which users
+    ethics: Said  # committee, consent or waiver
+    funding: Said  # who paid, and their role
+    conflicts: Said
+    registration: Said
+    protocol: Said  # where it can be read
+    availability: Said  # where code, models and data can be had
+    patient_involvement: Said
+    limitations: Said  # beyond those that the run measures
+    interpretation: Said  # beside earlier studies; next steps
+
+
 class Params(Section):
     """The whole of params.yaml."""
 
@@ -564,6 +602,7 @@ class Params(Section):
     audit: Audit
     evaluate: Evaluate
     cam: Cam
+    study: Study
 
     def dataset(self, name: str) -> Dataset:
         """The data set of that name; an unknown name lists the known ones, here and below."""

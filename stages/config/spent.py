@@ -1,4 +1,4 @@
-"""What a stage takes of the machine: seconds and memory, as the system counts them."""
+"""What a stage takes of the machine: seconds, memory and energy, as the system counts them."""
 
 import os
 import resource
@@ -6,6 +6,8 @@ import sys
 import time
 from pathlib import Path
 from typing import NamedTuple
+
+from stages.config.energy import Energy
 
 BYTES_PER_MB = 1_000_000
 
@@ -20,6 +22,8 @@ class Spent(NamedTuple):
         cpu: seconds of all cores, start-up among them, of the process and its workers.
         peak: most memory that one process held at a time, the process or a worker, MB.
         in_worker: whether that was a worker.
+        energy: joules of the work, of the whole machine; None where it does not tell.
+        energy_of: whose energy that is, or why there is none.
     """
 
     startup: float
@@ -27,9 +31,11 @@ class Spent(NamedTuple):
     cpu: float
     peak: float
     in_worker: bool
+    energy: float | None
+    energy_of: str
 
 
-def total_spent(startup: float, work: float) -> Spent:
+def total_spent(startup: float, work: float, energy: Energy) -> Spent:
     """Add CPU and memory up to now; of workers, those that have ended count."""
     own, workers = _own_peak(), _in_bytes(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
     return Spent(
@@ -38,6 +44,8 @@ def total_spent(startup: float, work: float) -> Spent:
         cpu=round(sum(os.times()[:4]), 2),
         peak=round(max(own, workers) / BYTES_PER_MB, 1),
         in_worker=workers > own,
+        energy=energy.joules,
+        energy_of=energy.of,
     )
 
 

@@ -35,6 +35,7 @@ td, thead th + th { text-align: right; padding-left: 1.5em; }
 <p>Of the last run of each entry on this machine. Start-up is the interpreter and the imports before
 the work; work holds later imports. CPU seconds are of all cores, start-up and worker processes
 among them. Peak memory is of the largest process, marked * where that was a worker.</p>
+<p>{energy}</p>
 <p>Not in it: DVC's own time before, between and after stages, and stages that it restored from its
 cache, which are missing or stand with an earlier run. An entry that params.yaml no longer has stays
 until its file in <code>data/scratch/times</code> is deleted.{left_out}</p>
@@ -56,6 +57,9 @@ TABLE = """<div class="wide" tabindex="0" role="region" aria-label="{caption}">
 </div>"""
 
 COLUMNS = ("start-up, s", "work, s", "CPU, s", "peak memory, MB")
+ENERGY = "energy, kJ"
+JOULES_PER_KJ = 1000
+TRAINING = "train@"  # what the name of each training begins with
 
 
 class _Row(NamedTuple):
@@ -84,8 +88,20 @@ def _page(runs: Sequence[_Row], n_left_out: int) -> str:
     stages = [_add(stage, tuple(of_stage)) for stage, of_stage in by_stage]
     everything = _add("all", runs)
     tables = _table("Stages, the longest first", "stage", stages, everything)
+    trained = [
+        row._replace(name=row.name.removeprefix(TRAINING))
+        for row in runs
+        if row.name.startswith(TRAINING)
+    ]
+    if trained:
+        total = _add("all", trained)
+        tables += "\n" + _table("Training of each case, the longest first", "case", trained, total)
     tables += "\n" + _table("Each entry, the longest first", "entry", runs, everything)
-    parts = {"summary": _summary(everything.spent), "left_out": _left_out(n_left_out)}
+    parts = {
+        "summary": _summary(everything.spent),
+        "energy": escape(_describe_energy(runs)),
+        "left_out": _left_out(n_left_out),
+    }
     page = PAGE
     for name, text in {**parts, "tables": tables}.items():
         page = page.replace("{" + name + "}", text)
@@ -93,8 +109,9 @@ def _page(runs: Sequence[_Row], n_left_out: int) -> str:
 
 
 def _add(name: str, rows: Sequence[_Row]) -> _Row:
-    """One row of several: sums of seconds, the largest peak."""
+    """One row of several: sums of seconds and, where all tell it, of energy; the largest peak."""
     largest = max((row.spent for row in rows), key=lambda spent: spent.peak)
+    energies = [row.spent.energy for row in rows]
     return _Row(
         name if len(rows) == 1 else f"{name}, {len(rows)} entries",
         Spent(
@@ -103,8 +120,28 @@ def _add(name: str, rows: Sequence[_Row]) -> _Row:
             cpu=sum(row.spent.cpu for row in rows),
             peak=largest.peak,
             in_worker=largest.in_worker,
+            energy=None if None in energies else sum(filter(None, energies)),
+            energy_of="",
         ),
     )
+
+
+def _describe_energy(rows: Sequence[_Row]) -> str:
+    """Whose energy is shown, or why there is none; each answer once."""
+    told = dict.fromkeys(row.spent.energy_of for row in rows if row.spent.energy is not None)
+    silent = dict.fromkeys(row.spent.energy_of for row in rows if row.spent.energy is None)
+    said = []
+    if told:
+        said.append(
+            "Energy is that of the whole machine during the work, other programs included, "
+            f"counted of: {' | '.join(told)}. 3,600 kJ are 1 kWh."
+        )
+    if silent:
+        said.append(
+            "Energy: the machine does not tell, and nothing is estimated"
+            f"{' (where n/a stands)' if told else ''}: {' | '.join(silent)}."
+        )
+    return " ".join(said)
 
 
 def _summary(spent: Spent) -> str:
@@ -119,20 +156,23 @@ def _left_out(count: int) -> str:
 
 def _table(caption: str, subject: str, rows: Sequence[_Row], everything: _Row) -> str:
     longest_first = sorted(rows, key=lambda row: -(row.spent.startup + row.spent.work))
+    tells = any(row.spent.energy is not None for row in rows)
+    columns = (*COLUMNS, ENERGY) if tells else COLUMNS
     return TABLE.format(
         caption=caption,
         subject=subject,
-        columns="".join(f'<th scope="col">{column}</th>' for column in COLUMNS),
-        body="\n".join(_row(row) for row in longest_first),
-        foot=_row(everything),
+        columns="".join(f'<th scope="col">{column}</th>' for column in columns),
+        body="\n".join(_row(row, tells_energy=tells) for row in longest_first),
+        foot=_row(everything, tells_energy=tells),
     )
 
 
-def _row(row: _Row) -> str:
+def _row(row: _Row, *, tells_energy: bool) -> str:
     spent = row.spent
     mark = "*" if spent.in_worker else ""
     seconds = (f"{value:,.1f}" for value in (spent.startup, spent.work, spent.cpu))
-    cells = (*seconds, f"{spent.peak:,.0f}{mark}")
+    energy = "n/a" if spent.energy is None else f"{spent.energy / JOULES_PER_KJ:,.1f}"
+    cells = [*seconds, f"{spent.peak:,.0f}{mark}", *([energy] if tells_energy else [])]
     return (
         f'<tr><th scope="row">{escape(row.name)}</th>'
         + "".join(f"<td>{cell}</td>" for cell in cells)

@@ -5,9 +5,22 @@ from collections.abc import Callable, Iterable
 from stages.dataset.image_set import SPLITS
 from stages.evaluation.metrics import HEADLINE_METRICS
 from stages.reporting.cases import OCCLUDED, describe_auroc
-from stages.reporting.data import count_images, describe_grouping, describe_reference
+from stages.reporting.data import (
+    count_images,
+    describe_grouping,
+    describe_reference,
+    describe_suspicious,
+)
 from stages.reporting.optimism import describe_optimistic
 from stages.reporting.results import CaseResults, DatasetResults, Results
+from stages.reporting.scope import (
+    describe_clusters,
+    describe_goal,
+    describe_heterogeneity,
+    describe_hypotheses,
+    describe_limitations,
+    summarise,
+)
 from stages.reporting.training import start_text
 from stages.reporting.wording import METHOD_NAMES, as_text, label
 
@@ -208,6 +221,34 @@ def _diagnostic_accuracy(case: CaseResults) -> str:
     return f"{case.title} sensitivity {sensitivity}, specificity {specificity}"
 
 
+def _whereabouts(dataset: DatasetResults) -> str:
+    return f"images: {dataset.settings.provenance}; licence {dataset.settings.licence}"
+
+
+def _rater_variability(dataset: DatasetResults) -> str:
+    grouping = dataset.grouping
+    return (
+        "one label per image, so that the agreement of raters cannot be measured; of "
+        f"{grouping.n_clusters} clusters of the same picture {grouping.clusters_with_two_labels} "
+        "carry two labels"
+    )
+
+
+def _poor_input(dataset: DatasetResults) -> str:
+    info = dataset.info
+    return (
+        f"a file that cannot be read gets no prediction and a reason ({info.n_rejected} here); odd "
+        f"pictures are listed, not changed ({describe_suspicious(info)}); where lungs are not "
+        "found a lung crop becomes a centre crop, which is flagged"
+    )
+
+
+CODE = (
+    "The code is this repository, under the licence in its file LICENSE; params.yaml and dvc.lock "
+    "name every setting and the hash of every file."
+)
+MODELS = "The models are data/weights/<case>/, which `dvc repro` makes anew."
+
 ANSWERS: dict[str, Answer] = {
     "data_sources": _per_dataset(lambda d: f"{d.info.source}; {d.settings.provenance}"),
     "preprocessing": _preprocessing,
@@ -274,11 +315,8 @@ ANSWERS: dict[str, Answer] = {
         ),
         _fixed("Pictures of errors come first in each gallery."),
     ),
-    "availability": _fixed(
-        "The code is this repository; params.yaml and dvc.lock name every setting and the hash of "
-        "every file, the models (data/weights/<case>/) among them. Where they can be had is for "
-        "the authors to say."
-    ),
+    "availability": _all_of(_fixed(CODE), _fixed(MODELS), _per_dataset(_whereabouts)),
+    "code": _fixed(CODE),
     "data_sharing": _per_dataset(lambda d: f"licence {d.settings.licence}"),
     "updating": _fixed("Temperature scaling, fitted on val (Guo et al. 2017); no other updating."),
     "updating_results": _per_case(
@@ -293,6 +331,33 @@ ANSWERS: dict[str, Answer] = {
     ),
     "class_imbalance": _per_case(
         lambda c: f"{c.name} loss {c.settings.loss.kind}, sampler {c.settings.sampler}"
+    ),
+    "goal": describe_goal,
+    "hypotheses": describe_hypotheses,
+    "summary": summarise,
+    "limitations": describe_limitations,
+    "clusters": describe_clusters,
+    "heterogeneity": describe_heterogeneity,
+    "rater_variability": _per_dataset(_rater_variability),
+    "predictor_choice": _fixed(
+        "All pixels of a view, which is the whole picture or a crop of it; none was selected by "
+        "looking at the outcome."
+    ),
+    "predictor_assessors": _fixed(
+        "None: nobody reads or measures anything for the networks; crops are made by a program."
+    ),
+    "fairness": _fixed(
+        "None: no loss, sampling or threshold takes account of groups of people. What shows them "
+        "to differ is looked at by stratum, and by shortcut probes."
+    ),
+    "poor_input": _per_dataset(_poor_input),
+    "interaction": _fixed(
+        "None: decoding, crop and prediction take no work by hand. To run them takes a command "
+        "line; nobody's expertise on chest images enters."
+    ),
+    "technical_details": _fixed(
+        "params.yaml has every setting, dvc.yaml every command, dvc.lock the hash of every file, "
+        "README.md the definitions."
     ),
     "outputs": _fixed(
         "A probability per class; the decision is the likeliest class. Thresholds on the positive "

@@ -19,6 +19,7 @@ from stages.reporting.cases import (
 )
 from stages.reporting.checklist import build_checklists
 from stages.reporting.comparisons import build_comparison_table
+from stages.reporting.cost import build_cost_table
 from stages.reporting.data import build_data_card, describe_size
 from stages.reporting.discussion import INTRODUCTION, DatasetDiscussion
 from stages.reporting.external import build_external_test
@@ -152,6 +153,7 @@ def _case_parts(results: Results, dataset: DatasetResults, sheet: Image.Image) -
         "side_by_side_method": METHOD_NAMES[methods[0]],
         "galleries": [build_gallery(case, methods) for case in cases],
         "trainings": [
+            build_cost_table(cases),
             build_training_table(cases, dataset.info.class_names),
             build_settings_table(cases),
         ],

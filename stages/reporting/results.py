@@ -12,7 +12,7 @@ from stages.config.csv_file import read_csv
 from stages.config.params import Case, Dataset, Params, Protocol, Recipe
 from stages.config.paths import Paths
 from stages.dataset.finished import first_missing, leave_out
-from stages.dataset.image_set import DatasetInfo, load_dataset_info, load_manifest
+from stages.dataset.image_set import METADATA, DatasetInfo, load_dataset_info, load_manifest
 from stages.reporting.documents import (
     Audit,
     CamScores,
@@ -91,6 +91,7 @@ class DatasetResults:
     rejected: pd.DataFrame  # columns file, reason
     reconciliation: pd.DataFrame | None  # of a table: columns file, row, named, how, note
     suspicious: pd.DataFrame  # columns file, what
+    kept: pd.DataFrame | None  # of a table: image_id and the columns kept, text
     grouping: Grouping
     audits: Mapping[str, Audit]  # by view
     cases: list[CaseResults]
@@ -157,6 +158,7 @@ def load_results(params: Params, paths: Paths) -> Results:
             manifest=load_manifest(folder),
             rejected=read_csv(folder / "rejected.csv", str),
             suspicious=read_csv(folder / "suspicious.csv", str),
+            kept=_read_if_there(folder / METADATA),
             reconciliation=_read_if_there(folder / "reconciliation.csv"),
             grouping=_read(folder / "grouping.json", Grouping),
             audits={view: _read(paths.audit(view), Audit) for view in views},

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from stages.evaluation.statistics.records import Estimate
 from stages.reporting.documents import Audit, Headline
 from stages.reporting.table import Cell, Table, difference_cell, estimate_cell
 from stages.reporting.wording import (
@@ -71,15 +72,20 @@ def _gap_row(view: str, audit: Audit) -> list[Cell]:
     return row
 
 
-def describe_giveaway(view: str, positive: str, audit: Audit) -> str:
-    """Which shortcuts tell the positive class from the rest in a view, by their intervals."""
-    telling = {
+def find_giveaways(positive: str, audit: Audit) -> dict[str, Estimate]:
+    """The shortcuts that tell the positive class from the rest, by their intervals: AUROCs."""
+    return {
         name: auroc
         for name, probe in audit.probes.items()
         if probe.kind == SHORTCUT
         and (auroc := probe.by_class[positive]).low is not None
         and auroc.low > CHANCE
     }
+
+
+def describe_giveaway(view: str, positive: str, audit: Audit) -> str:
+    """Which shortcuts tell the positive class from the rest in a view."""
+    telling = find_giveaways(positive, audit)
     if not telling:
         return f"No shortcut tells {positive} from the rest in the view {view}."
     ranked = sorted(telling, key=lambda name: -(telling[name].value or 0))

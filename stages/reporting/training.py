@@ -17,7 +17,6 @@ from stages.reporting.wording import as_text, label, setting, with_interval
 SPLIT_STYLES = {"train": (COLOURS[0], "-"), "val": (COLOURS[1], "--")}
 CASES_PER_ROW = 2
 QUANTITIES = ("loss", "accuracy")
-GIGA, TERA = 1e9, 1e12
 DIVERGED = "then the validation loss was no number"
 
 
@@ -46,12 +45,11 @@ def list_settings(case: CaseResults) -> dict[str, Any]:
 def build_training_table(cases: Sequence[CaseResults], class_names: Sequence[str]) -> Table:
     """What was trained, and what the sampler made of the classes."""
     return Table(
-        "Training (of several runs: of the first, but for the operations of all trainings; a "
-        "multiplication and an addition are two). Per class: training images, and the mean number "
+        "Training (of several runs: of the first). Per class: training images, and the mean number "
         "drawn per epoch",
         [
             *("case", "started from", "blocks trained", "parameters trained", "frozen"),
-            *("epoch kept, from 0", "epochs run", "GFLOP per image", "TFLOP of all trainings"),
+            *("epoch kept, from 0", "epochs run"),
             *class_names,
         ],
         [_training_row(case, class_names) for case in cases],
@@ -69,17 +67,11 @@ def _training_row(case: CaseResults, class_names: Sequence[str]) -> list[Cell]:
         count_cell(facts.n_frozen),
         count_cell(facts.kept_epoch),
         count_cell(facts.epochs_run).with_note(DIVERGED if facts.diverged else ""),
-        _operations_cell(facts.flop_per_image, GIGA),
-        _operations_cell(facts.flop_of_all_runs, TERA),
         *(
             count_cell(counts[name]).with_note(f"{facts.drawn_per_epoch[name]:.1f} drawn")
             for name in class_names
         ),
     ]
-
-
-def _operations_cell(count: int | None, unit: float) -> Cell:
-    return Cell("not counted") if count is None else Cell(f"{count / unit:,.3g}", number=count)
 
 
 def start_text(facts: Training) -> str:

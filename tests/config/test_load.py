@@ -55,6 +55,11 @@ UNKNOWN_KEYS = [
     (f"{CASE}/modle", "x", "got 'x' for an unknown key (did you mean 'model'?); allowed keys: a"),
     (f"{CASE}/loss/gama", 2, "got 2 for an unknown key; allowed keys: kind, label_smoothing"),
     (
+        "study/fundng",
+        "none",
+        "got 'none' for an unknown key (did you mean 'funding'?); allowed keys: acquisition, a",
+    ),
+    (
         "views/lungs/crop/margn",
         0.1,
         "got 0.1 for an unknown key (did you mean 'margin'?); "
@@ -136,6 +141,17 @@ WRONG_VALUES = [
     ("datasets/ct/near_duplicates", "no", "got 'no'; allowed: a valid boolean"),
     ("evaluate/prevalences/1", 1.0, "got 1.0; allowed: less than 1"),
     ("cam/methods/1", "guided", f"got 'guided'; allowed: {METHODS}"),
+    ("study/design", "both", "got 'both'; allowed: 'prospective' or 'retrospective'"),
+    ("study/funding", " \n", "got ' \\n'; allowed: text, or null where nobody has said it"),
+    ("study/funding", ["a"], "got ['a']; allowed: a valid string"),
+    ("study/setting", "x" * 1001, f"got '{'x' * 79}...; allowed: at most 1,000 characters"),
+    (
+        "study/setting",
+        2020,
+        "got 2020, which YAML reads as a number; allowed: text; put it in quotes, spelt as the "
+        "name is: '2020'",
+    ),
+    ("study", None, "got None; allowed: a mapping of keys to values"),
 ]
 
 
@@ -299,6 +315,17 @@ def test_words_that_yaml_1_2_leaves_alone_are_names(tiny_params: RawParams, tmp_
     raw = changed(tiny_params, "datasets/ct/classes/covid", read_yaml(tmp_path / "names.yaml"))
     folders = parse_params(raw).dataset("ct").classes["covid"]
     assert folders == ["covid", "yes", "no", "on", "1-2"]
+
+
+def test_all_that_authors_can_say_may_be_left_to_be_said(tiny_params: RawParams) -> None:
+    raw = changed(tiny_params, "study", dict.fromkeys(tiny_params["study"]))
+    assert set(parse_params(raw).study.model_dump().values()) == {None}
+
+
+def test_what_authors_do_not_say_is_written_out_too(tiny_params: RawParams) -> None:
+    assert message_of(changed(tiny_params, "study/funding", REMOVED)) == (
+        "params.yaml: study.funding: is missing; every value must be written out"
+    )
 
 
 def test_a_missing_key_is_named(tiny_params: RawParams) -> None:

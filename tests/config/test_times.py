@@ -8,11 +8,20 @@ from stages.config.spent import Spent
 from stages.config.times import record_time
 from stages.config.writing import replacing
 
-SPENT = Spent(startup=1.0, work=2.0, cpu=4.0, peak=300.0, in_worker=False)
+WHY_NOT = "not told: no counter of a processor below /sys"
+SPENT = Spent(
+    startup=1.0,
+    work=2.0,
+    cpu=4.0,
+    peak=300.0,
+    in_worker=False,
+    energy=None,
+    energy_of=WHY_NOT,
+)
 
 
 def tables(paths: Paths) -> list[list[tuple[str, ...]]]:
-    """Rows of cells of the two tables of the page: stages, and entries."""
+    """Rows of cells of the tables of the page: stages, trainings if there are any, and entries."""
     page = paths.times.read_text(encoding="utf-8")
     found = re.findall(r"<table>(.*?)</table>", page, re.DOTALL)
     rows = [re.findall(r"<tr>(.*?)</tr>", table) for table in found]
@@ -23,16 +32,16 @@ def tables(paths: Paths) -> list[list[tuple[str, ...]]]:
 
 
 def record_three(paths: Paths) -> None:
-    record_time(paths, "check", Spent(0.25, 0.5, 0.75, 100.4, in_worker=False))
-    record_time(paths, "train@a", Spent(1.26, 1234.56, 2000.0, 900.6, in_worker=False))
-    record_time(paths, "train@b", Spent(1.5, 10.0, 20.0, 1234.5, in_worker=True))
+    record_time(paths, "check", Spent(0.25, 0.5, 0.75, 100.4, False, None, WHY_NOT))
+    record_time(paths, "train@a", Spent(1.26, 1234.56, 2000.0, 900.6, False, None, WHY_NOT))
+    record_time(paths, "train@b", Spent(1.5, 10.0, 20.0, 1234.5, True, None, WHY_NOT))
 
 
 def test_every_entry_stands_on_the_page_the_longest_first_and_the_sums_below(
     tmp_path: Path,
 ) -> None:
     record_three(Paths(tmp_path))
-    _, entries = tables(Paths(tmp_path))
+    *_, entries = tables(Paths(tmp_path))
     assert entries == [
         ("entry", "start-up, s", "work, s", "CPU, s", "peak memory, MB"),
         ("train@a", "1.3", "1,234.6", "2,000.0", "901"),
@@ -44,13 +53,48 @@ def test_every_entry_stands_on_the_page_the_longest_first_and_the_sums_below(
 
 def test_the_entries_of_a_stage_stand_together(tmp_path: Path) -> None:
     record_three(Paths(tmp_path))
-    stages, _ = tables(Paths(tmp_path))
+    stages, *_ = tables(Paths(tmp_path))
     assert stages == [
         ("stage", "start-up, s", "work, s", "CPU, s", "peak memory, MB"),
         ("train, 2 entries", "2.8", "1,244.6", "2,020.0", "1,234*"),
         ("check", "0.2", "0.5", "0.8", "100"),
         ("all, 3 entries", "3.0", "1,245.1", "2,020.8", "1,234*"),
     ]
+
+
+def test_the_training_of_each_case_stands_in_a_table_of_its_own(tmp_path: Path) -> None:
+    record_three(Paths(tmp_path))
+    _, trainings, _ = tables(Paths(tmp_path))
+    assert trainings == [
+        ("case", "start-up, s", "work, s", "CPU, s", "peak memory, MB"),
+        ("a", "1.3", "1,234.6", "2,000.0", "901"),
+        ("b", "1.5", "10.0", "20.0", "1,234*"),
+        ("all, 2 entries", "2.8", "1,244.6", "2,020.0", "1,234*"),
+    ]
+
+
+def test_a_machine_that_does_not_tell_its_energy_is_said_to_and_has_no_column_of_it(
+    tmp_path: Path,
+) -> None:
+    record_three(Paths(tmp_path))
+    page = Paths(tmp_path).times.read_text(encoding="utf-8")
+    assert f"Energy: the machine does not tell, and nothing is estimated: {WHY_NOT}." in page
+    assert "kJ" not in page
+
+
+def test_energy_is_added_over_entries_where_all_of_them_tell(tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+    told = SPENT._replace(energy=1500.0, energy_of="package-0, dram")
+    record_time(paths, "train@a", told)
+    record_time(paths, "train@b", told._replace(energy=2_000_000.0, work=1.0))
+    record_time(paths, "check", SPENT._replace(work=0.5))
+    stages, trainings, entries = ([row[-1] for row in table] for table in tables(paths))
+    assert trainings == ["energy, kJ", "1.5", "2,000.0", "2,001.5"]
+    assert stages == ["energy, kJ", "2,001.5", "n/a", "n/a"]
+    assert entries == ["energy, kJ", "1.5", "2,000.0", "n/a", "n/a"]
+    page = paths.times.read_text(encoding="utf-8")
+    assert "other programs included, counted of: package-0, dram." in page
+    assert f"nothing is estimated (where n/a stands): {WHY_NOT}." in page
 
 
 def test_the_share_of_start_up_in_all_is_said(tmp_path: Path) -> None:
@@ -82,7 +126,7 @@ def test_a_file_that_another_stage_is_writing_at_the_moment_is_passed_over(tmp_p
         partial.write_text(json.dumps(SPENT._asdict()), encoding="utf-8")
     assert "train@b" not in paths.times.read_text(encoding="utf-8")
     record_time(paths, "check", SPENT)
-    assert "train@b" in [row[0] for row in tables(paths)[1]]
+    assert "train@b" in [row[0] for row in tables(paths)[-1]]
 
 
 def test_what_an_earlier_version_noted_is_left_out_and_counted(tmp_path: Path) -> None:

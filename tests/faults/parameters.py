@@ -395,6 +395,8 @@ TYPICAL: dict[str, tuple[Any, ...]] = {
     ),
     "accelerator": ("cpu", "auto", "gpu"),
     "precision": ("bf16", "auto", "fp32", "fp16"),
+    "design": (None, "retrospective", "both", ""),
+    "funding": (None, "", " ", "x" * 1000, "x" * 1001, "<script>", "a\nb", 2020, "{{ x }}"),
     "provenance": ("", "x" * 5000, "<script>", "a\nb", "\u202e", "${seed}", "{{ x }}"),
 }
 

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from stages.config.load import parse_params
-from stages.config.params import Params
+from stages.config.params import Params, Study
 from stages.config.paths import Paths
 from stages.config.writing import write_csv
 from stages.dataset.image_set import DatasetInfo
@@ -60,6 +60,7 @@ class DatasetFiles:
     suspicious: pd.DataFrame
     grouping: Json
     reconciliation: pd.DataFrame | None = None
+    kept: pd.DataFrame | None = None
 
 
 @dataclass
@@ -115,6 +116,8 @@ class Files:
             write_csv(folder / "suspicious.csv", dataset.suspicious)
             if dataset.reconciliation is not None:
                 write_csv(folder / "reconciliation.csv", dataset.reconciliation)
+            if dataset.kept is not None:
+                write_csv(folder / "metadata.csv", dataset.kept)
             dataset.info.save(folder)
         for path, content in contents.items():
             write(path, json.dumps(content))
@@ -244,6 +247,7 @@ def make_params() -> Params:
                 "road_images": 2,
                 "target_layers": {},
             },
+            "study": dict.fromkeys(Study.model_fields),
         }
     )
 

@@ -49,8 +49,6 @@ def test_what_was_trained_and_what_the_sampler_did_is_shown(results: Results) ->
     assert training_column(results, "frozen").text == "98,765"
     assert training_column(results, "epoch kept, from 0").number == 7
     assert training_column(results, "epochs run").number == 19
-    assert training_column(results, "GFLOP per image").text == "0.0365"
-    assert training_column(results, "TFLOP of all trainings").text == "40"
     covid = training_column(results, "covid")
     assert (covid.number, covid.note) == (39, "31.2 drawn")
 
@@ -61,11 +59,6 @@ def test_what_was_trained_and_what_the_sampler_did_is_shown(results: Results) ->
 def test_trained_blocks_are_named(files: Files, blocks: object, shown: str) -> None:
     files.cases["full-ce"].training["blocks_trained"] = blocks
     assert training_column(files.load(), "blocks trained").text == shown
-
-
-def test_operations_that_could_not_be_counted_are_no_number(files: Files) -> None:
-    files.cases["full-ce"].training["flop"]["per_image"] = None
-    assert training_column(files.load(), "GFLOP per image").text == "not counted"
 
 
 def test_a_training_that_ended_in_divergence_says_so(files: Files) -> None:
