@@ -15,9 +15,10 @@ from stages.sources.item import ImageTruth, RelativeBox
 
 # Masks of other sides are scaled where these have the picture's ratio but for their rounding.
 ASPECT_TOLERANCE = 0.01
-# Of a mask of two values that was saved as JPEG, pixels far from either; at its outline.
-MAX_BLURRED = 0.02
+# Of a mask of two values that was scaled or saved as JPEG, the outline has values between them,
+# spread over many; a third value that means something has more pixels of its own.
 EXTREME = 0.1  # of the largest value: so close to it, or to 0, is one of the two
+MAX_BETWEEN, MAX_BETWEEN_EACH = 0.15, 0.02  # shares of the pixels
 VALUES_SHOWN = 6
 
 
@@ -144,7 +145,8 @@ def _select(values: NDArray[Any], lung_values: Collection[int]) -> NDArray[np.bo
         return np.asarray(values == levels[-1]) & (levels[-1] > 0)
     top = float(levels[-1])
     is_between = (levels > EXTREME * top) & (levels < (1 - EXTREME) * top)
-    if counts[is_between].sum() > MAX_BLURRED * values.size:
+    between = counts[is_between] / values.size
+    if between.sum() > MAX_BETWEEN or between.max(initial=0) > MAX_BETWEEN_EACH:
         shown = ", ".join(f"{level:g}" for level in levels[:VALUES_SHOWN])
         more = ", ..." if len(levels) > VALUES_SHOWN else ""
         raise UnusableMask(

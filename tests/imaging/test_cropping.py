@@ -120,7 +120,9 @@ def test_image_and_mask_of_a_crop_stay_on_each_other(fit: str) -> None:
 
 def test_a_lung_view_of_a_phantom_holds_its_lungs_and_truth_alike() -> None:
     picture, truth = phantom()
-    cropped = crop_image(picture, truth, LUNG_BIT, crop=LUNGS, modality="ct", size_px=96, fit="letterbox")
+    cropped = crop_image(
+        picture, truth, LUNG_BIT, crop=LUNGS, modality="ct", size_px=96, fit="letterbox"
+    )
     assert (cropped.crop, cropped.quality) == ("lungs", "ok")
     assert cropped.truth is not None
     assert cropped.image.shape == cropped.lung_mask.shape == cropped.truth.shape == (96, 96)
