@@ -5,7 +5,7 @@ metadata.csv    image_id and columns of the source's table; prepared sets that k
 manifest.csv    one row per image, columns MANIFEST_COLUMNS
 dataset.json    class names, positive class, modality, source, counts
 truth.npy       (N, S, S) uint8 bit masks; of phantoms, and where params.yaml names files of truth
-truth.csv       what of it is known of which image; where that is not all of all, as of phantoms
+truth.csv       which of these bits are known of which image; with files of truth only
 lung_masks.npy  (N, S, S) uint8, 0 or 1; views only
 pictures.npy    (N, P, P) uint8, the prepared images.npy that was cropped; views only
 boxes.csv       columns BOX_COLUMNS; views only
