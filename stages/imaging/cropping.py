@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from stages.config.params import CenterCrop, Crop, LungCrop, NoCrop
 from stages.dataset.truth import LUNG_BIT
+from stages.imaging.agreement import dice
 from stages.imaging.boxes import Box, center_box, lay_into_square, lung_box
 from stages.imaging.lungs import segment_lungs
-from stages.imaging.truth import dice
 
 
 class CroppedImage(NamedTuple):

@@ -153,9 +153,3 @@ def _select(values: NDArray[Any], lung_values: Collection[int]) -> NDArray[np.bo
             f"holds {len(levels)} values ({shown}{more}); say in truth.lung_values which are lung"
         )
     return np.asarray(values > top / 2)
-
-
-def dice(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float | None:
-    """Dice's coefficient (1945), 2 |A and B| / (|A| + |B|), of two masks; None of empty ones."""
-    total = int(first.sum()) + int(second.sum())
-    return 2 * int((first & second).sum()) / total if total else None

@@ -22,9 +22,10 @@ from scipy import ndimage
 
 from stages.config.params import FilesTruth, PercentileGrey
 from stages.dataset.truth import LUNG_BIT
+from stages.imaging.agreement import dice
 from stages.imaging.decode import decode
 from stages.imaging.lungs import OK, segment_lungs
-from stages.imaging.truth import dice, draw_truth
+from stages.imaging.truth import draw_truth
 from stages.sources.item import RawImage, SourceItem
 from stages.sources.matching import has_image_ending
 from stages.sources.truth_files import find_truth, require_truth_matched

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from stages.dataset.truth import LESION_BIT, LUNG_BIT
-from stages.imaging.truth import UnusableMask, dice, draw_truth, pixels_of, read_mask
+from stages.imaging.agreement import dice
+from stages.imaging.truth import UnusableMask, draw_truth, pixels_of, read_mask
 from stages.sources.item import ImageTruth, RelativeBox
 
 SHAPE = (40, 60)
