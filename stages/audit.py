@@ -1,4 +1,4 @@
-"""Measure how much of the label shortcuts alone give away in one view, and what leaks.
+"""Measure how much of the label shortcuts alone give away in one view, what leaks, and its lungs.
 
 Reads:  data/views/<name>/
 Writes: metrics/audit/<name>.json, data/audit/<name>.csv (what each probe says of each image)
@@ -16,6 +16,7 @@ from stages.config.writing import write_csv, write_json
 from stages.dataset.image_set import ImageSet, load_image_set
 from stages.dataset.split import deal_folds
 from stages.evaluation.audit_report import build_audit, tabulate_probe
+from stages.evaluation.lung_agreement import measure_lungs
 from stages.evaluation.shortcuts import PROBES, leakage_probabilities, probe_probabilities
 from stages.evaluation.statistics.records import Bootstrap
 
@@ -41,7 +42,9 @@ def audit_view(params: Params, name: str, paths: Paths) -> None:
     leaking = [leakage_probabilities(view, fold_of) for fold_of in (by_image, by_group)]
     bootstrap = Bootstrap(params.evaluate.bootstrap_draws, params.seed)
     audit = build_audit(view, said, by_group, leaking, bootstrap)
-    write_json(paths.audit(name), {"folds": folds, **audit.to_json()})
+    lungs = measure_lungs(view, bootstrap)
+    found = {"lungs": None if lungs is None else lungs.to_json()}
+    write_json(paths.audit(name), {"folds": folds, **audit.to_json(), **found})
     tables = [tabulate_probe(view, probe, shares) for probe, shares in said.items()]
     write_csv(paths.audit_predictions(name), pd.concat(tables))
     for probe, figures in audit.probes.items():

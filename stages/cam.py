@@ -19,6 +19,7 @@ from stages.evaluation.statistics.records import Bootstrap
 from stages.explain.case_scores import score_case
 from stages.explain.explanation import explain_images
 from stages.explain.overlay import draw_tiles
+from stages.explain.pointing import score_pointing
 from stages.explain.selection import load_test_predictions, select_images
 from stages.explain.sheets import draw_case_sheet
 
@@ -31,7 +32,8 @@ def explain_case(params: Params, name: str, paths: Paths) -> None:
     """Write overlays, the contact sheet and the scores of one case."""
     cam, seed = params.cam, params.seed
     view = load_image_set(paths.view(params.case(name).view))
-    selected = select_images(view, load_test_predictions(paths.predictions(name)), cam, seed)
+    predictions = load_test_predictions(paths.predictions(name))
+    selected = select_images(view, predictions, cam, seed)
     explanation = explain_images(view, selected, paths.weights(name), cam, seed)
     tiles = draw_tiles(view, selected, explanation.maps)
     folder = paths.cam_sheets(name)
@@ -44,7 +46,9 @@ def explain_case(params: Params, name: str, paths: Paths) -> None:
     keep_only(folder, [*cam.methods, SHEET])
     bootstrap = Bootstrap(params.evaluate.bootstrap_draws, seed)
     scores = score_case(view, selected, explanation, bootstrap)
-    write_json(paths.cam_scores(name), scores.to_json())
+    pointing = score_pointing(view, predictions, paths.weights(name), cam, bootstrap)
+    pointed = None if pointing is None else pointing.to_json()
+    write_json(paths.cam_scores(name), scores.to_json() | {"pointing": pointed})
     logger.info("%s: %d images at %s", name, len(selected.rows), explanation.target_layer)
 
 

@@ -2,7 +2,7 @@
 
 Reads:  data/prepared/<dataset>/
 Writes: data/views/<name>/: images.npy, lung_masks.npy, boxes.csv, pictures.npy (what was cropped),
-        manifest.csv, dataset.json, and truth.npy for phantoms
+        manifest.csv, dataset.json, and truth.npy and truth.csv where the prepared set has them
 """
 
 import logging
@@ -23,6 +23,7 @@ from stages.dataset.image_set import (
     BOXES,
     DATASET_INFO,
     IMAGES,
+    KNOWN_TRUTH,
     LUNG_MASKS,
     MANIFEST,
     PICTURES,
@@ -50,11 +51,13 @@ def crop_view(params: Params, name: str, paths: Paths) -> None:
     prepared = load_image_set(paths.prepared(view.dataset))
     folder = paths.view(name)
     arrays = [IMAGES, LUNG_MASKS, *([] if prepared.truth is None else [TRUTH])]
+    partial_truth = {} if prepared.known_truth is None else {KNOWN_TRUTH: KNOWN_TRUTH}
+    handed_on = HANDED_ON | partial_truth
     boxes = _write_arrays(prepared, view, folder, arrays)
     write_csv(folder / BOXES, boxes[list(BOX_COLUMNS)])
-    for file_name, origin in HANDED_ON.items():
+    for file_name, origin in handed_on.items():
         link_or_copy(paths.prepared(view.dataset) / origin, folder / file_name)
-    keep_only(folder, [*arrays, *HANDED_ON, BOXES])
+    keep_only(folder, [*arrays, *handed_on, BOXES])
     _log_summary(name, boxes)
 
 
@@ -87,6 +90,7 @@ def _cropped_images(prepared: ImageSet, view: View) -> Iterator[CroppedImage]:
         (
             without_padding(prepared.images[number], row),
             None if prepared.truth is None else without_padding(prepared.truth[number], row),
+            prepared.truth_bits(number),
         )
         for number, row in enumerate(prepared.manifest.to_dict("records"))
     )
@@ -106,6 +110,7 @@ def _box_row(row: dict[Any, Any], cropped: CroppedImage) -> dict[str, Any]:
         "enlarged": (cropped.view_box[2] - cropped.view_box[0]) / (x1 - x0),
         **dict(zip(("x0", "y0", "x1", "y1"), (round(v, 2) for v in source_box), strict=True)),
         **dict(zip(("view_x0", "view_y0", "view_x1", "view_y1"), cropped.view_box, strict=True)),
+        "lung_dice": None if cropped.lung_dice is None else round(cropped.lung_dice, 6),
     }
 
 

@@ -4,7 +4,8 @@ Reads:  the source of datasets.<name>
 Writes: data/prepared/<name>/: images.npy, manifest.csv, rejected.csv, duplicates.csv,
         left_out.csv, suspicious.csv, grouping.json, dataset.json, and truth.npy for phantoms;
         leaks.csv where groups leak, patients_of_two_classes.csv where there are some; of a table
-        reconciliation.csv, and metadata.csv with the columns to keep
+        reconciliation.csv, and metadata.csv with the columns to keep; of files of truth truth.npy,
+        truth.csv and truth_files.csv
 """
 
 import logging
@@ -18,17 +19,19 @@ import pandas as pd
 
 from stages.config.command import run_stage
 from stages.config.errors import UserError
-from stages.config.params import Dataset, Params
+from stages.config.params import Dataset, FilesTruth, Params
 from stages.config.paths import Paths
 from stages.config.writing import keep_only, write_csv
 from stages.dataset.image_set import (
     DATASET_INFO,
+    KNOWN_TRUTH,
     MANIFEST,
     MANIFEST_COLUMNS,
     METADATA,
     DatasetInfo,
 )
 from stages.dataset.split import assign_splits
+from stages.dataset.truth import save_known
 from stages.imaging.grouping import (
     DUPLICATES,
     GROUPING,
@@ -55,6 +58,14 @@ from stages.imaging.intake import (
 from stages.sources.listing import Listing, describe_source, open_source, source_at_rest
 from stages.sources.table import RECONCILIATION, require_matched
 from stages.sources.tree import LeftOut
+from stages.sources.truth_files import (
+    TRUTH_FILES,
+    FoundTruth,
+    find_truth,
+    require_truth_matched,
+    tabulate_lines,
+    with_outcomes,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -75,15 +86,19 @@ def prepare_dataset(params: Params, name: str, paths: Paths) -> None:
                 left_out = pd.DataFrame(listing.left_out, columns=LeftOut._fields)
                 write_csv(folder / LEFT_OUT, left_out)
                 _reconcile(listing, dataset, folder)
+                truth = _find_truth(listing, dataset)
+                if truth is not None:
+                    listing = listing._replace(items=truth.items)
                 listed, rejected = decode_source(listing, dataset, folder, scratch)
             _require_readable(listed.manifest, rejected, dataset, folder)
+            truth_tables = _save_truth(truth, dataset, listed, rejected, folder)
             manifest, grouping = _group(listed, dataset, folder, scratch)
         manifest = _split(manifest, dataset, seed=params.seed)
     except UserError as error:
         raise UserError(f"params.yaml: datasets.{name}: {error}") from None
     write_csv(folder / MANIFEST, manifest[list(MANIFEST_COLUMNS)])
     save_grouping(folder, manifest, grouping, listing.notes)
-    tables = [*TABLES, *_write_further_tables(folder, manifest, listing, dataset)]
+    tables = [*TABLES, *truth_tables, *_write_further_tables(folder, manifest, listing, dataset)]
     suspicious = count_suspicious(listed.suspicious)
     info = _describe(name, dataset, listing, manifest, rejected, suspicious, grouping.leaks)
     info.save(folder)
@@ -117,6 +132,36 @@ def _reconcile(listing: Listing, dataset: Dataset, folder: Path) -> None:
     require_matched(
         listing.reconciliation, dataset.max_unmatched, listed_in=f"; all are listed in {path}"
     )
+
+
+def _find_truth(listing: Listing, dataset: Dataset) -> FoundTruth | None:
+    if not isinstance(dataset.truth, FilesTruth):
+        return None
+    return find_truth(listing.items, dataset.truth)
+
+
+def _save_truth(
+    truth: FoundTruth | None,
+    dataset: Dataset,
+    listed: Listed,
+    rejected: Sequence[Rejected],
+    folder: Path,
+) -> list[str]:
+    """Write what became of masks and boxes; too many of no use stop the run. Names of the files."""
+    if truth is None or not isinstance(dataset.truth, FilesTruth):
+        return []
+    gone = [entry.file for entry in rejected]
+    lines = with_outcomes(truth.lines, listed.unusable_masks, gone, dataset.truth.path)
+    path = folder / TRUTH_FILES
+    write_csv(path, tabulate_lines(lines))
+    counts = Counter((line.kind, line.how) for line in lines)
+    said = "\n".join(f"{kind}, {how}: {count}" for (kind, how), count in sorted(counts.items()))
+    logger.info("masks and boxes (%s):\n%s", TRUTH_FILES, said)
+    require_truth_matched(
+        lines, dataset.truth.max_unmatched, listed_in=f"; all are listed in {path}"
+    )
+    save_known(folder / KNOWN_TRUTH, listed.manifest["image_id"].tolist(), listed.known_truth)
+    return [TRUTH_FILES, KNOWN_TRUTH]
 
 
 def _write_further_tables(

@@ -78,6 +78,29 @@ def test_check_names_files_that_a_table_leaves_without_a_row(
     assert "table" not in check_message(tiny_params, tmp_path)  # which is of three files being few
 
 
+@pytest.mark.parametrize("kind", ["folder", "archive"])
+def test_check_names_truth_that_is_not_there_and_what_fits_no_image(
+    tiny_params: RawParams, tmp_path: Path, write_picture: WritePicture, kind: str
+) -> None:
+    for name in ("covid/a.png", "covid/b.png", "normal/c.png"):
+        write_picture(tmp_path / "source" / name, 0)
+    (tmp_path / "source.zip").write_bytes(b"prepare will tell")
+    source = tmp_path / ("source" if kind == "folder" else "source.zip")
+    truth = {"kind": "files", "path": str(tmp_path / "truth"), "lungs": None, "lung_values": []}
+    truth |= {"boxes": "b.csv", "findings": [], "max_unmatched": 0}
+    tiny_params["datasets"]["ct"] |= {"source": {"kind": kind, "path": str(source)}}
+    tiny_params["datasets"]["ct"]["truth"] = truth
+    message = check_message(tiny_params, tmp_path)
+    assert message.startswith(f"params.yaml: datasets.ct: truth.path: got '{truth['path']}': there")
+    (tmp_path / "truth").mkdir()
+    (tmp_path / "truth" / "b.csv").write_text("file,finding,x0,y0,x1,y1\nz,Mass,0,0,1,1\n")
+    if kind == "folder":
+        message = check_message(tiny_params, tmp_path)
+        assert "datasets.ct: truth: of no use are 1 of 1 boxes: 'b.csv', row 2 fits no" in message
+    else:
+        check_params(parse_params(tiny_params), Paths(tmp_path))
+
+
 def test_check_does_not_unpack_an_archive(tiny_params: RawParams, tmp_path: Path) -> None:
     archive = tmp_path / "source.zip"
     archive.write_bytes(b"not really a zip: prepare will tell")

@@ -48,7 +48,7 @@ STAGES: dict[str, Callable[..., None]] = {
     "report": report_all,
 }
 # Said to DVC as the dependency `${item.source.path}`; the code that makes things has no use for it.
-NOT_READ = re.compile(r"^(datasets|weights)\.\*\.source\.path$")
+NOT_READ = re.compile(r"^(datasets|weights)\.\*\.(source|truth)\.path$")
 
 
 @dataclass

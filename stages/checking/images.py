@@ -5,12 +5,13 @@ from collections.abc import Iterator
 import pandas as pd
 
 from stages.config.errors import UserError
-from stages.config.params import Case, Params, Protocol
+from stages.config.params import Case, FilesTruth, Params, Protocol
 from stages.config.paths import Paths
 from stages.dataset.runs import plan_runs
 from stages.dataset.split import assign_splits, rarest_class
 from stages.sources.listing import Listing, open_source, require_source
 from stages.sources.table import require_matched
+from stages.sources.truth_files import find_truth, require_truth_matched
 
 # Groups of the rarest class per split or fold, from which on each of them surely has some.
 AMPLE = 5
@@ -26,10 +27,15 @@ def find_image_problems(params: Params, paths: Paths) -> Iterator[str]:
         try:
             if dataset.source.kind == "archive":
                 require_source(dataset)
+                if isinstance(dataset.truth, FilesTruth):
+                    find_truth([], dataset.truth)  # what fits which image is not known yet
                 continue
             with open_source(dataset, seed=params.seed, scratch=paths.scratch("check")) as listing:
                 if listing.reconciliation is not None:
                     require_matched(listing.reconciliation, dataset.max_unmatched, listed_in="")
+                if isinstance(dataset.truth, FilesTruth):
+                    lines = find_truth(listing.items, dataset.truth).lines
+                    require_truth_matched(lines, dataset.truth.max_unmatched, listed_in="")
                 files = _tabulate(listing)
         except UserError as error:
             yield f"datasets.{name}: {error}"

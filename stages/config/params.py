@@ -209,6 +209,31 @@ class WindowGrey(Section):
 Grey = Annotated[PercentileGrey | WindowGrey, Field(discriminator="kind")]
 
 
+class SourceTruth(Section):
+    """What the source itself knows of its pixels: of phantoms everything, of files nothing."""
+
+    kind: Literal["source"]
+    path: Text
+
+
+MaskValue = Annotated[StrictInt, Field(ge=0, le=65_535)]
+
+
+class FilesTruth(Section):
+    """Masks and boxes in a folder, of some of the images; what is not there is not known."""
+
+    kind: Literal["files"]
+    path: Text  # of the folder, which DVC watches
+    lungs: Text | None  # folder in it, of masks that are called as their images are
+    lung_values: list[MaskValue]  # which values of a mask are lung; []: the larger one of two
+    boxes: Text | None  # table in it: file, finding, x0, y0, x1, y1, as shares of the picture
+    findings: list[Text]  # whose boxes count; []: all
+    max_unmatched: Share  # of the masks, and of the boxes, that fit no image
+
+
+Truth = Annotated[SourceTruth | FilesTruth, Field(discriminator="kind")]
+
+
 class Dataset(Section):
     """Where images come from, what their folders mean, who belongs together."""
 
@@ -220,6 +245,7 @@ class Dataset(Section):
     positive: Text
     ignore: list[Text]  # names, paths and patterns as in a .gitignore; `!` keeps what matches
     table: SourceTable | None
+    truth: Truth  # where lungs and lesions are, for the scores of segmentation and maps
     group: Group
     near_duplicates: StrictBool  # whether images that look the same belong together
     allow_leakage: StrictBool
@@ -543,6 +569,7 @@ class Cam(Section):
     errors: ImageCount  # the most confident errors
     uncertain: ImageCount  # the least certain images
     road_images: ImageCount  # of those drawn; dear
+    lesion_images: ImageCount  # whose lesions are known, drawn with the seed for the pointing game
     target_layers: dict[Text, Text]  # architecture -> module; others: the last feature stage
 
 

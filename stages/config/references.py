@@ -29,6 +29,7 @@ PHANTOM_CLASSES = {
 OWN_NETWORKS = ("cnn3", "darkcovidnet", "darkcovidnet2")
 WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 # What DVC watches where something is made by code: the code.
+TRUTH_CODE = "stages/dataset/truth.py"
 PHANTOM_CODE = "stages/phantoms"
 WEIGHTS_CODE = {
     "random": "stages/modeling/initial.py",
@@ -94,6 +95,22 @@ def _dataset_problems(where: str, dataset: Dataset) -> Iterator[str]:
     yield from _folder_problems(where, dataset)
     yield from _source_problems(where, dataset)
     yield from _table_problems(where, dataset)
+    yield from _truth_problems(where, dataset)
+
+
+def _truth_problems(where: str, dataset: Dataset) -> Iterator[str]:
+    truth = dataset.truth
+    if truth.kind == "source":
+        yield from _path_problems(f"{where}.truth", truth.path, TRUTH_CODE)
+        return
+    if dataset.is_phantom:
+        yield f"{where}.truth.kind: got files; allowed for phantoms, which bring theirs: source"
+    if truth.lungs is None and truth.boxes is None:
+        yield f"{where}.truth: got neither lungs nor boxes; allowed: one or both, or kind: source"
+    if truth.lungs is None and truth.lung_values:
+        yield f"{where}.truth.lung_values: got values without lungs; allowed: []"
+    if truth.boxes is None and truth.findings:
+        yield f"{where}.truth.findings: got findings without boxes; allowed: []"
 
 
 def _table_problems(where: str, dataset: Dataset) -> Iterator[str]:
@@ -153,7 +170,7 @@ def _folder_problems(where: str, dataset: Dataset) -> Iterator[str]:
 def _source_problems(where: str, dataset: Dataset) -> Iterator[str]:
     if not dataset.is_phantom:
         return
-    yield from _path_problems(where, dataset.source.path, PHANTOM_CODE)
+    yield from _path_problems(f"{where}.source", dataset.source.path, PHANTOM_CODE)
     cohort = dataset.cohort
     if cohort is None:
         yield f"{where}.cohort: got None; allowed for a source of phantoms: who is to be drawn"
@@ -174,7 +191,7 @@ def _source_problems(where: str, dataset: Dataset) -> Iterator[str]:
 def _path_problems(where: str, got: str, code: str) -> Iterator[str]:
     """What code makes has that code for its path."""
     if got != code:
-        yield f"{where}.source.path: got {got!r}; allowed here: {code!r}, which makes it"
+        yield f"{where}.path: got {got!r}; allowed here: {code!r}, which makes it"
 
 
 def _view_problems(params: Params) -> Iterator[str]:
@@ -209,7 +226,7 @@ def _weights_problems(where: str, weights: Weights) -> Iterator[str]:
     if source.kind == "file":
         yield from _file_problems(f"{where}.source", source)
         return
-    yield from _path_problems(where, source.path, WEIGHTS_CODE[source.kind])
+    yield from _path_problems(f"{where}.source", source.path, WEIGHTS_CODE[source.kind])
     if source.kind == "timm" and weights.model in OWN_NETWORKS:
         yield (
             f"{where}.model: got {weights.model!r}; allowed for weights of timm: a timm model name"

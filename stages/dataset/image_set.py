@@ -4,7 +4,8 @@ images.npy      (N, S, S) uint8, grey
 metadata.csv    image_id and columns of the source's table; prepared sets that keep some
 manifest.csv    one row per image, columns MANIFEST_COLUMNS
 dataset.json    class names, positive class, modality, source, counts
-truth.npy       (N, S, S) uint8 bit masks; phantoms only
+truth.npy       (N, S, S) uint8 bit masks; of phantoms, and where params.yaml names files of truth
+truth.csv       which of these bits are known of which image; with files of truth only
 lung_masks.npy  (N, S, S) uint8, 0 or 1; views only
 pictures.npy    (N, P, P) uint8, the prepared images.npy that was cropped; views only
 boxes.csv       columns BOX_COLUMNS; views only
@@ -24,10 +25,12 @@ from stages.config.csv_file import read_csv
 from stages.config.writing import write_json
 from stages.dataset.arrays import open_images
 from stages.dataset.task import Task
+from stages.dataset.truth import ALL_BITS, load_known
 
 IMAGES, TRUTH, LUNG_MASKS, PICTURES = "images.npy", "truth.npy", "lung_masks.npy", "pictures.npy"
 MANIFEST, BOXES, DATASET_INFO = "manifest.csv", "boxes.csv", "dataset.json"
 METADATA = "metadata.csv"
+KNOWN_TRUTH = "truth.csv"
 
 SPLITS = ("train", "val", "test")
 
@@ -71,6 +74,7 @@ BOX_COLUMNS = (
     "view_y0",
     "view_x1",
     "view_y1",
+    "lung_dice",  # of the mask with the true lungs in the whole picture; empty: these not known
 )
 BOX_TEXT_COLUMNS = ("image_id", "crop", "quality")
 
@@ -138,6 +142,21 @@ class ImageSet:
     lung_masks: NDArray[np.uint8] | None
     boxes: pd.DataFrame | None
     pictures: NDArray[np.uint8] | None = None
+    known_truth: NDArray[np.uint8] | None = None  # (N,) bits; None: all that `truth` has
+
+    def knows(self, bits: int) -> NDArray[np.bool_]:
+        """(N,) of which images all of these bits of the truth are known."""
+        known = self.known_truth
+        if self.truth is None or known is None:
+            return np.full(len(self.manifest), self.truth is not None)
+        is_known: NDArray[np.bool_] = (known & bits) == bits
+        return is_known
+
+    def truth_bits(self, row: int) -> int:
+        """Which bits of the truth are known of one image."""
+        if self.truth is None:
+            return 0
+        return ALL_BITS if self.known_truth is None else int(self.known_truth[row])
 
     @property
     def targets(self) -> NDArray[np.int64]:
@@ -161,7 +180,7 @@ def load_manifest(folder: Path) -> pd.DataFrame:
 
 def load_image_set(folder: Path) -> ImageSet:
     """Open what `prepare` or `crop` wrote."""
-    boxes = folder / BOXES
+    boxes, known = folder / BOXES, folder / KNOWN_TRUTH
     return ImageSet(
         info=load_dataset_info(folder),
         manifest=load_manifest(folder),
@@ -170,6 +189,7 @@ def load_image_set(folder: Path) -> ImageSet:
         lung_masks=_open_if_there(folder / LUNG_MASKS),
         boxes=read_csv(boxes, dict.fromkeys(BOX_TEXT_COLUMNS, str)) if boxes.exists() else None,
         pictures=_open_if_there(folder / PICTURES),
+        known_truth=load_known(known) if known.exists() else None,
     )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.dataset.image_set import ImageSet
+from stages.dataset.truth import LUNG_BIT
 from stages.evaluation.statistics.records import Bootstrap
 from stages.explain.explanation import Checks, Explanation
 from stages.explain.overlay import NOT_CLASS_SPECIFIC
@@ -62,7 +63,7 @@ class CaseScores(NamedTuple):
 
     Attributes:
         target_layer: module that the maps are taken from.
-        lung_masks: truth, or segmentation where no truth is known.
+        lung_masks: truth, or segmentation where no truth is known; both, where it is of some.
         not_class_specific: methods whose maps are of no class.
         images: all that were selected.
         summary: by method or baseline, and score.
@@ -126,7 +127,7 @@ def score_case(
     over_drawn = _average_over_drawn(view, selected, bootstrap)
     return CaseScores(
         explanation.target_layer,
-        "segmentation" if view.truth is None else "truth",
+        _say_lung_masks(view, selected),
         [name for name in explanation.maps if name in NOT_CLASS_SPECIFIC],
         _describe_images(view, selected, {name: scores[name] for name in explanation.maps}),
         {name: _summarise(scores[name], maps[name], is_right, over_drawn) for name in maps},
@@ -134,6 +135,13 @@ def score_case(
         _by_method(explanation.randomisation, over_drawn),
         _by_method(_with_combined(explanation.road), over_drawn),
     )
+
+
+def _say_lung_masks(view: ImageSet, selected: Selection) -> str:
+    known = view.knows(LUNG_BIT)[selected.rows]
+    if known.all() or not known.any():
+        return "truth" if known.any() else "segmentation"
+    return f"truth in {known.sum()} of {len(known)} images, else segmentation"
 
 
 def _baselines(view: ImageSet, count: int) -> dict[str, FloatArray]:

@@ -86,6 +86,35 @@ def explain_images(
     return _join(parts, order)
 
 
+def map_classes(
+    view: ImageSet,
+    rows: NDArray[np.int64],
+    classes: NDArray[np.int64],
+    case_folder: Path,
+    cam: Cam,
+) -> dict[str, FloatArray]:
+    """Maps of given classes, without checks, each image by the first run that tests it.
+
+    Args:
+        view: the images.
+        rows: (n,) of test images, at least one.
+        classes: (n,) class index that each map is to be of.
+        case_folder: of the case's models.
+        cam: methods and target layers.
+
+    Returns:
+        Per method (n, S, S) in [0, 1].
+    """
+    parts, order = [], []
+    for run, at in tested_by(load_runs(case_folder).on(view.manifest), rows):
+        model = _load_model(run_folder(case_folder, run.name), cam)
+        images = to_unit_range(torch.from_numpy(view.images[rows[at]]))
+        parts.append(compute_cams(model.explainer, Asked(images, torch.from_numpy(classes[at]))))
+        order.append(at)
+    back = np.argsort(np.concatenate(order))
+    return {name: np.concatenate([part[name] for part in parts])[back] for name in parts[0]}
+
+
 def _load_model(folder: Path, cam: Cam) -> _Model:
     classifier, meta = load_classifier(folder)
     classifier.to(memory_format=torch.channels_last)  # a quarter faster; the values stay

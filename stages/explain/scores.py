@@ -29,11 +29,14 @@ class Regions(NamedTuple):
 
 def load_regions(view: ImageSet, row: int) -> Regions:
     """Lungs and lesions of one image: the truth where it is known, else the segmentation."""
-    if view.truth is not None:
-        truth = np.asarray(view.truth[row])
-        return Regions((truth & LUNG_BIT) > 0, (truth & LESION_BIT) > 0)
-    assert view.lung_masks is not None  # a view has them
-    return Regions(np.asarray(view.lung_masks[row]) > 0, None)
+    known = view.truth_bits(row)
+    truth = np.asarray(view.truth[row]) if view.truth is not None else np.zeros(0, np.uint8)
+    if known & LUNG_BIT:
+        lungs = (truth & LUNG_BIT) > 0
+    else:
+        assert view.lung_masks is not None  # a view has them
+        lungs = np.asarray(view.lung_masks[row]) > 0
+    return Regions(lungs, (truth & LESION_BIT) > 0 if known & LESION_BIT else None)
 
 
 class Inside(NamedTuple):

@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.config.params import CenterCrop, Crop, LungCrop, NoCrop
+from stages.dataset.truth import LUNG_BIT
+from stages.imaging.agreement import dice
 from stages.imaging.boxes import Box, center_box, lay_into_square, lung_box
 from stages.imaging.lungs import segment_lungs
 
@@ -21,6 +23,8 @@ class CroppedImage(NamedTuple):
         quality: ok, or why the lungs were not trusted.
         box: the crop in pixels of the picture given.
         view_box: where the crop lies in the view.
+        lung_dice: Dice of the lungs found with the true ones, in the whole picture; None where
+            these are not known.
     """
 
     image: NDArray[np.uint8]
@@ -30,18 +34,23 @@ class CroppedImage(NamedTuple):
     quality: str
     box: Box
     view_box: Box
+    lung_dice: float | None
 
 
 def crop_image(
     picture: NDArray[np.uint8],
     truth: NDArray[np.uint8] | None,
+    known: int,
     *,
     crop: Crop,
     modality: str,
     size_px: int,
     fit: str,
 ) -> CroppedImage:
-    """Cut one picture (H, W), without padding, and lay it into a square of `size_px` pixels."""
+    """Cut one picture (H, W), without padding, and lay it into a square of `size_px` pixels.
+
+    `known` are the bits of `truth` (H, W) that are known of the picture.
+    """
     lungs = segment_lungs(picture, modality)
     kind, box = choose_box(crop, lungs.mask, lungs_trusted=lungs.quality == "ok")
     image, view_box = lay_into_square(picture, box, size_px, fit, "smooth")
@@ -57,7 +66,16 @@ def crop_image(
         quality=lungs.quality,
         box=box,
         view_box=view_box,
+        lung_dice=_compare_lungs(lungs.mask, truth, known),
     )
+
+
+def _compare_lungs(
+    found: NDArray[np.bool_], truth: NDArray[np.uint8] | None, known: int
+) -> float | None:
+    if truth is None or not known & LUNG_BIT:
+        return None
+    return dice(found, (truth & LUNG_BIT) > 0)
 
 
 def choose_box(crop: Crop, lung_mask: NDArray[np.bool_], *, lungs_trusted: bool) -> tuple[str, Box]:

@@ -11,15 +11,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stages.config.params import Dataset, Grey
+from stages.config.params import Dataset, FilesTruth
 from stages.config.writing import write_csv
 from stages.dataset.arrays import write_image_rows
 from stages.dataset.image_set import IMAGES, TRUTH
+from stages.dataset.truth import ALL_BITS
 from stages.imaging.decode import decode
 from stages.imaging.fingerprint import fingerprint, open_fingerprints
 from stages.imaging.pool import map_images
 from stages.imaging.square import fit_square
 from stages.imaging.suspicion import find_suspicions
+from stages.imaging.truth import DrawnTruth, draw_truth
 from stages.sources.item import SourceItem, UnreadableImage
 from stages.sources.listing import Listing
 
@@ -35,6 +37,8 @@ class Decoded(NamedTuple):
 
     square: NDArray[np.uint8]
     truth: NDArray[np.uint8] | None
+    known_truth: int
+    unusable_masks: dict[str, str]
     facts: dict[str, Any]  # the manifest's columns that come from the file
     pixel_hash: str
     fingerprint: np.void
@@ -49,11 +53,21 @@ class Suspicious(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """The readable images: a row each, and what tells two of them to be alike."""
+    """The readable images: a row each, and what tells two of them to be alike.
+
+    Attributes:
+        manifest: a row per image.
+        fingerprints: a memory map.
+        suspicious: pictures to be looked at.
+        known_truth: of each image the bits of the truth that are known.
+        unusable_masks: path of a mask to why it cannot be used.
+    """
 
     manifest: pd.DataFrame
-    fingerprints: NDArray[np.void]  # a memory map
+    fingerprints: NDArray[np.void]
     suspicious: list[Suspicious]
+    known_truth: list[int]
+    unusable_masks: dict[str, str]
 
 
 class Rejected(NamedTuple):
@@ -69,8 +83,9 @@ def count_suspicious(suspicious: Iterable[Suspicious]) -> dict[str, int]:
 
 
 def array_names(dataset: Dataset) -> list[str]:
-    """Files of arrays that a data set has; the truth is known of phantoms alone."""
-    return [IMAGES, TRUTH] if dataset.is_phantom else [IMAGES]
+    """Files of arrays that a data set has."""
+    has_truth = dataset.is_phantom or dataset.truth.kind == "files"
+    return [IMAGES, TRUTH] if has_truth else [IMAGES]
 
 
 def decode_source(
@@ -87,9 +102,9 @@ def decode_source(
     rows: list[dict[str, Any]] = []
     rejected: list[Rejected] = []
     suspicious: list[Suspicious] = []
-    decode_item = partial(
-        _decode_item, size_px=dataset.size_px, grey=dataset.grey, modality=dataset.modality
-    )
+    known_truth: list[int] = []
+    unusable_masks: dict[str, str] = {}
+    decode_item = partial(_decode_item, dataset=dataset)
     arguments = ((item,) for item in listing.items)
     results = map_images(decode_item, arguments, use_pool=len(listing.items) >= POOLED_FROM)
     scratch.mkdir(parents=True, exist_ok=True)
@@ -104,22 +119,25 @@ def decode_source(
             arrays[IMAGES].append(result.square)
             if result.truth is not None:
                 arrays[TRUTH].append(result.truth)
+            known_truth.append(result.known_truth)
+            unusable_masks |= result.unusable_masks
             rows.append(_manifest_row(item, result))
             fingerprints.write(result.fingerprint.tobytes())
             suspicious += [Suspicious(item.source_path, what) for what in result.suspicions]
     write_csv(folder / REJECTED, pd.DataFrame(rejected, columns=Rejected._fields))
     write_csv(folder / SUSPICIOUS, pd.DataFrame(suspicious, columns=Suspicious._fields))
     described = open_fingerprints(scratch / FINGERPRINTS)
-    return Listed(pd.DataFrame(rows), described, suspicious), rejected
+    listed = Listed(pd.DataFrame(rows), described, suspicious, known_truth, unusable_masks)
+    return listed, rejected
 
 
-def _decode_item(item: SourceItem, size_px: int, grey: Grey, modality: str) -> Decoded | Rejected:
+def _decode_item(item: SourceItem, dataset: Dataset) -> Decoded | Rejected:
     try:
         raw = item.read()
-        image = decode(raw.content, grey)
+        image = decode(raw.content, dataset.grey)
     except UnreadableImage as error:
         return Rejected(item.source_path, str(error))
-    square, (x0, y0, x1, y1) = fit_square(image.pixels, size_px, "smooth")
+    square, (x0, y0, x1, y1) = fit_square(image.pixels, dataset.size_px, "smooth")
     height, width = image.pixels.shape
     facts = {
         "sha256": hashlib.sha256(raw.content).hexdigest(),
@@ -130,14 +148,25 @@ def _decode_item(item: SourceItem, size_px: int, grey: Grey, modality: str) -> D
         "format": image.format,
         **{"x0": x0, "y0": y0, "x1": x1, "y1": y1},
     }
-    truth = None if raw.truth is None else fit_square(raw.truth, size_px, "nearest")[0]
+    drawn = None if raw.truth is None else DrawnTruth(raw.truth, ALL_BITS, {})
+    if item.truth is not None and isinstance(dataset.truth, FilesTruth):
+        drawn = draw_truth(item.truth, (height, width), dataset.truth.lung_values)
     shape = str(image.pixels.shape).encode()
     pixel_hash = hashlib.sha256(shape + image.pixels.tobytes()).hexdigest()
     suspicions = [
         *(f"{DECODER}: {complaint}" for complaint in image.complaints),
-        *find_suspicions(image.pixels, modality),
+        *find_suspicions(image.pixels, dataset.modality),
     ]
-    return Decoded(square, truth, facts, pixel_hash, fingerprint(image.pixels), suspicions)
+    return Decoded(
+        square,
+        None if drawn is None else fit_square(drawn.bits, dataset.size_px, "nearest")[0],
+        0 if drawn is None else drawn.known,
+        {} if drawn is None else drawn.unusable,
+        facts,
+        pixel_hash,
+        fingerprint(image.pixels),
+        suspicions,
+    )
 
 
 def _manifest_row(item: SourceItem, decoded: Decoded) -> dict[str, Any]:

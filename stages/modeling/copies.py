@@ -43,6 +43,7 @@ def with_copies(view: ImageSet, copies: int, augment: Augmenter) -> ImageSet:
         manifest=pd.concat([view.manifest, *tables], ignore_index=True),
         images=np.concatenate([view.images, *augmented]),
         truth=None,
+        known_truth=None,
         lung_masks=np.concatenate([view.lung_masks, unknown]),
         boxes=None,
         pictures=None,

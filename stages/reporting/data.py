@@ -10,6 +10,7 @@ from stages.dataset.image_set import SPLITS, DatasetInfo
 from stages.reporting.documents import Grouping
 from stages.reporting.results import DatasetResults
 from stages.reporting.table import Cell, Table, count_cell, fact_table
+from stages.reporting.truth import build_truth_files_table
 
 FILES_SHOWN = 4  # of a group that leaks
 GROUPS_SHOWN = 20
@@ -24,6 +25,8 @@ def build_data_card(dataset: DatasetResults) -> list[Table]:
     ]
     if dataset.reconciliation is not None:
         tables.append(_reconciliation_table(dataset.reconciliation))
+    if dataset.truth_files is not None:
+        tables.append(build_truth_files_table(dataset.truth_files))
     if dataset.grouping.notes:
         tables.append(_notes_table(dataset.grouping.notes))
     if len(dataset.rejected):

@@ -303,6 +303,16 @@ class ExplainedImage(Document):
 Checks = dict[str, Annotated[dict[str, Mean], BeforeValidator(_read_check)]]
 
 
+class Pointing(Document):
+    """Maps of the true class against known lesions, by method and figure, beside a Gaussian."""
+
+    n: int
+    n_groups: int
+    n_known: int
+    n_out_of_view: int
+    methods: dict[str, dict[str, PairedFigure]]
+
+
 class CamScores(Document):
     """A file of metrics/cam/."""
 
@@ -314,6 +324,7 @@ class CamScores(Document):
     agreement: Checks
     randomisation: Checks
     road: Checks
+    pointing: Pointing | None
 
 
 class Probe(Document):
@@ -323,6 +334,26 @@ class Probe(Document):
     auroc: Estimate
     balanced_accuracy: Estimate
     by_class: dict[str, Auroc]
+
+
+class WorstLungs(Document):
+    """An image whose lungs were found badly."""
+
+    file: str
+    dice: float
+    quality: str
+
+
+class LungAgreement(Document):
+    """Dice of the lungs found with the true ones."""
+
+    n: int
+    n_groups: int
+    n_untrusted: int
+    dice: Estimate
+    median: float
+    sd: float | None
+    worst: list[WorstLungs]
 
 
 class Audit(Document):
@@ -336,6 +367,7 @@ class Audit(Document):
     by_image: Figures = _at("leakage_gap", "random")
     by_group: Figures = _at("leakage_gap", "grouped")
     gap: dict[str, Difference] = _at("leakage_gap", "difference")
+    lungs: LungAgreement | None
 
 
 class Drop(Document):

@@ -39,6 +39,7 @@ from stages.reporting.training import (
     build_training_table,
     draw_learning_curves,
 )
+from stages.reporting.truth import build_lung_table, build_pointing_table, build_worst_lungs_table
 from stages.reporting.wording import METHOD_NAMES
 
 FOLDER = Path(__file__).parent
@@ -103,6 +104,9 @@ def _section(results: Results, name: str, discussion: DatasetDiscussion) -> Sect
         "info": dataset.info,
         "discussion": discussion,
         "data_card": build_data_card(dataset),
+        "lungs": [build_lung_table(dataset.audits), *build_worst_lungs_table(dataset.audits)]
+        if any(audit.lungs for audit in dataset.audits.values())
+        else [],
         "audits": [
             build_probe_table(dataset.audits, class_names),
             build_gap_table(dataset.audits),
@@ -147,7 +151,11 @@ def _case_parts(results: Results, dataset: DatasetResults, sheet: Image.Image) -
             )
             for name, found in dataset.external.items()
         ],
-        "maps": [build_score_table(cases), *build_check_tables(cases)],
+        "maps": [
+            *build_pointing_table(cases),
+            build_score_table(cases),
+            *build_check_tables(cases),
+        ],
         "not_class_specific": name_not_class_specific(cases),
         "side_by_side": to_uri(sheet),
         "side_by_side_method": METHOD_NAMES[methods[0]],

@@ -90,6 +90,7 @@ class DatasetResults:
     manifest: pd.DataFrame
     rejected: pd.DataFrame  # columns file, reason
     reconciliation: pd.DataFrame | None  # of a table: columns file, row, named, how, note
+    truth_files: pd.DataFrame | None  # columns kind, file, row, image, how, note
     suspicious: pd.DataFrame  # columns file, what
     kept: pd.DataFrame | None  # of a table: image_id and the columns kept, text
     grouping: Grouping
@@ -160,6 +161,7 @@ def load_results(params: Params, paths: Paths) -> Results:
             suspicious=read_csv(folder / "suspicious.csv", str),
             kept=_read_if_there(folder / METADATA),
             reconciliation=_read_if_there(folder / "reconciliation.csv"),
+            truth_files=_read_if_there(folder / "truth_files.csv"),
             grouping=_read(folder / "grouping.json", Grouping),
             audits={view: _read(paths.audit(view), Audit) for view in views},
             cases=own,

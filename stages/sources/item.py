@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -17,12 +18,28 @@ class RawImage(NamedTuple):
 
     Attributes:
         content: bytes of an encoded image file (PNG, JPEG, ...).
-        truth: (H, W) uint8 bit mask of a phantom, in the pixels of the decoded image; None where
-            the truth is not known (every real image).
+        truth: (H, W) uint8 bit mask of a phantom, in the pixels of the decoded image; None of every
+            real image, which at most has files of truth.
     """
 
     content: bytes
     truth: NDArray[np.uint8] | None = None
+
+
+class RelativeBox(NamedTuple):
+    """A box in shares, 0 to 1, of the width and the height of a picture; x0 < x1, y0 < y1."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+
+class ImageTruth(NamedTuple):
+    """Files of truth about one image; nothing in either says that this is not known."""
+
+    lung_masks: tuple[Path, ...]
+    boxes: tuple[RelativeBox, ...]
 
 
 @dataclass(frozen=True)
@@ -37,6 +54,7 @@ class SourceItem:
         subgroup: a known stratum of the image to report apart (phantoms: marker, no-marker), or "".
         read: reads the file; called once, when the image is decoded; raises `UnreadableImage`.
         fold: the ready-made fold that the source puts the image into, else None.
+        truth: files of truth; None where the data set names none.
     """
 
     source_path: str
@@ -46,3 +64,4 @@ class SourceItem:
     subgroup: str
     read: Callable[[], RawImage]
     fold: str | None = None
+    truth: ImageTruth | None = None

@@ -21,6 +21,8 @@ from stages.sources.patients import name_patients
 from stages.sources.table import apply_table
 from stages.sources.tree import LeftOut
 
+States = Mapping[str, tuple[int, ...] | None]  # of files
+
 
 class Listing(NamedTuple):
     """What a source has.
@@ -61,7 +63,7 @@ def open_source(dataset: Dataset, *, seed: int, scratch: Path) -> Iterator[Listi
 
 @contextmanager
 def source_at_rest(dataset: Dataset) -> Iterator[None]:
-    """Look at a source's files before and after the block, which reads them.
+    """Look at the files of source and truth before and after the block, which reads them.
 
     DVC notes the state of a source when its stage has ended: of one that changed meanwhile it would
     never know that the outputs are of another state.
@@ -72,14 +74,20 @@ def source_at_rest(dataset: Dataset) -> Iterator[None]:
     if dataset.is_phantom:
         yield
         return
-    path = Path(dataset.source.path)
-    before = file_states(path)
+    paths = {"source.path": Path(dataset.source.path)}
+    if dataset.truth.kind == "files":
+        paths["truth.path"] = Path(dataset.truth.path)
+    before = {key: file_states(path) for key, path in paths.items()}
     yield
-    after = file_states(path)
+    for key, path in paths.items():
+        _require_same(before[key], file_states(path), f"{key}: {path}")
+
+
+def _require_same(before: States, after: States, where: str) -> None:
     changed = sorted(n for n in before.keys() | after.keys() if before.get(n) != after.get(n))
     if changed:
         raise UserError(
-            f"source.path: {path} changed while it was read: {len(changed)} files, the first of "
+            f"{where} changed while it was read: {len(changed)} files, the first of "
             f"them {changed[0]!r}; wait until nothing writes there, then run again"
         )
 

@@ -44,6 +44,11 @@ INITIAL = "stages/modeling/initial.py"
 ALL_CLASSES = {"covid": ["covid"], "normal": ["normal"], "pneumonia": ["pneumonia"]}
 SPLIT = {"train": 0.7, "val": 0.2, "test": 0.2}
 
+FILES_OF_TRUTH = {"kind": "files", "path": "t", "lungs": None, "lung_values": []} | {
+    "boxes": "b.csv",
+    "findings": [],
+    "max_unmatched": 0.1,
+}
 FILES = {"source": {"kind": "folder", "path": "/data/x"}, "cohort": None}
 BY_TABLE = {"kind": "table", "patients_per_class": False}
 TABLE: dict[str, Any] = {
@@ -287,6 +292,38 @@ CONTRADICTIONS: list[tuple[str, Change, str]] = [
         add_to("datasets", "spare", "ct", **FILES, table=TABLE | {"keep": ["age", "age"]}),
         "datasets.spare.table.keep: got ['age', 'age']; allowed: each column once, without "
         "image_id",
+    ),
+    (
+        "files of truth for phantoms",
+        add_to("datasets", "spare", "ct", truth=FILES_OF_TRUTH),
+        "datasets.spare.truth.kind: got files; allowed for phantoms, which bring theirs: source",
+    ),
+    (
+        "files of truth that name none",
+        add_to("datasets", "spare", "ct", **FILES, truth=FILES_OF_TRUTH | {"boxes": None}),
+        "datasets.spare.truth: got neither lungs nor boxes; allowed: one or both, or kind: source",
+    ),
+    (
+        "values of masks without masks",
+        add_to("datasets", "spare", "ct", **FILES, truth=FILES_OF_TRUTH | {"lung_values": [1]}),
+        "datasets.spare.truth.lung_values: got values without lungs; allowed: []",
+    ),
+    (
+        "findings without boxes",
+        add_to(
+            "datasets",
+            "spare",
+            "ct",
+            **FILES,
+            truth=FILES_OF_TRUTH | {"boxes": None, "lungs": "m", "findings": ["Mass"]},
+        ),
+        "datasets.spare.truth.findings: got findings without boxes; allowed: []",
+    ),
+    (
+        "truth of the source at another path",
+        add_to("datasets", "spare", "ct", truth={"kind": "source", "path": "masks"}),
+        "datasets.spare.truth.path: got 'masks'; allowed here: 'stages/dataset/truth.py', which "
+        "makes it",
     ),
     (
         "implied by what is no class",

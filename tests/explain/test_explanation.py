@@ -84,6 +84,7 @@ def cam_of(road_images: int, target_layers: dict[str, str] | None = None) -> Cam
         errors=0,
         uncertain=0,
         road_images=road_images,
+        lesion_images=0,
         target_layers={"test_resnet": "layer3"} if target_layers is None else target_layers,
     )
 

@@ -55,6 +55,7 @@ def select(
         errors=errors,
         uncertain=uncertain,
         road_images=0,
+        lesion_images=0,
         target_layers={},
     )
     return select_images(VIEW, predictions(), cam, seed)
@@ -113,6 +114,7 @@ def test_images_without_errors_have_none_selected() -> None:
         errors=3,
         uncertain=0,
         road_images=0,
+        lesion_images=0,
         target_layers={},
     )
     right = predictions().assign(prediction=LABELS[1:])

@@ -335,6 +335,15 @@ TYPICAL: dict[str, tuple[Any, ...]] = {
         {"path": "a\0b", "file": "f", "label": None, "patient": None, "split": None}
         | {"fold": None, "keep": []},
     ),
+    "truth": (
+        {"kind": "source", "path": "elsewhere"},
+        {"kind": "files", "path": "a\0b", "lungs": "..", "lung_values": [], "boxes": None}
+        | {"findings": [], "max_unmatched": 0},
+        {"kind": "files", "path": ".", "lungs": None, "lung_values": [1], "boxes": "params.yaml"}
+        | {"findings": ["Mass"], "max_unmatched": 1},
+        {"kind": "files", "path": "", "lungs": None, "lung_values": [], "boxes": None}
+        | {"findings": ["Mass"], "max_unmatched": 1},
+    ),
     "group": (
         {"kind": "table", "patients_per_class": True},
         {"kind": "pattern", "pattern": "^(p\\d+)", "patients_per_class": False},
@@ -385,6 +394,7 @@ TYPICAL: dict[str, tuple[Any, ...]] = {
     "errors": (0, 10_000),
     "uncertain": (0, 10_000),
     "road_images": (0, 10_000),
+    "lesion_images": (0, 10_000),
     "target_layers": (
         {},
         {"cnn3": "conv1"},
@@ -761,6 +771,7 @@ def is_cheap(params: Params) -> bool:
         and all(sum(case.head) <= 1000 for case in params.cases.values())
         and params.evaluate.bootstrap_draws <= 2000
         and max(params.cam.road_images, params.cam.positive, params.cam.errors) <= 20
+        and params.cam.lesion_images <= 40
     )
 
 

@@ -120,7 +120,9 @@ def test_image_and_mask_of_a_crop_stay_on_each_other(fit: str) -> None:
 
 def test_a_lung_view_of_a_phantom_holds_its_lungs_and_truth_alike() -> None:
     picture, truth = phantom()
-    cropped = crop_image(picture, truth, crop=LUNGS, modality="ct", size_px=96, fit="letterbox")
+    cropped = crop_image(
+        picture, truth, LUNG_BIT, crop=LUNGS, modality="ct", size_px=96, fit="letterbox"
+    )
     assert (cropped.crop, cropped.quality) == ("lungs", "ok")
     assert cropped.truth is not None
     assert cropped.image.shape == cropped.lung_mask.shape == cropped.truth.shape == (96, 96)
@@ -135,7 +137,7 @@ def test_a_lung_view_of_a_phantom_holds_its_lungs_and_truth_alike() -> None:
 def test_the_box_in_the_view_is_where_the_picture_lies() -> None:
     picture, _ = phantom()
     crop = NoCrop(kind="none")
-    cropped = crop_image(picture, None, crop=crop, modality="ct", size_px=96, fit="letterbox")
+    cropped = crop_image(picture, None, 0, crop=crop, modality="ct", size_px=96, fit="letterbox")
     height, width = picture.shape
     assert cropped.box == (0, 0, width, height)
     x0, y0, x1, y1 = cropped.view_box
@@ -148,7 +150,7 @@ def test_the_box_in_the_view_is_where_the_picture_lies() -> None:
 
 def test_a_picture_without_lungs_falls_back_and_says_why() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (80, 120), dtype=np.uint8)
-    cropped = crop_image(noise, None, crop=LUNGS, modality="ct", size_px=64, fit="stretch")
+    cropped = crop_image(noise, None, 0, crop=LUNGS, modality="ct", size_px=64, fit="stretch")
     assert cropped.crop == "center"
     assert cropped.quality != "ok"
     assert cropped.box == (30, 20, 90, 60)

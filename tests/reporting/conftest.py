@@ -245,6 +245,7 @@ def make_params() -> Params:
                 "errors": 1,
                 "uncertain": 1,
                 "road_images": 2,
+                "lesion_images": 4,
                 "target_layers": {},
             },
             "study": dict.fromkeys(Study.model_fields),
@@ -283,6 +284,7 @@ def make_dataset(kind: str, classes: list[str], implies: dict[str, list[str]]) -
         "ignore": [],
         "table": None,
         "group": {"kind": "pattern", "pattern": r"^(\d+)_", "patients_per_class": False},
+        "truth": {"kind": "source", "path": "stages/dataset/truth.py"},
         "near_duplicates": True,
         "allow_leakage": False,
         "grey": {"kind": "percentiles", "low": 0.5, "high": 99.5},
@@ -611,6 +613,7 @@ def make_cam(images: pd.DataFrame, skill: float) -> Json:
         },
         "agreement": {"gradcam v eigencam": mean},
         "randomisation": {name: {"head": mean, "all": mean} for name in METHODS},
+        "pointing": None,
         "road": {name: {"n": 2, "most_relevant_first": mean | {"n": 2}} for name in METHODS},
     }
 
@@ -659,6 +662,7 @@ def make_audit(classes: list[str]) -> Json:
         "folds": 2,
         "probes": probes,
         "best_shortcut": "border",
+        "lungs": None,
         "leakage_gap": {
             "model": "one nearest neighbour on the thumbnail",
             **{side: with_ends(auroc=v, balanced_accuracy=v) for side, v in sides.items()},
