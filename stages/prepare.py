@@ -3,8 +3,8 @@
 Reads:  the source of datasets.<name>
 Writes: data/prepared/<name>/: images.npy, manifest.csv, rejected.csv, duplicates.csv,
         left_out.csv, suspicious.csv, grouping.json, dataset.json, and truth.npy for phantoms;
-        leaks.csv where groups leak, patients_of_two_classes.csv where there are some; of a table
-        reconciliation.csv, and metadata.csv with the columns to keep
+        metadata.csv and metadata.json; leaks.csv where groups leak, patients_of_two_classes.csv
+        where there are some; of a table reconciliation.csv
 """
 
 import logging
@@ -25,9 +25,9 @@ from stages.dataset.image_set import (
     DATASET_INFO,
     MANIFEST,
     MANIFEST_COLUMNS,
-    METADATA,
     DatasetInfo,
 )
+from stages.dataset.metadata import METADATA_FILES, Metadata, tabulate_metadata
 from stages.dataset.split import assign_splits
 from stages.imaging.grouping import (
     DUPLICATES,
@@ -59,7 +59,16 @@ from stages.sources.tree import LeftOut
 logger = logging.getLogger(__name__)
 
 LEFT_OUT = "left_out.csv"
-TABLES = (MANIFEST, DATASET_INFO, REJECTED, SUSPICIOUS, LEFT_OUT, DUPLICATES, GROUPING)
+TABLES = (
+    MANIFEST,
+    DATASET_INFO,
+    REJECTED,
+    SUSPICIOUS,
+    LEFT_OUT,
+    DUPLICATES,
+    GROUPING,
+    *METADATA_FILES,
+)
 
 
 def prepare_dataset(params: Params, name: str, paths: Paths) -> None:
@@ -83,7 +92,8 @@ def prepare_dataset(params: Params, name: str, paths: Paths) -> None:
         raise UserError(f"params.yaml: datasets.{name}: {error}") from None
     write_csv(folder / MANIFEST, manifest[list(MANIFEST_COLUMNS)])
     save_grouping(folder, manifest, grouping, listing.notes)
-    tables = [*TABLES, *_write_further_tables(folder, manifest, listing, dataset)]
+    _tabulate_metadata(manifest, listing).save(folder)
+    tables = [*TABLES, *_write_further_tables(folder, manifest, listing)]
     suspicious = count_suspicious(listed.suspicious)
     info = _describe(name, dataset, listing, manifest, rejected, suspicious, grouping.leaks)
     info.save(folder)
@@ -119,26 +129,25 @@ def _reconcile(listing: Listing, dataset: Dataset, folder: Path) -> None:
     )
 
 
-def _write_further_tables(
-    folder: Path, manifest: pd.DataFrame, listing: Listing, dataset: Dataset
-) -> list[str]:
+def _write_further_tables(folder: Path, manifest: pd.DataFrame, listing: Listing) -> list[str]:
     """Write what not every data set has; returns the names of the files."""
     names = []
     if listing.reconciliation is not None:
         names.append(RECONCILIATION)
-    if dataset.table is not None and dataset.table.keep:
-        names.append(METADATA)
-        columns = dataset.table.keep
-        nothing = ("",) * len(columns)
-        rows = [listing.kept.get(path, nothing) for path in manifest["source_path"]]
-        kept = pd.DataFrame(rows, columns=columns)
-        kept.insert(0, "image_id", manifest["image_id"])
-        write_csv(folder / METADATA, kept)
     two_classes = find_patients_of_two_classes(manifest)
     if len(two_classes):
         names.append(TWO_CLASSES)
         save_patients_of_two_classes(folder, two_classes)
     return names
+
+
+def _tabulate_metadata(manifest: pd.DataFrame, listing: Listing) -> Metadata:
+    """What is known of each image beside its pixels; no column where nothing is asked for."""
+    found = listing.metadata
+    if found is None:
+        return tabulate_metadata(manifest["image_id"], [{}] * len(manifest), {})
+    cells = [found.cells.get(path, {}) for path in manifest["source_path"]]
+    return tabulate_metadata(manifest["image_id"], cells, found.columns)
 
 
 def _require_readable(

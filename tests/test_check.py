@@ -68,7 +68,7 @@ def test_check_names_files_that_a_table_leaves_without_a_row(
     columns = {"file": "name", "label": None, "patient": "who", "split": None, "fold": None}
     tiny_params["datasets"]["ct"] |= {
         "source": {"kind": "folder", "path": str(source)},
-        "table": {"path": "m.csv", **columns, "keep": []},
+        "table": {"path": "m.csv", **columns},
         "group": {"kind": "table", "patients_per_class": False},
         "max_unmatched": 0.3,
     }

@@ -278,6 +278,7 @@ def make_dataset(kind: str, classes: list[str], implies: dict[str, list[str]]) -
         "positive": "covid",
         "ignore": [],
         "table": None,
+        "metadata": None,
         "group": {"kind": "pattern", "pattern": r"^(\d+)_", "patients_per_class": False},
         "near_duplicates": True,
         "allow_leakage": False,
