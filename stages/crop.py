@@ -59,8 +59,8 @@ def crop_view(params: Params, name: str, paths: Paths) -> None:
     keep_only(folder, [*arrays, *HANDED_ON, BOXES])
     # Beside the view, not in it: a column more is no reason to train again.
     for file_name in METADATA_FILES:
-        origin = paths.prepared(view.dataset) / file_name
-        link_or_copy(origin, paths.metadata(name) / file_name)
+        prepared_file = paths.prepared(view.dataset) / file_name
+        link_or_copy(prepared_file, paths.metadata(name) / file_name)
     keep_only(paths.metadata(name), METADATA_FILES)
     _log_summary(name, boxes)
 

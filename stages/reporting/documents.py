@@ -322,7 +322,9 @@ class Probe(Document):
     kind: str
     auroc: Estimate
     balanced_accuracy: Estimate
+    accuracy: Estimate
     by_class: dict[str, Auroc]
+    by_pair: dict[str, Auroc]
 
 
 class Audit(Document):
@@ -332,6 +334,7 @@ class Audit(Document):
     n_groups: int
     probes: dict[str, Probe]
     best_shortcut: str
+    most_accurate: str
     gap_model: str = _at("leakage_gap", "model")
     by_image: Figures = _at("leakage_gap", "random")
     by_group: Figures = _at("leakage_gap", "grouped")
@@ -412,13 +415,17 @@ class Comparison(Document):
 
 
 class Headline(Document):
-    """An entry of metrics/headlines.json: a case, the best shortcut of its view, what is left."""
+    """An entry of metrics/headlines.json: a case, the best shortcuts of its view, what is left."""
 
     n: int
     shortcut: str
     auroc: Estimate
     shortcut_auroc: Estimate
     difference: Estimate
+    most_accurate: str
+    accuracy: Estimate
+    shortcut_accuracy: Estimate
+    accuracy_difference: Estimate
 
 
 class Leak(Document):
