@@ -209,6 +209,39 @@ class LabelFigures(Document):
     auroc: float | None
 
 
+class GroupCount(Document):
+    """Of one class in a group."""
+
+    images: int
+    patients: int
+
+
+class GroupFigures(Document):
+    """Of a group of the test images; those that are too few are not scored, which is remarked."""
+
+    name: str
+    counts: dict[str, GroupCount]
+    classes: list[str]  # those that count
+    metrics: Figures
+    against_rest: dict[str, PairedFigure]
+    remark: str | None
+
+
+class GroupPartition(Document):
+    """Of the groups that a column makes."""
+
+    title: str
+    how: str
+    groups: list[GroupFigures]
+
+
+class Subgroups(Document):
+    """Of every way of cutting the test images."""
+
+    fewest_patients: int
+    partitions: list[GroupPartition]
+
+
 class CaseReport(Document):
     """A file of metrics/reports/."""
 
@@ -216,6 +249,7 @@ class CaseReport(Document):
     calibration: CaseCalibration
     operating_points: dict[str, ChosenPoint]
     n_without_lungs: int = _at("occlusion", "lungs_hidden", "n_without_lungs")
+    subgroups: Subgroups
     runs: list[RunReport] = []
     labels: dict[str, LabelFigures] = {}
 

@@ -13,6 +13,7 @@ from stages.config.params import Case, Dataset, Params, Protocol, Recipe
 from stages.config.paths import Paths
 from stages.dataset.finished import first_missing, leave_out
 from stages.dataset.image_set import DatasetInfo, load_dataset_info, load_manifest
+from stages.dataset.metadata import Metadata, load_metadata
 from stages.reporting.documents import (
     Audit,
     CamScores,
@@ -88,6 +89,7 @@ class DatasetResults:
     settings: Dataset
     info: DatasetInfo
     manifest: pd.DataFrame
+    metadata: Metadata
     rejected: pd.DataFrame  # columns file, reason
     reconciliation: pd.DataFrame | None  # of a table: columns file, row, named, how, note
     suspicious: pd.DataFrame  # columns file, what
@@ -155,6 +157,7 @@ def load_results(params: Params, paths: Paths) -> Results:
             settings=settings,
             info=load_dataset_info(folder),
             manifest=load_manifest(folder),
+            metadata=load_metadata(folder),
             rejected=read_csv(folder / "rejected.csv", str),
             suspicious=read_csv(folder / "suspicious.csv", str),
             reconciliation=_read_if_there(folder / "reconciliation.csv"),

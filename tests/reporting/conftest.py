@@ -22,6 +22,7 @@ from stages.config.params import Params
 from stages.config.paths import Paths
 from stages.config.writing import write_csv
 from stages.dataset.image_set import DatasetInfo
+from stages.dataset.metadata import Column, Metadata, tabulate_metadata
 from stages.reporting.results import Results, load_results
 
 Json = dict[str, Any]
@@ -60,6 +61,7 @@ class DatasetFiles:
     rejected: pd.DataFrame
     suspicious: pd.DataFrame
     grouping: Json
+    metadata: Metadata
     reconciliation: pd.DataFrame | None = None
 
 
@@ -117,6 +119,7 @@ class Files:
             if dataset.reconciliation is not None:
                 write_csv(folder / "reconciliation.csv", dataset.reconciliation)
             dataset.info.save(folder)
+            dataset.metadata.save(folder)
         for path, content in contents.items():
             write(path, json.dumps(content))
         return load_results(self.params, paths)
@@ -152,7 +155,12 @@ def make_files(root: Path) -> Files:
         },
         datasets={
             "ct": DatasetFiles(
-                make_info(), ct, make_rejected(), make_suspicious(), make_grouping(ct)
+                make_info(),
+                ct,
+                make_rejected(),
+                make_suspicious(),
+                make_grouping(ct),
+                make_metadata(ct),
             ),
             "labels": DatasetFiles(
                 make_label_info(),
@@ -160,6 +168,7 @@ def make_files(root: Path) -> Files:
                 make_rejected().head(0),
                 make_suspicious().head(0),
                 make_grouping(labels),
+                tabulate_metadata(labels["image_id"], [{}] * len(labels), {}),
             ),
         },
         audits={
@@ -400,6 +409,7 @@ def make_report(predictions: pd.DataFrame, classes: list[str]) -> Json:
             "confusion_matrix": counts.to_numpy().tolist(),
             "curves": dict.fromkeys(classes, curves),
         },
+        "subgroups": make_subgroups(classes),
         "calibration": make_calibration([""]),
         "operating_points": make_operating_points([""]),
         "occlusion": {
@@ -627,6 +637,35 @@ def make_suspicious() -> pd.DataFrame:
     """Pictures to look at, as suspicious.csv lists them."""
     what = ["nearly blank", "nearly blank", "likely inverted: air is white"]
     return pd.DataFrame({"file": ["d.png", "e.png", "f.jpg"], "what": what})
+
+
+def make_metadata(manifest: pd.DataFrame) -> Metadata:
+    """Ages by the image, unknown of the first; covid is of women."""
+    cells = [
+        {"age": None if not number else 40.0 + number, "sex": "F" if label == "covid" else "M"}
+        for number, label in enumerate(manifest["label"])
+    ]
+    columns = {"age": Column("number", 2, ["058Y"]), "sex": Column("category", 0, [])}
+    return tabulate_metadata(manifest["image_id"], cells, columns)
+
+
+def make_subgroups(classes: list[str]) -> Json:
+    """By sex: one group scored and tested, one too few."""
+    few = {name: {"images": 4, "patients": 3} for name in classes}
+    enough = {name: {"images": 30, "patients": 25} for name in classes}
+    pair = with_ends(first=0.9, second=0.7)
+    pair |= {"difference": 0.2, "low": 0.1, "high": 0.3, "p_value": 0.004, "undefined": None}
+    nothing: Json = {"classes": [], "metrics": {}, "undefined": {}, "against_rest": {}}
+    men = {
+        **{"name": "M", "counts": enough, "classes": classes, "undefined": {}, "remark": None},
+        "metrics": with_ends(balanced_accuracy=0.85, auroc=0.9),
+        "against_rest": dict.fromkeys(
+            ("balanced_accuracy", "auroc"), pair | {"p_value_holm": 0.008}
+        ),
+    }
+    women = {"name": "F", "counts": few, "remark": "not scored: too few"} | nothing
+    part = {"title": "sex", "how": "by value", "groups": [women, men]}
+    return {"fewest_patients": 10, "partitions": [part]}
 
 
 def make_grouping(manifest: pd.DataFrame) -> Json:
