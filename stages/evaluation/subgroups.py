@@ -135,17 +135,13 @@ class _Scorer:
 
     def score(self, part: Partition) -> Iterator[GroupFigures]:
         """Every group that has an image."""
-        present = np.unique(part.groups)
-        first = part.names[present[0]]
-        for number in present:
-            group = self._score_group(part.names[number], part.groups == number)
-            is_mirror = len(present) == 2 and group.name != first
-            if is_mirror and group.gaps:
-                remark = f"the difference is that of {first}, with the other sign"
-                group = group._replace(gaps={}, remark=remark)
-            yield group
+        tested: dict[tuple[bytes, bytes], str] = {}  # sides of a difference to a group's name
+        for number in np.unique(part.groups):
+            yield self._score_group(part.names[number], part.groups == number, tested)
 
-    def _score_group(self, name: str, rows: Rows) -> GroupFigures:
+    def _score_group(
+        self, name: str, rows: Rows, tested: dict[tuple[bytes, bytes], str]
+    ) -> GroupFigures:
         counts = self._count(rows)
         own, others = self._enough(rows), self._enough(~rows)
         names = [self.task.class_names[index] for index in own]
@@ -157,6 +153,12 @@ class _Scorer:
         if len(shared) < 2:
             remark = f"the rest has fewer than two of these classes with {FEWEST} patients"
             return GroupFigures(name, counts, names, estimate(drawn), {}, remark)
+        images = np.isin(self.truth, shared)
+        one, other = (rows & images).tobytes(), (~rows & images).tobytes()
+        if (other, one) in tested:
+            remark = f"the difference is that of {tested[other, one]}, with the other sign"
+            return GroupFigures(name, counts, names, estimate(drawn), {}, remark)
+        tested[one, other] = name
         beside = drawn if shared == own else self._draw(rows, shared)
         rest = self._draw(~rows, shared)
         gaps = compare(beside.only(TESTED), rest.only(TESTED), paired=True)

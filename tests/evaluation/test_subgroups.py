@@ -78,6 +78,21 @@ def test_of_two_groups_one_difference_is_tested() -> None:
     assert b.remark == "the difference is that of a, with the other sign"
 
 
+def test_the_same_difference_is_not_tested_twice_for_images_that_play_no_part() -> None:
+    # Of c there is one class alone, which a and b lack: both differences are of a and b.
+    truth = [*TRUTH, *[2] * 12]
+    probabilities = np.column_stack((of_two([*SCORES, *[0.5] * 12]), np.zeros(60)))
+    rows = rows_of(truth, probabilities, Task(("normal", "covid", "other"), 1))
+    found = groups_of(
+        score_subgroups(
+            rows, [cut([*SITES, *["c"] * 12])], Task(("normal", "covid", "other"), 1), BOOTSTRAP
+        )
+    )
+    assert found["a"].gaps["auroc"].difference.value == pytest.approx(1 - 96 / 144, abs=1e-6)
+    assert found["b"].gaps == {}
+    assert found["c"].remark == "not scored: fewer than two classes of at least 10 patients"
+
+
 def test_where_groups_are_alike_no_difference_is_found() -> None:
     sites = ["a", "b"] * 24
     found = groups_of(
