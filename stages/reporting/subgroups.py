@@ -11,12 +11,12 @@ from stages.reporting.table import (
     difference_cell,
     estimate_cell,
     figure_cell,
+    p_value_cell,
 )
-from stages.reporting.wording import SIGNIFICANCE, label, p_values_text
+from stages.reporting.wording import SIGNIFICANCE, label
 
 METRICS = ("balanced_accuracy", "auroc")  # which are shown, and tested against the rest
 UNSCORED_SHOWN = 8  # of one column, of a case
-GAP = "less the rest's"
 
 
 def build_subgroup_table(cases: Sequence[CaseResults]) -> Table | None:
@@ -30,7 +30,11 @@ def build_subgroup_table(cases: Sequence[CaseResults]) -> Table | None:
     if not rows:
         return None
     fewest = cases[0].report.subgroups.fewest_patients
-    shown = [name for metric in METRICS for name in (label(metric), f"{label(metric)} {GAP}")]
+    shown = [
+        heading
+        for name in map(label, METRICS)
+        for heading in (name, f"{name} less the rest's", "p, Holm")
+    ]
     return Table(
         "Subgroups of the test images: figures of each group, and less those of all other images "
         f"on the same classes. A class counts from {fewest} patients on, a group with two classes; "
@@ -70,7 +74,7 @@ def _rows(case: CaseResults, part: GroupPartition) -> list[list[Cell]]:
     rows += [_row(case, part, group) for group in others[:UNSCORED_SHOWN]]
     if len(others) > UNSCORED_SHOWN:
         more = Cell(f"{len(others) - UNSCORED_SHOWN} more groups", "too few in each to be scored")
-        nothing = [figure_cell(None)] * (2 * len(METRICS))
+        nothing = [figure_cell(None)] * (3 * len(METRICS))
         rows.append([case_cell(case), Cell(part.title, part.how), more, Cell(""), *nothing])
     return rows
 
@@ -83,7 +87,7 @@ def _row(case: CaseResults, part: GroupPartition, group: GroupFigures) -> list[C
         _counts_cell(group),
     ]
     for metric in METRICS:
-        cells += [estimate_cell(group.metrics.get(metric)), _gap_cell(group, metric)]
+        cells += [estimate_cell(group.metrics.get(metric)), *_gap_cells(group, metric)]
     return cells
 
 
@@ -98,11 +102,8 @@ def _counts_cell(group: GroupFigures) -> Cell:
     return Cell(", ".join(counted) or "none", f"too few: {', '.join(few)}" if few else "")
 
 
-def _gap_cell(group: GroupFigures, metric: str) -> Cell:
+def _gap_cells(group: GroupFigures, metric: str) -> list[Cell]:
     if metric not in group.against_rest:
-        return figure_cell(None)
-    difference = group.against_rest[metric].difference
-    cell = difference_cell(difference)
-    if difference.p_value is None:
-        return cell
-    return cell.with_note(p_values_text(difference.p_value, difference.p_value_holm))
+        return [figure_cell(None), figure_cell(None)]
+    gap = group.against_rest[metric].difference
+    return [difference_cell(gap), p_value_cell(gap.p_value, gap.p_value_holm)]

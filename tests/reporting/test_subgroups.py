@@ -12,8 +12,9 @@ def test_a_group_stands_beside_the_rest_with_its_adjusted_p_value(files: Files) 
     assert [cell.text for cell in first[1:4]] == ["sex", "M", "normal 30, covid 30"]
     assert first[4] == Cell("0.850", "0.750 to 0.950", 0.85, is_figure=True)
     assert first[5].text == "+0.200"
-    assert first[5].note == "+0.100 to +0.300; p = 0.004, adjusted p = 0.008"
-    assert [cell.text for cell in second[4:]] == ["n/a"] * 4
+    assert first[5].note == "+0.100 to +0.300"
+    assert first[6] == Cell("0.008", "unadjusted 0.004", 0.008, is_figure=True)
+    assert [cell.text for cell in second[4:]] == ["n/a"] * 6
     assert second[2] == Cell("F", "not scored: too few")
     assert second[3].note == "too few: normal 4 of 3 patients, covid 4 of 3 patients"
     assert "from 10 patients on" in table.caption
