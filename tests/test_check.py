@@ -78,6 +78,24 @@ def test_check_names_files_that_a_table_leaves_without_a_row(
     assert "table" not in check_message(tiny_params, tmp_path)  # which is of three files being few
 
 
+def test_check_names_the_columns_that_a_table_of_metadata_has(
+    tiny_params: RawParams, tmp_path: Path, write_picture: WritePicture
+) -> None:
+    source = tmp_path / "source"
+    for name in ("covid/a.png", "normal/c.png"):
+        write_picture(source / name, 0)
+    (source / "m.csv").write_text("name,Age,sex\na,70,F\nc,60,M\n")
+    tiny_params["datasets"]["ct"] |= {
+        "source": {"kind": "folder", "path": str(source)},
+        "metadata": {"table": "m.csv", "file": "name", "columns": {"age": "number"}},
+    }
+    message = check_message(tiny_params, tmp_path)
+    assert message.startswith(
+        "params.yaml: datasets.ct: metadata.table: 'm.csv' has no column 'age' (did you mean "
+        "'Age'?); it has: name, Age, sex"
+    )
+
+
 def test_check_does_not_unpack_an_archive(tiny_params: RawParams, tmp_path: Path) -> None:
     archive = tmp_path / "source.zip"
     archive.write_bytes(b"not really a zip: prepare will tell")
