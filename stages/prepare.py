@@ -92,7 +92,7 @@ def prepare_dataset(params: Params, name: str, paths: Paths) -> None:
         raise UserError(f"params.yaml: datasets.{name}: {error}") from None
     write_csv(folder / MANIFEST, manifest[list(MANIFEST_COLUMNS)])
     save_grouping(folder, manifest, grouping, listing.notes)
-    _tabulate_metadata(manifest, listing).save(folder)
+    _tabulate_metadata(manifest, listing, dataset).save(folder)
     tables = [*TABLES, *_write_further_tables(folder, manifest, listing)]
     suspicious = count_suspicious(listed.suspicious)
     info = _describe(name, dataset, listing, manifest, rejected, suspicious, grouping.leaks)
@@ -118,8 +118,9 @@ def _scratch(paths: Paths, name: str) -> Iterator[Path]:
 
 def _reconcile(listing: Listing, dataset: Dataset, folder: Path) -> None:
     """Write how rows of a table and files matched; too many that did not stop the run."""
-    if listing.reconciliation is None:
+    if dataset.table is None:
         return
+    assert listing.reconciliation is not None  # of a table there is one
     path = folder / RECONCILIATION
     write_csv(path, listing.reconciliation)
     counts = listing.reconciliation["how"].value_counts()
@@ -141,11 +142,12 @@ def _write_further_tables(folder: Path, manifest: pd.DataFrame, listing: Listing
     return names
 
 
-def _tabulate_metadata(manifest: pd.DataFrame, listing: Listing) -> Metadata:
+def _tabulate_metadata(manifest: pd.DataFrame, listing: Listing, dataset: Dataset) -> Metadata:
     """What is known of each image beside its pixels; no column where nothing is asked for."""
-    found = listing.metadata
-    if found is None:
+    if dataset.metadata is None:
         return tabulate_metadata(manifest["image_id"], [{}] * len(manifest), {})
+    found = listing.metadata
+    assert found is not None  # where it is asked for
     cells = [found.cells.get(path, {}) for path in manifest["source_path"]]
     return tabulate_metadata(manifest["image_id"], cells, found.columns)
 
