@@ -1,6 +1,6 @@
 """Measure how much of the label shortcuts alone give away in one view, what leaks, and its lungs.
 
-Reads:  data/views/<name>/
+Reads:  data/views/<name>/, data/metadata/<name>/
 Writes: metrics/audit/<name>.json, data/audit/<name>.csv (what each probe says of each image)
 """
 
@@ -14,9 +14,15 @@ from stages.config.params import Params
 from stages.config.paths import Paths
 from stages.config.writing import write_csv, write_json
 from stages.dataset.image_set import ImageSet, load_image_set
+from stages.dataset.metadata import load_metadata
 from stages.dataset.split import deal_folds
 from stages.evaluation.audit_report import build_audit, tabulate_probe
 from stages.evaluation.lung_agreement import measure_lungs
+from stages.evaluation.metadata_probes import (
+    MAJORITY,
+    majority_probabilities,
+    metadata_probabilities,
+)
 from stages.evaluation.shortcuts import PROBES, leakage_probabilities, probe_probabilities
 from stages.evaluation.statistics.records import Bootstrap
 
@@ -39,6 +45,9 @@ def audit_view(params: Params, name: str, paths: Paths) -> None:
         name: probe_probabilities(probe.features(view), view.targets, by_group)
         for name, probe in PROBES.items()
     }
+    metadata = load_metadata(paths.metadata(name)).of_images(images)
+    said |= metadata_probabilities(view, metadata, by_group)
+    said[MAJORITY] = majority_probabilities(view.targets, by_group)
     leaking = [leakage_probabilities(view, fold_of) for fold_of in (by_image, by_group)]
     bootstrap = Bootstrap(params.evaluate.bootstrap_draws, params.seed)
     audit = build_audit(view, said, by_group, leaking, bootstrap)

@@ -29,12 +29,13 @@ def compare_all(params: Params, paths: Paths) -> None:
     """Write every number that is of more than one case."""
     outcomes = load_outcomes(params, paths)
     draws = SharedDraws(Bootstrap(params.evaluate.bootstrap_draws, params.seed))
+    headlines = build_headlines(outcomes, draws)
     for path, found in (
         (paths.comparisons, compare_all_cases(outcomes, draws)),
-        (paths.headlines, build_headlines(outcomes, draws)),
+        (paths.headlines, headlines),
     ):
         write_json(path, {name: record.to_json() for name, record in found.items()})
-    tables = build_plot_tables(outcomes)
+    tables = build_plot_tables(outcomes, headlines)
     for name, table in tables.items():
         write_csv(paths.plot(name), table)
     logger.info("%s", tables["table"][list(SHOWN)].to_string(index=False))

@@ -2,7 +2,8 @@
 
 Reads:  data/prepared/<dataset>/
 Writes: data/views/<name>/: images.npy, lung_masks.npy, boxes.csv, pictures.npy (what was cropped),
-        manifest.csv, dataset.json, and truth.npy and truth.csv where the prepared set has them
+        manifest.csv, dataset.json, and truth.npy and truth.csv where the prepared set has them;
+        data/metadata/<name>/: what is known of the images beside their pixels, as prepared
 """
 
 import logging
@@ -32,6 +33,7 @@ from stages.dataset.image_set import (
     load_image_set,
     without_padding,
 )
+from stages.dataset.metadata import METADATA_FILES
 from stages.imaging.cropping import CroppedImage, crop_image
 from stages.imaging.pool import map_images
 
@@ -58,6 +60,11 @@ def crop_view(params: Params, name: str, paths: Paths) -> None:
     for file_name, origin in handed_on.items():
         link_or_copy(paths.prepared(view.dataset) / origin, folder / file_name)
     keep_only(folder, [*arrays, *handed_on, BOXES])
+    # Beside the view, not in it: a column more is no reason to train again.
+    for file_name in METADATA_FILES:
+        prepared_file = paths.prepared(view.dataset) / file_name
+        link_or_copy(prepared_file, paths.metadata(name) / file_name)
+    keep_only(paths.metadata(name), METADATA_FILES)
     _log_summary(name, boxes)
 
 

@@ -2,7 +2,7 @@
 
 The test images are scored a second and a third time, without their lungs and with nothing else.
 
-Reads:  data/predictions/<case>/
+Reads:  data/predictions/<case>/, data/metadata/<view>/
 Writes: metrics/cases/<case>.json, metrics/reports/<case>.json
 """
 
@@ -13,26 +13,34 @@ from stages.config.params import Params
 from stages.config.paths import Paths
 from stages.config.writing import write_json
 from stages.dataset.image_set import load_dataset_info
+from stages.dataset.metadata import load_metadata
 from stages.dataset.predictions import load_tables
 from stages.evaluation.case_report import build_case_report
+from stages.evaluation.partitions import partition_rows
 from stages.evaluation.statistics.records import Bootstrap
+from stages.evaluation.subgroups import score_subgroups
 
 logger = logging.getLogger(__name__)
 
 
 def evaluate_case(params: Params, name: str, paths: Paths) -> None:
     """Write headline figures and reports of one case."""
-    protocol = params.protocol(params.case(name).protocol)
-    said = paths.case_predictions(name)
+    case = params.case(name)
+    folder = paths.case_predictions(name)
+    tables, info = load_tables(folder), load_dataset_info(folder)
+    bootstrap = Bootstrap(params.evaluate.bootstrap_draws, params.seed)
     report = build_case_report(
-        load_tables(said),
-        load_dataset_info(said),
+        tables,
+        info,
         params.evaluate.prevalences,
-        Bootstrap(params.evaluate.bootstrap_draws, params.seed),
-        is_optimistic=protocol.is_optimistic,
+        bootstrap,
+        is_optimistic=params.protocol(case.protocol).is_optimistic,
     )
+    test = tables.whole[tables.whole["split"] == "test"]
+    parts = partition_rows(test, load_metadata(paths.metadata(case.view)))
+    subgroups = score_subgroups(test, parts, info.task, bootstrap)
     write_json(paths.case_metrics(name), report.headline())
-    write_json(paths.case_report(name), report.to_json())
+    write_json(paths.case_report(name), report.to_json() | {"subgroups": subgroups.to_json()})
     accuracy, auroc = (report.test[metric].value for metric in ("accuracy", "auroc"))
     logger.info("%s: test accuracy %s, auroc %s", name, accuracy, auroc)
 

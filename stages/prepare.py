@@ -3,9 +3,9 @@
 Reads:  the source of datasets.<name>
 Writes: data/prepared/<name>/: images.npy, manifest.csv, rejected.csv, duplicates.csv,
         left_out.csv, suspicious.csv, grouping.json, dataset.json, and truth.npy for phantoms;
-        leaks.csv where groups leak, patients_of_two_classes.csv where there are some; of a table
-        reconciliation.csv, and metadata.csv with the columns to keep; of files of truth truth.npy,
-        truth.csv and truth_files.csv
+        metadata.csv and metadata.json; leaks.csv where groups leak, patients_of_two_classes.csv
+        where there are some; of a table reconciliation.csv; of files of truth truth.npy, truth.csv
+        and truth_files.csv
 """
 
 import logging
@@ -27,9 +27,9 @@ from stages.dataset.image_set import (
     KNOWN_TRUTH,
     MANIFEST,
     MANIFEST_COLUMNS,
-    METADATA,
     DatasetInfo,
 )
+from stages.dataset.metadata import METADATA_FILES, Metadata, tabulate_metadata
 from stages.dataset.split import assign_splits
 from stages.dataset.truth import save_known
 from stages.imaging.grouping import (
@@ -70,7 +70,16 @@ from stages.sources.truth_files import (
 logger = logging.getLogger(__name__)
 
 LEFT_OUT = "left_out.csv"
-TABLES = (MANIFEST, DATASET_INFO, REJECTED, SUSPICIOUS, LEFT_OUT, DUPLICATES, GROUPING)
+TABLES = (
+    MANIFEST,
+    DATASET_INFO,
+    REJECTED,
+    SUSPICIOUS,
+    LEFT_OUT,
+    DUPLICATES,
+    GROUPING,
+    *METADATA_FILES,
+)
 
 
 def prepare_dataset(params: Params, name: str, paths: Paths) -> None:
@@ -98,7 +107,8 @@ def prepare_dataset(params: Params, name: str, paths: Paths) -> None:
         raise UserError(f"params.yaml: datasets.{name}: {error}") from None
     write_csv(folder / MANIFEST, manifest[list(MANIFEST_COLUMNS)])
     save_grouping(folder, manifest, grouping, listing.notes)
-    tables = [*TABLES, *truth_tables, *_write_further_tables(folder, manifest, listing, dataset)]
+    _tabulate_metadata(manifest, listing, dataset).save(folder)
+    tables = [*TABLES, *truth_tables, *_write_further_tables(folder, manifest, listing)]
     suspicious = count_suspicious(listed.suspicious)
     info = _describe(name, dataset, listing, manifest, rejected, suspicious, grouping.leaks)
     info.save(folder)
@@ -123,8 +133,9 @@ def _scratch(paths: Paths, name: str) -> Iterator[Path]:
 
 def _reconcile(listing: Listing, dataset: Dataset, folder: Path) -> None:
     """Write how rows of a table and files matched; too many that did not stop the run."""
-    if listing.reconciliation is None:
+    if dataset.table is None:
         return
+    assert listing.reconciliation is not None  # of a table there is one
     path = folder / RECONCILIATION
     write_csv(path, listing.reconciliation)
     counts = listing.reconciliation["how"].value_counts()
@@ -164,26 +175,26 @@ def _save_truth(
     return [TRUTH_FILES, KNOWN_TRUTH]
 
 
-def _write_further_tables(
-    folder: Path, manifest: pd.DataFrame, listing: Listing, dataset: Dataset
-) -> list[str]:
+def _write_further_tables(folder: Path, manifest: pd.DataFrame, listing: Listing) -> list[str]:
     """Write what not every data set has; returns the names of the files."""
     names = []
     if listing.reconciliation is not None:
         names.append(RECONCILIATION)
-    if dataset.table is not None and dataset.table.keep:
-        names.append(METADATA)
-        columns = dataset.table.keep
-        nothing = ("",) * len(columns)
-        rows = [listing.kept.get(path, nothing) for path in manifest["source_path"]]
-        kept = pd.DataFrame(rows, columns=columns)
-        kept.insert(0, "image_id", manifest["image_id"])
-        write_csv(folder / METADATA, kept)
     two_classes = find_patients_of_two_classes(manifest)
     if len(two_classes):
         names.append(TWO_CLASSES)
         save_patients_of_two_classes(folder, two_classes)
     return names
+
+
+def _tabulate_metadata(manifest: pd.DataFrame, listing: Listing, dataset: Dataset) -> Metadata:
+    """What is known of each image beside its pixels; no column where nothing is asked for."""
+    if dataset.metadata is None:
+        return tabulate_metadata(manifest["image_id"], [{}] * len(manifest), {})
+    found = listing.metadata
+    assert found is not None  # where it is asked for
+    cells = [found.cells.get(path, {}) for path in manifest["source_path"]]
+    return tabulate_metadata(manifest["image_id"], cells, found.columns)
 
 
 def _require_readable(

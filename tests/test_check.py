@@ -68,7 +68,7 @@ def test_check_names_files_that_a_table_leaves_without_a_row(
     columns = {"file": "name", "label": None, "patient": "who", "split": None, "fold": None}
     tiny_params["datasets"]["ct"] |= {
         "source": {"kind": "folder", "path": str(source)},
-        "table": {"path": "m.csv", **columns, "keep": []},
+        "table": {"path": "m.csv", **columns},
         "group": {"kind": "table", "patients_per_class": False},
         "max_unmatched": 0.3,
     }
@@ -99,6 +99,24 @@ def test_check_names_truth_that_is_not_there_and_what_fits_no_image(
         assert "datasets.ct: truth: of no use are 1 of 1 boxes: 'b.csv', row 2 fits no" in message
     else:
         check_params(parse_params(tiny_params), Paths(tmp_path))
+
+
+def test_check_names_the_columns_that_a_table_of_metadata_has(
+    tiny_params: RawParams, tmp_path: Path, write_picture: WritePicture
+) -> None:
+    source = tmp_path / "source"
+    for name in ("covid/a.png", "normal/c.png"):
+        write_picture(source / name, 0)
+    (source / "m.csv").write_text("name,Age,sex\na,70,F\nc,60,M\n")
+    tiny_params["datasets"]["ct"] |= {
+        "source": {"kind": "folder", "path": str(source)},
+        "metadata": {"table": "m.csv", "file": "name", "columns": {"age": "number"}},
+    }
+    message = check_message(tiny_params, tmp_path)
+    assert message.startswith(
+        "params.yaml: datasets.ct: metadata.table: 'm.csv' has no column 'age' (did you mean "
+        "'Age'?); it has: name, Age, sex"
+    )
 
 
 def test_check_does_not_unpack_an_archive(tiny_params: RawParams, tmp_path: Path) -> None:

@@ -146,8 +146,10 @@ def params(tmp_path_factory: pytest.TempPathFactory) -> Params:
     group = {"kind": "pattern", "pattern": "^(p[0-9]+)", "patients_per_class": False}
     raw["datasets"]["files"] = raw["datasets"]["ct"] | {"source": source, "group": group}
     columns = {"file": "name", "label": "finding", "patient": None, "split": None, "fold": "k"}
-    table = {"path": "table.csv", **columns, "keep": ["age"]}
-    raw["datasets"]["files"] |= {"allow_leakage": True, "ignore": ["masks"], "table": table}
+    table = {"path": "table.csv", **columns}
+    metadata = {"table": "table.csv", "file": "name", "columns": {"age": "number"}}
+    raw["datasets"]["files"] |= {"allow_leakage": True, "ignore": ["masks"]}
+    raw["datasets"]["files"] |= {"table": table, "metadata": metadata}
     few = {"kind": "ct_b", "patients": {"covid": 6, "normal": 6}, "images_per_patient": 1}
     cohort = few | {"marker_share": {"covid": 0.2, "normal": 0.2}}
     raw["datasets"]["other"] = raw["datasets"]["ct"] | {"cohort": cohort}

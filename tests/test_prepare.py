@@ -367,8 +367,9 @@ MESSY: RawParams = {
     "classes": {"normal": ["normal"], "covid": ["COVID-19"]},
     "table": {
         **{"path": "m.csv", "file": "Bild", "label": "Befund", "patient": "Patient"},
-        **{"split": None, "fold": None, "keep": ["Alter"]},
+        **{"split": None, "fold": None},
     },
+    "metadata": {"table": "m.csv", "file": "Bild", "columns": {"Alter": "number"}},
     "group": {"kind": "table", "patients_per_class": False},
     "near_duplicates": False,
 }
@@ -405,12 +406,16 @@ def test_a_messy_table_is_reconciled_and_splits_keep_its_patients_whole(
     kept = prepared_table(tmp_path, "metadata.csv")
     assert kept["image_id"].tolist() == manifest["image_id"].tolist()
     assert kept["Alter"].tolist() == [
-        "J\u00e4ger" if number == 99 else str(number + 30) for number in numbers
+        "" if number == 99 else f"{number + 30}.0" for number in numbers
     ]
     assert grouping_of(tmp_path)["n_images_of_known_patient"] == 48
     notes = grouping_of(tmp_path)["notes"]
     assert notes[0] == "m.csv is read as cp1252, cells separated by semicolons"
     assert any(note.startswith("12 patients are one only by case") for note in notes)
+    assert notes[-2:] == [
+        "metadata: 1 of 50 rows name no file, or several, such as 'gone.png'",
+        "metadata: 1 cells of Alter are no number, such as 'J\u00e4ger'; they are taken as missing",
+    ]
 
 
 def test_more_unmatched_than_allowed_stop_the_run_and_are_listed(
@@ -432,14 +437,14 @@ def test_given_splits_and_folds_of_a_table_are_kept_and_may_not_cut_patients(
         finding = "COVID-19" if patient % 2 else "normal"
         lines += [f"s{patient}_{i},{patient},{finding},{part(patient)},{patient % 4}" for i in "01"]
     table = {"path": "t.csv", "file": "f", "label": "y", "patient": "who", "split": "part"}
-    changes = MESSY | {"table": table | {"fold": "k", "keep": []}, "max_unmatched": 0.05}
+    changes = MESSY | {"table": table | {"fold": "k"}, "max_unmatched": 0.05, "metadata": None}
     (messy / "t.csv").write_text("\n".join(lines))
     manifest = prepare(messy, **changes).manifest
     numbers = manifest["source_path"].str.extract(r"s(\d+)")[0].astype(int)
     split_of = {"Training": "train", "VALID": "val", "test": "test"}
     assert manifest["split"].tolist() == [split_of[part(number)] for number in numbers]
     assert manifest["given_fold"].tolist() == [str(number % 4) for number in numbers]
-    assert not (Paths(tmp_path / "root").prepared("ct") / "metadata.csv").exists()
+    assert prepared_table(tmp_path, "metadata.csv").columns.tolist() == ["image_id"]
     lines[1] = "s0_0,0,normal,test,0"  # its other image is in Training
     lines[3] = "s1_0,1,COVID-19,Training,3"  # and here in fold 1
     (messy / "t.csv").write_text("\n".join(lines))

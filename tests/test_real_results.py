@@ -48,7 +48,8 @@ def run_of(*cases: str) -> dict[str, Any]:
         "figures": figures_of(0.8) | {"accuracy_run_mean": 0.81, "accuracy_run_sd": 0.02},
         "n_test": 1234,
         "n_runs": 5,
-        "headline": {"shortcut": "thumbnail"} | with_ends(difference=0.25),
+        "headline": {"shortcut": "thumbnail", "most_accurate": "file + metadata"}
+        | with_ends(difference=0.25, accuracy_difference=-0.125),
         "device": "a processor, 2 cores",
         "precision": "fp32",
         "threads": 2,
@@ -58,6 +59,8 @@ def run_of(*cases: str) -> dict[str, Any]:
         "spent": {"work": 600.0, "cpu": 1100.0, "peak": 1234.5},
     }
     shortcuts = {"file": figures_of(0.6), "thumbnail": figures_of(0.7)}
+    shortcuts["metadata.follow_up"] = figures_of(0.65)
+    audit = {"n": 2000, "best_shortcut": "thumbnail", "most_accurate": "metadata.follow_up"}
     pair = with_ends(first=0.8, second=0.7)
     pair |= {"difference": 0.1, "low": 0.05, "high": 0.15, "p_value": 0.0001, "p_value_holm": 0.04}
     drop = {"difference": -0.2, "low": -0.3, "high": -0.1}
@@ -66,7 +69,7 @@ def run_of(*cases: str) -> dict[str, Any]:
         "code_changed": False,
         "memory_gib": 24,
         "cases": {name: copy.deepcopy(case) for name in cases},
-        "audits": {"full": {"n": 2000, "best_shortcut": "thumbnail", "shortcuts": shortcuts}},
+        "audits": {"full": audit | {"shortcuts": shortcuts}},
         "comparisons": {
             "a-b": {
                 "first": "a",
@@ -103,6 +106,7 @@ def test_a_case_stands_with_its_figures_and_what_it_cost() -> None:
         *["0.800 (0.700 to 0.900)"] * 4,
         "0.700 (0.600 to 0.800) at 0.900 (0.800 to 1.000)",
         "+0.250 (+0.150 to +0.350), thumbnail",
+        "-0.125 (-0.225 to -0.025), file + metadata",
         *("1,234", "5", "2.0", "1.5", "2.25", "1,234"),
     ]
 
@@ -115,14 +119,25 @@ def test_the_file_alone_and_the_best_shortcut_stand_below_the_cases() -> None:
         "0.500 (0.400 to 0.600) at 0.900 (0.800 to 1.000)",
     ]
     assert best[1] == "*best shortcut*"
-    assert best[9] == "2,000"
+    assert best[10] == "2,000"
     assert len(best) == len(row_of(page, "`a`"))
+    assert row_of(page, "*metadata: follow_up")[1] == "*most accurate probe*"
 
 
 def test_where_the_file_alone_is_the_best_shortcut_it_stands_once() -> None:
     run = run_of("a")
-    run["audits"]["full"]["best_shortcut"] = "file"
-    assert row_of(page_of(run), "*file")[1] == "*best shortcut*"
+    run["audits"]["full"] |= {"best_shortcut": "file", "most_accurate": "file"}
+    assert row_of(page_of(run), "*file")[1] == "*best shortcut, most accurate probe*"
+
+
+def test_of_a_run_without_a_floor_of_accuracy_none_is_shown() -> None:
+    run = run_of("a")
+    del run["cases"]["a"]["headline"]["most_accurate"], run["audits"]["full"]["most_accurate"]
+    page = page_of(run)
+    assert row_of(page, "`a`")[9] == "not known"
+    assert [row_of(page, f"*{name},")[1] for name in ("file", "thumbnail")] == [
+        *("*shortcut*", "*best shortcut*")
+    ]
 
 
 def test_comparisons_and_external_tests_have_their_intervals() -> None:

@@ -29,6 +29,7 @@ from stages.dataset.image_set import BOX_COLUMNS, MANIFEST_COLUMNS, ImageSet, lo
 from stages.dataset.predictions import load_predictions
 from stages.dataset.runs import Run
 from stages.evaluate import evaluate_case
+from stages.evaluation.metadata_probes import MAJORITY
 from stages.evaluation.shortcuts import PROBES
 from stages.explain import selection  # `tested_by` alone would be collected as a test
 from stages.prepare import prepare_dataset
@@ -317,14 +318,15 @@ def test_an_audit_has_every_probe_with_its_interval(chain: Chain) -> None:
     for view in chain.params.views:
         report = load_json(chain.paths.audit(view))
         assert report["n"] == IMAGES
-        assert set(report["probes"]) == set(PROBES)
+        probes = {*PROBES, MAJORITY}
+        assert set(report["probes"]) == probes
         for figures in report["probes"].values():
             names = {f"{name}{end}" for name in PROBE_FIGURES for end in ENDS}
-            assert set(figures) == names | {"kind", "by_class"}
+            assert set(figures) == names | {"kind", "by_class", "by_pair"}
             assert set(figures["by_class"]) == {"covid", "normal"}
         said = load_predictions(chain.paths.audit_predictions(view))
         assert said.groupby("probe")["image_id"].nunique().to_dict() == dict.fromkeys(
-            PROBES, IMAGES
+            probes, IMAGES
         )
 
 
@@ -333,7 +335,11 @@ def test_each_case_stands_beside_the_best_shortcut_of_its_view(chain: Chain) -> 
     for case, found in headlines.items():
         audit = load_json(chain.paths.audit(chain.params.case(case).view))
         assert found["shortcut"] == audit["best_shortcut"]
-        assert found["auroc"] == load_json(chain.paths.case_metrics(case))["auroc"]
+        assert found["most_accurate"] == audit["most_accurate"]
+        figures = load_json(chain.paths.case_metrics(case))
+        assert [found[name] for name in ("auroc", "accuracy")] == [
+            figures[name] for name in ("auroc", "accuracy")
+        ]
         difference = found["auroc"] - found["shortcut_auroc"]
         assert found["difference"] == pytest.approx(difference, abs=2e-6)
     assert set(headlines) == set(chain.params.cases)

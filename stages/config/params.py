@@ -183,7 +183,18 @@ class SourceTable(Section):
     patient: Text | None
     split: Text | None  # train, val or test
     fold: Text | None  # ready-made folds, for protocols with `folds: given`
-    keep: list[Text]  # handed on in metadata.csv
+
+
+ColumnKind = Literal["number", "category"]
+ColumnName = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
+
+
+class SourceMetadata(Section):
+    """What a table inside the source says of images beside their pixels, such as age and sex."""
+
+    table: Text  # path inside the source; it may be the one that `table` names too
+    file: Text  # column of names or paths of files
+    columns: Annotated[dict[ColumnName, ColumnKind], Field(min_length=1, max_length=50)]
 
 
 class PercentileGrey(Section):
@@ -246,6 +257,7 @@ class Dataset(Section):
     ignore: list[Text]  # names, paths and patterns as in a .gitignore; `!` keeps what matches
     table: SourceTable | None
     truth: Truth  # where lungs and lesions are, for the scores of segmentation and maps
+    metadata: SourceMetadata | None  # for shortcut probes and the figures of subgroups
     group: Group
     near_duplicates: StrictBool  # whether images that look the same belong together
     allow_leakage: StrictBool

@@ -23,6 +23,10 @@ class Paths:
         """Folder of cropped images, lung masks and boxes."""
         return self.root / "data" / "views" / view
 
+    def metadata(self, view: str) -> Path:
+        """Folder of what is known of the images of a view beside their pixels."""
+        return self.root / "data" / "metadata" / view
+
     def weights(self, name: str) -> Path:
         """Folder of initial weights or of a case's trained model."""
         return self.root / "data" / "weights" / name

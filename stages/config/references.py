@@ -96,6 +96,7 @@ def _dataset_problems(where: str, dataset: Dataset) -> Iterator[str]:
     yield from _source_problems(where, dataset)
     yield from _table_problems(where, dataset)
     yield from _truth_problems(where, dataset)
+    yield from _metadata_problems(where, dataset)
 
 
 def _truth_problems(where: str, dataset: Dataset) -> Iterator[str]:
@@ -130,8 +131,26 @@ def _table_problems(where: str, dataset: Dataset) -> Iterator[str]:
             f"{where}.table.patient: got {table.patient!r}, which group {{kind: "
             f"{dataset.group.kind}}} leaves aside; allowed: null, or group.kind table"
         )
-    if len(set(table.keep)) < len(table.keep) or "image_id" in table.keep:
-        yield f"{where}.table.keep: got {table.keep}; allowed: each column once, without image_id"
+
+
+def _metadata_problems(where: str, dataset: Dataset) -> Iterator[str]:
+    metadata, table = dataset.metadata, dataset.table
+    if metadata is None:
+        return
+    if dataset.is_phantom:
+        yield f"{where}.metadata: got a table; allowed for phantoms: null"
+    names = [" ".join(name.split()) for name in metadata.columns]
+    for number, name in enumerate(names):
+        if name in ("", "image_id") or name in names[:number]:
+            yield (
+                f"{where}.metadata.columns: got {name!r}; allowed: each column once, with a name "
+                "that is not image_id"
+            )
+    if table is not None and table.path == metadata.table and table.label in metadata.columns:
+        yield (
+            f"{where}.metadata.columns: got {table.label!r}, which is the label; allowed: columns "
+            "that describe an image without naming its class"
+        )
 
 
 def _implies_problems(where: str, dataset: Dataset) -> Iterator[str]:

@@ -1,7 +1,6 @@
 """What `prepare` and `crop` hand on: a folder with an image array and tables, row by row alike.
 
 images.npy      (N, S, S) uint8, grey
-metadata.csv    image_id and columns of the source's table; prepared sets that keep some
 manifest.csv    one row per image, columns MANIFEST_COLUMNS
 dataset.json    class names, positive class, modality, source, counts
 truth.npy       (N, S, S) uint8 bit masks; of phantoms, and where params.yaml names files of truth
@@ -29,7 +28,6 @@ from stages.dataset.truth import ALL_BITS, load_known
 
 IMAGES, TRUTH, LUNG_MASKS, PICTURES = "images.npy", "truth.npy", "lung_masks.npy", "pictures.npy"
 MANIFEST, BOXES, DATASET_INFO = "manifest.csv", "boxes.csv", "dataset.json"
-METADATA = "metadata.csv"
 KNOWN_TRUTH = "truth.csv"
 
 SPLITS = ("train", "val", "test")

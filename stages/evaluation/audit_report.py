@@ -1,6 +1,7 @@
 """What is said of the probes of one view: figures of each, the best shortcut, the leakage gap."""
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from stages.dataset.image_set import ImageSet
 from stages.dataset.predictions import with_probabilities
 from stages.dataset.task import Task
+from stages.evaluation.metadata_probes import kind_of
 from stages.evaluation.metrics import FloatArray, compute_metrics
 from stages.evaluation.operating_points import (
     RATES,
@@ -17,8 +19,8 @@ from stages.evaluation.operating_points import (
     choose_thresholds,
     compute_rates,
 )
-from stages.evaluation.scored import Scored, draw_metrics
-from stages.evaluation.shortcuts import MEMORISER, PROBES
+from stages.evaluation.scored import Scored, draw_metrics, only_classes
+from stages.evaluation.shortcuts import MEMORISER
 from stages.evaluation.statistics.bootstrap import compare
 from stages.evaluation.statistics.intervals import estimate_over_folds
 from stages.evaluation.statistics.records import Bootstrap, Estimate, Estimates, Paired, flatten
@@ -33,14 +35,16 @@ class ProbeFigures(NamedTuple):
     """Means over the folds, with intervals that allow for the images that trainings share.
 
     Attributes:
-        kind: shortcut or reference.
+        kind: shortcut, baseline or reference.
         metrics: PROBE_METRICS, and `sensitivity_specificity_90` with `specificity_specificity_90`.
         by_class: AUROC of each class against the rest.
+        by_pair: AUROC of each two classes, on images of these two alone, as `normal v covid`.
     """
 
     kind: str
     metrics: Estimates
     by_class: Mapping[str, Estimates]
+    by_pair: Mapping[str, Estimates]
 
 
 class Audit(NamedTuple):
@@ -61,12 +65,20 @@ class Audit(NamedTuple):
     @property
     def best_shortcut(self) -> str:
         """The one of the highest AUROC."""
-        aurocs = {
-            name: auroc
+        return self._best("auroc", ("shortcut",))
+
+    @property
+    def most_accurate(self) -> str:
+        """The one that is right most often of all classes at once, or the baseline."""
+        return self._best("accuracy", ("shortcut", "baseline"))
+
+    def _best(self, metric: str, kinds: Sequence[str]) -> str:
+        values = {
+            name: value
             for name, found in self.probes.items()
-            if found.kind == "shortcut" and (auroc := found.metrics["auroc"].value) is not None
+            if found.kind in kinds and (value := found.metrics[metric].value) is not None
         }
-        return max(aurocs, key=aurocs.__getitem__)
+        return max(values, key=values.__getitem__)
 
     def to_json(self) -> dict[str, Any]:
         """As metrics/audit has it, but for the number of folds."""
@@ -76,9 +88,11 @@ class Audit(NamedTuple):
             "probes": {
                 name: {"kind": found.kind, **flatten(found.metrics).values}
                 | {"by_class": {of: flatten(v).values for of, v in found.by_class.items()}}
+                | {"by_pair": {of: flatten(v).values for of, v in found.by_pair.items()}}
                 for name, found in self.probes.items()
             },
             "best_shortcut": self.best_shortcut,
+            "most_accurate": self.most_accurate,
             "leakage_gap": {
                 "model": MEMORISER,
                 "random": flatten({m: gap.first for m, gap in self.leakage_gap.items()}).values,
@@ -117,10 +131,11 @@ def build_audit(
         n_groups=int(view.manifest["group_id"].nunique()),
         probes={
             probe: ProbeFigures(
-                PROBES[probe].kind,
+                kind_of(probe),
                 _over_folds(_score(view, shares), view.info.task, weights, PROBE_METRICS)
                 | _at_operating_point(_score(view, shares), view.info.task, fold_of),
                 _by_class(view, shares, weights),
+                _by_pair(view, shares, weights),
             )
             for probe, shares in said.items()
         },
@@ -150,6 +165,22 @@ def _by_class(
         binary = _score(view, np.column_stack((1 - share, share)))
         binary = binary._replace(y_true=(view.targets == number).astype(np.int64))
         figures[name] = _over_folds(binary, AGAINST_REST, weights, ("auroc",))
+    return figures
+
+
+def _by_pair(
+    view: ImageSet, probabilities: FloatArray, weights: NDArray[np.int32]
+) -> dict[str, Estimates]:
+    """Of two classes what the probe says once all others are ruled out: p_b / (p_a + p_b)."""
+    figures: dict[str, Estimates] = {}
+    for (a, first), (b, second) in combinations(enumerate(view.info.class_names), 2):
+        rows = np.isin(view.targets, (a, b))
+        scored = _of_rows(_score(view, only_classes(probabilities, (a, b))), rows)
+        scored = scored._replace(y_true=(view.targets[rows] == b).astype(np.int64))
+        scored = scored._replace(predictions=np.asarray(scored.probabilities).argmax(axis=1))
+        figures[f"{first} v {second}"] = _over_folds(
+            scored, AGAINST_REST, weights[:, rows], ("auroc",)
+        )
     return figures
 
 

@@ -48,7 +48,7 @@ class CaseOutcome:
 
 @dataclass(frozen=True)
 class Shortcut:
-    """The best shortcut of a view, and what it says of each image."""
+    """A shortcut of a view, the best by some measure, and what it says of each image."""
 
     name: str
     rows: pd.DataFrame
@@ -60,7 +60,8 @@ class Outcomes:
 
     params: Params
     cases: Mapping[str, CaseOutcome]
-    shortcuts: Mapping[str, Shortcut]  # of each view that a case is on
+    shortcuts: Mapping[str, Shortcut]  # of each view that a case is on, of the highest AUROC
+    most_accurate: Mapping[str, Shortcut]  # likewise, of the highest accuracy
 
 
 def load_outcomes(params: Params, paths: Paths) -> Outcomes:
@@ -79,7 +80,8 @@ def load_outcomes(params: Params, paths: Paths) -> Outcomes:
     return Outcomes(
         params=params,
         cases={case: _load_case(case, params.cam.methods, paths) for case in params.cases},
-        shortcuts={view: _load_shortcut(view, paths) for view in views},
+        shortcuts={view: _load_shortcut(view, "best_shortcut", paths) for view in views},
+        most_accurate={view: _load_shortcut(view, "most_accurate", paths) for view in views},
     )
 
 
@@ -124,8 +126,8 @@ def _load_case(case: str, methods: Iterable[str], paths: Paths) -> CaseOutcome:
     )
 
 
-def _load_shortcut(view: str, paths: Paths) -> Shortcut:
-    name = _load_json(paths.audit(view))["best_shortcut"]
+def _load_shortcut(view: str, best: str, paths: Paths) -> Shortcut:
+    name = _load_json(paths.audit(view))[best]
     probes = load_predictions(paths.audit_predictions(view))
     return Shortcut(name, probes[probes["probe"] == name])
 

@@ -4,17 +4,20 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from stages.evaluation.headlines import Headline
 from stages.evaluation.outcomes import CaseOutcome, Outcomes
 
 # What identifies a case, as in params.yaml.
 CASE_FIELDS = ("view", "model", "weights", "train", "sampler")
 
 
-def build_plot_tables(outcomes: Outcomes) -> dict[str, pd.DataFrame]:
+def build_plot_tables(
+    outcomes: Outcomes, headlines: Mapping[str, Headline]
+) -> dict[str, pd.DataFrame]:
     """The tables for `dvc plots`, by name, each with a column `case`."""
     cases = {_caption(name, case): case for name, case in outcomes.cases.items()}
     return {
-        "table": build_case_table(outcomes),
+        "table": build_case_table(outcomes, headlines),
         "curves": _stack_runs({name: case.epochs for name, case in cases.items()}),
         "steps": _stack_runs({name: case.steps for name, case in cases.items()}),
         "roc": _stack_curves(cases, "roc"),
@@ -33,8 +36,11 @@ def _caption(name: str, case: CaseOutcome) -> str:
     return f"{name} (optimistic)" if case.is_optimistic else name
 
 
-def build_case_table(outcomes: Outcomes) -> pd.DataFrame:
-    """One row per case: what it is, and every headline figure; undefined ones are empty."""
+def build_case_table(outcomes: Outcomes, headlines: Mapping[str, Headline]) -> pd.DataFrame:
+    """One row per case: what it is, and every headline figure; undefined ones are empty.
+
+    Behind these stand the best shortcuts of its view; an optimistic case has none.
+    """
     params, rows = outcomes.params, []
     for name, case in outcomes.cases.items():
         settings = params.case(name)
@@ -49,9 +55,21 @@ def build_case_table(outcomes: Outcomes) -> pd.DataFrame:
                 "n_seeds": len(protocol.seeds),
                 "start_better_than_chance": _is_start_better_than_chance(case),
                 **case.metrics,
+                **(_tabulate_floor(headlines[name]) if name in headlines else {}),
             }
         )
     return pd.DataFrame(rows)
+
+
+def _tabulate_floor(found: Headline) -> dict[str, str | float | None]:
+    return {
+        "best_shortcut": found.shortcut,
+        **found.auroc.second.named("shortcut_auroc"),
+        **found.auroc.difference.named("auroc_above_shortcut"),
+        "most_accurate_probe": found.most_accurate,
+        **found.accuracy.second.named("probe_accuracy"),
+        **found.accuracy.difference.named("accuracy_above_probe"),
+    }
 
 
 def _is_start_better_than_chance(case: CaseOutcome) -> bool | None:

@@ -1,11 +1,11 @@
 """What models said of images, as arrays that the metrics take."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from stages.config.errors import UserError
 from stages.dataset.predictions import probability_columns, rows_by_run
@@ -69,6 +69,17 @@ def score_runs(run_table: pd.DataFrame, task: Task) -> list[ScoredRun]:
             ScoredRun(name, int(rows["fold"].iloc[0]), int(rows["seed"].iloc[0]), val, test)
         )
     return runs
+
+
+def only_classes(probabilities: ArrayLike, classes: Sequence[int]) -> NDArray[np.float64]:
+    """(n, len(classes)): the probabilities once all other classes are ruled out.
+
+    Alike where those of all of them are 0.
+    """
+    of_classes = np.asarray(probabilities, dtype=np.float64)[:, list(classes)].clip(0, 1)
+    total = of_classes.sum(axis=1, keepdims=True)
+    alike = np.full_like(of_classes, 1 / len(classes))
+    return np.divide(of_classes, total, out=alike, where=total > 0)
 
 
 def pool(parts: Iterable[Scored]) -> Scored:

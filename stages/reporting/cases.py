@@ -7,6 +7,7 @@ from stages.evaluation.statistics.records import Estimate
 from stages.reporting.documents import CaseFigures, Confusions, Headline
 from stages.reporting.drawing import draw_diagonal, draw_legend, line_style, panel_row, to_svg
 from stages.reporting.results import CaseResults, DatasetResults
+from stages.reporting.shortcuts import probe_label
 from stages.reporting.table import (
     Cell,
     Table,
@@ -25,7 +26,7 @@ CHOSEN_BY = "balanced_accuracy"
 
 
 def build_headline_table(dataset: DatasetResults) -> Table:
-    """The test figures of every case, its AUROC beside that of the best shortcut of its view."""
+    """The test figures of every case, beside those of the best shortcuts of its view."""
     beside = [
         *OTHER_METRICS,
         *(f"{metric}_{part}" for part in OCCLUDED for metric in ("auroc", "balanced_accuracy")),
@@ -35,6 +36,7 @@ def build_headline_table(dataset: DatasetResults) -> Table:
         f"Test figures; positive class: {dataset.info.positive}",
         [
             *("case", "AUROC", "best shortcut's AUROC", "AUROC above the shortcut's"),
+            *("most accurate probe's accuracy", "accuracy above the probe's"),
             *map(label, beside),
             *("accuracy on train", "accuracy on val", "test images", "of them without lungs found"),
             "settings",
@@ -60,14 +62,22 @@ def _headline_row(case: CaseResults, beside: Sequence[str]) -> list[Cell]:
 
 
 def _shortcut_cells(headline: Headline | None) -> list[Cell]:
-    """The best shortcut's AUROC, and what the case has above it."""
+    """The best shortcuts' AUROC and accuracy, and what the case has above them."""
     if headline is None:
-        return [figure_cell(None).with_note("optimistic: no headline"), figure_cell(None)]
-    shortcut = estimate_cell(headline.shortcut_auroc)
+        nothing = [figure_cell(None).with_note("optimistic: no headline"), figure_cell(None)]
+        return [*nothing, *nothing]
     return [
-        shortcut._replace(note=label(headline.shortcut)).with_note(shortcut.note),
+        _floor_cell(headline.shortcut, headline.shortcut_auroc),
         difference_cell(headline.difference),
+        _floor_cell(headline.most_accurate, headline.shortcut_accuracy),
+        difference_cell(headline.accuracy_difference),
     ]
+
+
+def _floor_cell(probe: str, figure: Estimate) -> Cell:
+    """A probe's figure, with its name over the interval."""
+    cell = estimate_cell(figure)
+    return cell._replace(note=probe_label(probe)).with_note(cell.note)
 
 
 def _settings_cell(case: CaseResults) -> Cell:

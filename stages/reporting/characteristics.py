@@ -1,51 +1,49 @@
-"""What the columns kept of a data set's table say of its images, split by split."""
+"""What the metadata of a data set say of its images, split by split."""
 
 import re
 
 import pandas as pd
 
 from stages.dataset.image_set import SPLITS
+from stages.dataset.metadata import Metadata
 
 VALUES_SHOWN = 4
 # Words of a column's name by which it is of people, and not of how a picture was taken.
 OF_PEOPLE = re.compile(r"(?<![a-z])(age|sex|gender)(?![a-z])")
 
 
-def names_people(kept: pd.DataFrame) -> bool:
+def names_people(metadata: Metadata) -> bool:
     """Whether a column is called age, sex or gender, and has a value."""
     return any(
-        OF_PEOPLE.search(str(name).lower()) is not None and kept[name].str.strip().ne("").any()
-        for name in kept.columns
+        OF_PEOPLE.search(name.lower()) is not None and metadata.is_known(name).any()
+        for name in metadata.columns
     )
 
 
-def describe_columns(manifest: pd.DataFrame, kept: pd.DataFrame) -> str:
+def describe_columns(manifest: pd.DataFrame, metadata: Metadata) -> str:
     """Each column in each split: median and range of numbers, the commonest values of others.
 
     Args:
         manifest: columns image_id and split.
-        kept: image_id, and columns of text; "" is missing.
+        metadata: of the same images.
     """
-    rows = manifest[["image_id", "split"]].merge(kept, on="image_id", how="left").fillna("")
-    columns = [name for name in kept.columns if name != "image_id"]
     parts = []
     for split in SPLITS:
-        part = rows[rows["split"] == split]
-        said = "; ".join(f"{name} {_describe(part[name])}" for name in columns)
-        parts.append(f"{split} ({len(part)} images): {said}")
+        part = metadata.of_images(manifest.loc[manifest["split"] == split, "image_id"])
+        said = "; ".join(f"{name} {_describe(part, name)}" for name in part.columns)
+        parts.append(f"{split} ({len(part.table)} images): {said}")
     return ". ".join(parts)
 
 
-def _describe(values: pd.Series) -> str:
+def _describe(metadata: Metadata, name: str) -> str:
     """The values of a column, and how many there are not."""
-    given = values.str.strip()
-    given = given[given != ""]
-    absent = f", {len(values) - len(given)} not given" if len(given) < len(values) else ""
+    is_known = metadata.is_known(name)
+    given = metadata.table[name][is_known]
+    absent = "" if is_known.all() else f", {(~is_known).sum()} not given"
     if given.empty:
         return "not given"
-    numbers = pd.to_numeric(given, errors="coerce")
-    if numbers.notna().all():
-        return f"median {numbers.median():g} ({numbers.min():g} to {numbers.max():g}){absent}"
+    if metadata.columns[name].kind == "number":
+        return f"median {given.median():g} ({given.min():g} to {given.max():g}){absent}"
     counts = given.value_counts(normalize=True)
     shown = ", ".join(f"{name} {share:.0%}" for name, share in counts.head(VALUES_SHOWN).items())
     others = len(counts) - VALUES_SHOWN

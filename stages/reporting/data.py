@@ -8,6 +8,7 @@ from stages.config.params import Dataset, Grey, TableGroup, WindowGrey
 from stages.config.text import visible
 from stages.dataset.image_set import SPLITS, DatasetInfo
 from stages.reporting.documents import Grouping
+from stages.reporting.metadata import build_metadata_table
 from stages.reporting.results import DatasetResults
 from stages.reporting.table import Cell, Table, count_cell, fact_table
 from stages.reporting.truth import build_truth_files_table
@@ -23,6 +24,9 @@ def build_data_card(dataset: DatasetResults) -> list[Table]:
         _counts_table(dataset),
         _grouping_table(dataset.settings, dataset.grouping),
     ]
+    if dataset.metadata.columns:
+        labels, names = dataset.manifest["label"], dataset.info.class_names
+        tables.append(build_metadata_table(dataset.metadata, labels, names))
     if dataset.reconciliation is not None:
         tables.append(_reconciliation_table(dataset.reconciliation))
     if dataset.truth_files is not None:

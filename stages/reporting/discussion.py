@@ -118,7 +118,12 @@ def _conclude(results: Results, dataset: DatasetResults) -> list[str]:
         *describe_at_chance(figures, len(dataset.info.class_names)),
         *describe_left_out(cases),
         *(describe_giveaway(v, dataset.info.positive, dataset.audits[v]) for v in views),
-        *(describe_headline(case.name, case.headline) for case in cases if case.headline),
+        *(
+            sentence
+            for case in cases
+            if case.headline
+            for sentence in describe_headline(case.name, case.headline)
+        ),
         *(
             describe_external(
                 name, found, results.cases[found.case], results.datasets[found.dataset].title

@@ -209,6 +209,39 @@ class LabelFigures(Document):
     auroc: float | None
 
 
+class GroupCount(Document):
+    """Of one class in a group."""
+
+    images: int
+    patients: int
+
+
+class GroupFigures(Document):
+    """Of a group of the test images; those that are too few are not scored, which is remarked."""
+
+    name: str
+    counts: dict[str, GroupCount]
+    classes: list[str]  # those that count
+    metrics: Figures
+    against_rest: dict[str, PairedFigure]
+    remark: str | None
+
+
+class GroupPartition(Document):
+    """Of the groups that a column makes."""
+
+    title: str
+    how: str
+    groups: list[GroupFigures]
+
+
+class Subgroups(Document):
+    """Of every way of cutting the test images."""
+
+    fewest_patients: int
+    partitions: list[GroupPartition]
+
+
 class CaseReport(Document):
     """A file of metrics/reports/."""
 
@@ -216,6 +249,7 @@ class CaseReport(Document):
     calibration: CaseCalibration
     operating_points: dict[str, ChosenPoint]
     n_without_lungs: int = _at("occlusion", "lungs_hidden", "n_without_lungs")
+    subgroups: Subgroups
     runs: list[RunReport] = []
     labels: dict[str, LabelFigures] = {}
 
@@ -333,7 +367,9 @@ class Probe(Document):
     kind: str
     auroc: Estimate
     balanced_accuracy: Estimate
+    accuracy: Estimate
     by_class: dict[str, Auroc]
+    by_pair: dict[str, Auroc]
 
 
 class WorstLungs(Document):
@@ -363,6 +399,7 @@ class Audit(Document):
     n_groups: int
     probes: dict[str, Probe]
     best_shortcut: str
+    most_accurate: str
     gap_model: str = _at("leakage_gap", "model")
     by_image: Figures = _at("leakage_gap", "random")
     by_group: Figures = _at("leakage_gap", "grouped")
@@ -444,13 +481,17 @@ class Comparison(Document):
 
 
 class Headline(Document):
-    """An entry of metrics/headlines.json: a case, the best shortcut of its view, what is left."""
+    """An entry of metrics/headlines.json: a case, the best shortcuts of its view, what is left."""
 
     n: int
     shortcut: str
     auroc: Estimate
     shortcut_auroc: Estimate
     difference: Estimate
+    most_accurate: str
+    accuracy: Estimate
+    shortcut_accuracy: Estimate
+    accuracy_difference: Estimate
 
 
 class Leak(Document):

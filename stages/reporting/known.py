@@ -39,9 +39,9 @@ def _characteristics(dataset: DatasetResults) -> str | None:
     """Those of drawings are class and stratum; of others, what a table says of people."""
     if dataset.info.is_phantom:
         return f"drawings have neither age nor sex; {_strata_by_split(dataset.manifest)}"
-    if dataset.kept is None or not names_people(dataset.kept):
+    if not names_people(dataset.metadata):
         return None
-    return describe_columns(dataset.manifest, dataset.kept)
+    return describe_columns(dataset.manifest, dataset.metadata)
 
 
 def _strata_by_split(manifest: pd.DataFrame) -> str:

@@ -32,6 +32,7 @@ from stages.reporting.probabilities import (
 )
 from stages.reporting.results import DatasetResults, Results
 from stages.reporting.shortcuts import build_gap_table, build_probe_table
+from stages.reporting.subgroups import build_subgroup_table, describe_gaps
 from stages.reporting.training import (
     build_hardware_table,
     build_seed_table,
@@ -127,6 +128,8 @@ def _case_parts(results: Results, dataset: DatasetResults, sheet: Image.Image) -
     prevalences, methods = params.evaluate.prevalences, params.cam.methods
     return {
         "headline": build_headline_table(dataset),
+        "subgroups": build_subgroup_table(cases),
+        "gaps": [sentence for case in cases for sentence in describe_gaps(case)],
         "details": [*build_run_tables(cases), *build_label_tables(dataset)],
         "confusions": [build_confusion_table(case.title, case.report.test) for case in cases],
         "comparisons": build_comparison_table(

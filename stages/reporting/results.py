@@ -12,7 +12,8 @@ from stages.config.csv_file import read_csv
 from stages.config.params import Case, Dataset, Params, Protocol, Recipe
 from stages.config.paths import Paths
 from stages.dataset.finished import first_missing, leave_out
-from stages.dataset.image_set import METADATA, DatasetInfo, load_dataset_info, load_manifest
+from stages.dataset.image_set import DatasetInfo, load_dataset_info, load_manifest
+from stages.dataset.metadata import Metadata, load_metadata
 from stages.reporting.documents import (
     Audit,
     CamScores,
@@ -88,11 +89,11 @@ class DatasetResults:
     settings: Dataset
     info: DatasetInfo
     manifest: pd.DataFrame
+    metadata: Metadata
     rejected: pd.DataFrame  # columns file, reason
     reconciliation: pd.DataFrame | None  # of a table: columns file, row, named, how, note
     truth_files: pd.DataFrame | None  # columns kind, file, row, image, how, note
     suspicious: pd.DataFrame  # columns file, what
-    kept: pd.DataFrame | None  # of a table: image_id and the columns kept, text
     grouping: Grouping
     audits: Mapping[str, Audit]  # by view
     cases: list[CaseResults]
@@ -157,9 +158,9 @@ def load_results(params: Params, paths: Paths) -> Results:
             settings=settings,
             info=load_dataset_info(folder),
             manifest=load_manifest(folder),
+            metadata=load_metadata(folder),
             rejected=read_csv(folder / "rejected.csv", str),
             suspicious=read_csv(folder / "suspicious.csv", str),
-            kept=_read_if_there(folder / METADATA),
             reconciliation=_read_if_there(folder / "reconciliation.csv"),
             truth_files=_read_if_there(folder / "truth_files.csv"),
             grouping=_read(folder / "grouping.json", Grouping),

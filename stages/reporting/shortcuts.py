@@ -1,6 +1,7 @@
 """What shortcuts give away in the views of a data set, and what a split by image would."""
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 
 from stages.evaluation.statistics.records import Estimate
 from stages.reporting.documents import Audit, Headline
@@ -13,7 +14,8 @@ from stages.reporting.wording import (
 )
 
 CHANCE = 0.5  # AUROC
-SHORTCUT = "shortcut"  # the kind of probe that needs no lungs
+KINDS = ("shortcut", "baseline", "reference")  # the first needs no lungs, the second nothing
+SHORTCUT = KINDS[0]
 GAP_METRICS = ("auroc", "balanced_accuracy")
 PROBE_NOTES = {
     "file": "the file's size, shape, mode and format",
@@ -23,34 +25,73 @@ PROBE_NOTES = {
     "border": "the frame of the view alone",
     "lungs_only": "the view with all but the lungs hidden",
     "whole": "the whole view",
+    "metadata": "all columns of the metadata, no pixel",
+    "file + metadata": "the file and all columns of the metadata, no pixel",
+    "majority": "nothing: the commonest class",
 }
+COLUMN = "metadata."  # before the name of a probe that sees one column
 
 
 def build_probe_table(audits: Mapping[str, Audit], class_names: Sequence[str]) -> Table:
-    """Every probe of every view: shortcuts first, then what they are to be held against."""
+    """Every probe of every view: shortcuts first, then what they are to be held against.
+
+    Of two classes, either against the rest and the pair of them are the same.
+    """
+    pairs = [" v ".join(pair) for pair in combinations(class_names, 2)]
+    pairs = pairs if len(class_names) > 2 else []
     return Table(
-        "Shortcuts: how well a plain model, cross-validated by group, tells the label",
+        "Shortcuts: how well a plain model, cross-validated by group over the whole view, tells "
+        "the label",
         [
-            *("view", "seen by the probe", "kind", "AUROC", "balanced accuracy"),
+            *("view", "seen by the probe", "kind", "AUROC", "accuracy, all classes at once"),
+            "balanced accuracy",
             *(f"AUROC, {name} against the rest" for name in class_names),
+            *(f"AUROC, {pair}" for pair in pairs),
         ],
-        [row for view, audit in audits.items() for row in _probe_rows(view, audit, class_names)],
+        [
+            row
+            for view, audit in audits.items()
+            for row in _probe_rows(view, audit, class_names, pairs)
+        ],
     )
 
 
-def _probe_rows(view: str, audit: Audit, class_names: Sequence[str]) -> list[list[Cell]]:
-    ordered = sorted(audit.probes.items(), key=lambda probe: probe[1].kind != SHORTCUT)
+def _probe_rows(
+    view: str, audit: Audit, class_names: Sequence[str], pairs: Sequence[str]
+) -> list[list[Cell]]:
+    ordered = sorted(audit.probes.items(), key=lambda probe: KINDS.index(probe[1].kind))
     return [
         [
             Cell(view),
-            Cell(label(name), PROBE_NOTES.get(name, "")),
-            Cell(found.kind, "the best shortcut" if name == audit.best_shortcut else ""),
-            estimate_cell(found.auroc),
-            estimate_cell(found.balanced_accuracy),
+            Cell(probe_label(name), describe_probe(name)),
+            Cell(found.kind, _distinction(name, audit)),
+            *map(estimate_cell, (found.auroc, found.accuracy, found.balanced_accuracy)),
             *(estimate_cell(found.by_class[class_]) for class_ in class_names),
+            *(estimate_cell(found.by_pair[pair]) for pair in pairs),
         ]
         for name, found in ordered
     ]
+
+
+def probe_label(name: str) -> str:
+    """A probe in words; the name of a column stays as it is."""
+    if name.startswith(COLUMN):
+        return f"metadata: {name.removeprefix(COLUMN)}"
+    return label(name)
+
+
+def describe_probe(name: str) -> str:
+    """What a probe sees."""
+    if name.startswith(COLUMN):
+        return f"the column {name.removeprefix(COLUMN)} of the metadata alone"
+    return PROBE_NOTES.get(name, "")
+
+
+def _distinction(name: str, audit: Audit) -> str:
+    """By what it is the best of a view, if it is."""
+    best = {"AUROC": audit.best_shortcut, "accuracy": audit.most_accurate}
+    by = [figure for figure, probe in best.items() if probe == name]
+    return f"the best by {' and '.join(by)}" if by else ""
 
 
 def build_gap_table(audits: Mapping[str, Audit]) -> Table:
@@ -89,13 +130,17 @@ def describe_giveaway(view: str, positive: str, audit: Audit) -> str:
     if not telling:
         return f"No shortcut tells {positive} from the rest in the view {view}."
     ranked = sorted(telling, key=lambda name: -(telling[name].value or 0))
-    said = "; ".join(f"{label(name)} {with_interval(telling[name])}" for name in ranked)
+    said = "; ".join(f"{probe_label(name)} {with_interval(telling[name])}" for name in ranked)
     return f"Shortcuts that tell {positive} from the rest in the view {view}, by AUROC: {said}."
 
 
-def describe_headline(case: str, found: Headline) -> str:
-    """A case beside what can be told without looking at the disease."""
-    shortcut, difference = label(found.shortcut), found.difference
+def describe_headline(case: str, found: Headline) -> list[str]:
+    """A case beside what can be told without looking at the disease, by AUROC and by accuracy."""
+    return [_describe_auroc(case, found), *_describe_accuracy(case, found)]
+
+
+def _describe_auroc(case: str, found: Headline) -> str:
+    shortcut, difference = probe_label(found.shortcut), found.difference
     if not difference.has_interval:
         return f"{case} is not compared with its best shortcut, {shortcut}: no interval."
     return (
@@ -103,3 +148,15 @@ def describe_headline(case: str, found: Headline) -> str:
         f"the best shortcut ({shortcut}) {with_interval(found.shortcut_auroc)}: a difference of "
         f"{difference_text(difference)}, {standing(difference, 'the case', 'the shortcut')}."
     )
+
+
+def _describe_accuracy(case: str, found: Headline) -> list[str]:
+    difference = found.accuracy_difference
+    if not difference.has_interval:
+        return []
+    return [
+        f"The accuracy of {case} is {with_interval(found.accuracy)}, that of the probe that is "
+        f"right most often ({probe_label(found.most_accurate)}) "
+        f"{with_interval(found.shortcut_accuracy)}: a difference of {difference_text(difference)}, "
+        f"{standing(difference, 'the case', 'the probe')}."
+    ]

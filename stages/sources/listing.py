@@ -4,8 +4,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
-from types import MappingProxyType
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import pandas as pd
@@ -17,6 +16,7 @@ from stages.sources.archive import unpacked
 from stages.sources.folder import file_states, folder_items, tree_items
 from stages.sources.ignore import Ignore
 from stages.sources.item import RawImage, SourceItem
+from stages.sources.metadata import MetadataListing, list_metadata
 from stages.sources.patients import name_patients
 from stages.sources.table import apply_table
 from stages.sources.tree import LeftOut
@@ -32,14 +32,14 @@ class Listing(NamedTuple):
         left_out: what was left out as no images of it.
         reconciliation: of its table and its files, columns RECONCILIATION_COLUMNS; None without a
             table.
-        kept: path of an image to its cells of the table's columns to keep.
+        metadata: what a table says of the images beside their pixels; None where none is named.
         notes: what there is to say of table and patients, a sentence each.
     """
 
     items: list[SourceItem]
     left_out: list[LeftOut]
     reconciliation: pd.DataFrame | None = None
-    kept: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    metadata: MetadataListing | None = None
     notes: Sequence[str] = ()
 
 
@@ -153,6 +153,18 @@ def _archive_listing(folder: Path, dataset: Dataset) -> Listing:
 
 
 def _folder_listing(folder: Path, dataset: Dataset) -> Listing:
+    """Images and what tables say of them; a table itself is no image."""
+    listing = _listing_of_images(folder, dataset)
+    if dataset.metadata is None:
+        return listing
+    own_path = PurePosixPath(dataset.metadata.table).as_posix()
+    items = [item for item in listing.items if item.source_path != own_path]
+    metadata = list_metadata(items, dataset.metadata, folder)
+    notes = [*listing.notes, *metadata.notes]
+    return listing._replace(items=items, metadata=metadata, notes=notes)
+
+
+def _listing_of_images(folder: Path, dataset: Dataset) -> Listing:
     """Files of class folders; with a table, what that says of them, or of any tree of files."""
     table = dataset.table
     if table is None or table.label is None:
@@ -165,4 +177,4 @@ def _folder_listing(folder: Path, dataset: Dataset) -> Listing:
     said = apply_table(found.items, dataset, folder)
     items, notes = name_patients(said.items, dataset.group)
     left_out = sorted([*found.left_out, *said.left_out], key=lambda out: os.fsencode(out.path))
-    return Listing(items, left_out, said.reconciliation, said.kept, [*said.notes, *notes])
+    return Listing(items, left_out, said.reconciliation, notes=[*said.notes, *notes])

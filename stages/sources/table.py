@@ -12,7 +12,7 @@ from stages.config.params import Dataset, SourceTable
 from stages.sources.identity import is_missing, tidy
 from stages.sources.item import SourceItem
 from stages.sources.matching import Found, has_image_ending, match_names
-from stages.sources.table_file import TableFile, read_table_file
+from stages.sources.table_file import TableFile, read_source_table
 from stages.sources.table_values import IGNORED, RowValues, one_line_end, read_values
 from stages.sources.tree import LeftOut
 
@@ -40,14 +40,12 @@ class Tabled(NamedTuple):
         left_out: files that cannot, since no row gives them a class.
         reconciliation: a line per row and per file without one, columns RECONCILIATION_COLUMNS,
             all text.
-        kept: path of an item to its cells of the columns to keep, of those that have a row.
         notes: what there is to say, a sentence each.
     """
 
     items: list[SourceItem]
     left_out: list[LeftOut]
     reconciliation: pd.DataFrame
-    kept: dict[str, tuple[str, ...]]
     notes: list[str]
 
 
@@ -80,7 +78,7 @@ def apply_table(files: Sequence[SourceItem], dataset: Dataset, root: Path) -> Ta
     items = [item for item in files if item.source_path != own_path]
     names = table.rows[settings.file]
     matches = _match(names, items, settings)
-    rows = table.rows[[_file_of(name, matches) is not None for name in names]]
+    rows = table.rows[[file_of(name, matches) is not None for name in names]]
     values, notes = read_values(rows, settings, dataset.classes, dataset.ignore)
     said = dict(zip(rows.index, values, strict=True))
     values_of = _values_of_files(rows[settings.file], said, matches)
@@ -100,7 +98,6 @@ def apply_table(files: Sequence[SourceItem], dataset: Dataset, root: Path) -> Ta
             if item.source_path not in labelled
         ],
         reconciliation=pd.DataFrame(lines, columns=list(RECONCILIATION_COLUMNS)),
-        kept={path: values.kept for path, values in values_of.items()},
         notes=[f"{settings.path} is read as {table.read_as}", *table.notes, *notes],
     )
 
@@ -135,35 +132,41 @@ def require_matched(reconciliation: pd.DataFrame, max_unmatched: float, *, liste
 
 
 def _read(root: Path, settings: SourceTable) -> TableFile:
-    path = PurePosixPath(settings.path)
-    where = f"table.path: {settings.path!r}"
-    if path.is_absolute() or ".." in path.parts:
-        raise UserError(f"{where}; allowed: a path inside the source, so that DVC sees it change")
-    if not (root / path).is_file():
-        alike = (p for p in root.rglob("*") if p.name == path.name)
-        elsewhere = sorted(p.relative_to(root).as_posix() for p in alike)
-        found = f"; found {', '.join(elsewhere[:FILES_SHOWN])}" if elsewhere else ""
-        raise UserError(f"{where}: there is no such file inside the source{found}")
     columns = (settings.file, settings.label, settings.patient, settings.split, settings.fold)
-    wanted = dict.fromkeys(name for name in (*columns, *settings.keep) if name is not None)
-    return read_table_file(root / path, list(wanted), where)
+    wanted = [name for name in columns if name is not None]
+    return read_source_table(root, settings.path, wanted, "table.path")
 
 
 def _match(
     names: "pd.Series[str]", items: Sequence[SourceItem], settings: SourceTable
 ) -> dict[str, Found]:
     paths = [item.source_path for item in items]
+    return match_rows(names, paths, f"table.file: column {settings.file!r}")
+
+
+def match_rows(names: "pd.Series[str]", paths: Sequence[str], where: str) -> dict[str, Found]:
+    """Find the files that the rows of a table name.
+
+    Args:
+        names: what each row says, by its number; those that say nothing find nothing.
+        paths: of the files, inside the source.
+        where: how the message begins.
+
+    Raises:
+        UserError: no row names a file.
+    """
     matches = match_names([name for name in names if not is_missing(tidy(name))], paths)
     if not any(len(found.files) == 1 for found in matches.values()):
         such = f", such as {paths[0]!r}" if paths else ""
         raise UserError(
-            f"table.file: column {settings.file!r} names none of {len(paths)} files{such}; row "
-            f"{names.index[0]} says {names.iloc[0]!r}; name another column, or correct the table"
+            f"{where} names none of {len(paths)} files{such}; row {names.index[0]} says "
+            f"{names.iloc[0]!r}; name another column, or correct the table"
         )
     return matches
 
 
-def _file_of(name: str, matches: Mapping[str, Found]) -> str | None:
+def file_of(name: str, matches: Mapping[str, Found]) -> str | None:
+    """The one file that a row means, or None."""
     found = matches.get(name)
     return found.files[0] if found and len(found.files) == 1 else None
 
@@ -226,7 +229,7 @@ def _row_lines(
     dataset: Dataset,
 ) -> Iterator[_Line]:
     for row, name in zip(names.index.tolist(), names.tolist(), strict=True):
-        file = _file_of(name, matches)
+        file = file_of(name, matches)
         if file is not None:
             how, note = _how_matched(said[row], matches[name].how, file, dataset)
             yield _Line(file, str(row), one_line_end(name), how, note)

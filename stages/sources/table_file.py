@@ -5,7 +5,7 @@ import csv
 import io
 import re
 from collections.abc import Collection, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import pandas as pd
@@ -13,6 +13,7 @@ import pandas as pd
 from stages.config.errors import UserError, suggest
 from stages.sources.identity import tidy
 
+FILES_SHOWN = 5
 MAX_BYTES = 100_000_000  # NIH's table of 112,120 X-rays has 8 MB
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 # The longer ones first: UTF-32 of this byte order begins as UTF-16 does.
@@ -49,6 +50,29 @@ class TableFile(NamedTuple):
 class _Row(NamedTuple):
     number: int
     cells: list[str]
+
+
+def read_source_table(root: Path, name: str, columns: Collection[str], key: str) -> TableFile:
+    """Read some columns of a table inside a source.
+
+    Args:
+        root: folder of the source.
+        name: path of the table below it.
+        columns: names of columns, each read once.
+        key: of params.yaml, by which messages begin.
+
+    Raises:
+        UserError: there is no such file inside the source, or it cannot be read as such a table.
+    """
+    path, where = PurePosixPath(name), f"{key}: {name!r}"
+    if path.is_absolute() or ".." in path.parts:
+        raise UserError(f"{where}; allowed: a path inside the source, so that DVC sees it change")
+    if not (root / path).is_file():
+        alike = (p for p in root.rglob("*") if p.name == path.name)
+        elsewhere = sorted(p.relative_to(root).as_posix() for p in alike)
+        found = f"; found {', '.join(elsewhere[:FILES_SHOWN])}" if elsewhere else ""
+        raise UserError(f"{where}: there is no such file inside the source{found}")
+    return read_table_file(root / path, list(dict.fromkeys(columns)), where)
 
 
 def read_table_file(path: Path, columns: Collection[str], where: str) -> TableFile:

@@ -25,14 +25,12 @@ class RowValues(NamedTuple):
         patient: id, the same in all rows of one person.
         split: train, val or test.
         fold: name of a fold.
-        kept: cells to hand on.
     """
 
     label: str | None
     patient: str | None
     split: str | None
     fold: str | None
-    kept: tuple[str, ...]
 
 
 def read_values(
@@ -57,13 +55,11 @@ def read_values(
         return [""] * len(rows) if column is None else rows[column].tolist()
 
     patients = unify_ids(cells(settings.patient))
-    kept = rows[settings.keep].map(lambda cell: one_line_end(cell).strip())
     columns = (
         _read_labels(cells(settings.label), settings, classes, ignore),
         patients.ids,
         _read_splits(cells(settings.split), settings),
         _read_folds(cells(settings.fold)),
-        [tuple(row) for row in kept.to_numpy().tolist()],
     )
     return [RowValues(*row) for row in zip(*columns, strict=True)], patients.notes
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from stages.config.yaml_file import read_yaml
 from stages.evaluation.statistics.records import Estimate, Paired
+from stages.reporting.shortcuts import probe_label
 from stages.reporting.wording import LEAKAGE, as_text, ends_text, label, p_text, setting
 
 Json = dict[str, Any]
@@ -20,6 +21,7 @@ COLUMNS = (
     *("case", "network, weights, trained blocks, loss", *(label(metric) for metric in METRICS)),
     "sensitivity and specificity, threshold of 90 % specificity",
     "AUROC less that of the best shortcut, same images",
+    "accuracy less that of the most accurate probe, same images",
     *("test images", "trainings", "min each", "GFLOP per image", "TFLOP in all", "peak MB"),
 )
 
@@ -89,16 +91,24 @@ def _case_row(name: str, case: Json) -> list[str]:
     if "accuracy_run_sd" in figures:
         mean, sd = (as_text(figures[f"accuracy_run_{what}"]) for what in ("mean", "sd"))
         accuracy += f"; mean of {case['n_runs']} {mean}, sd {sd}"
-    shortcut = "no headline"
-    if headline is not None:
-        shortcut = f"{_difference(headline, 'difference')}, {label(headline['shortcut'])}"
     return [
         f"`{name}`{mark}",
         ", ".join((case["model"], case["weights"], case["train"], setting(case["loss"]))),
-        *(accuracy, *others, _point(figures), shortcut),
+        *(accuracy, *others, _point(figures), *_floor(headline)),
         *(f"{case[count]:,}" for count in ("n_test", "n_runs")),
         *_cost(case),
     ]
+
+
+def _floor(headline: Json | None) -> list[str]:
+    """What a case has above the best shortcut by AUROC, and above the most accurate probe."""
+    if headline is None:
+        return ["no headline", "no headline"]
+    auroc = f"{_difference(headline, 'difference')}, {probe_label(headline['shortcut'])}"
+    if "most_accurate" not in headline:  # of a run before there was a floor of accuracy
+        return [auroc, NOT_KNOWN]
+    accuracy = _difference(headline, "accuracy_difference")
+    return [auroc, f"{accuracy}, {probe_label(headline['most_accurate'])}"]
 
 
 def _cost(case: Json) -> list[str]:
@@ -117,18 +127,23 @@ def _operations(count: int | None, unit: float) -> str:
 
 
 def _shortcut_rows(view: str, audit: Json) -> list[list[str]]:
-    """The file alone, and the best of all."""
-    names = dict.fromkeys((FILE, audit["best_shortcut"]))
+    """The file alone, and the best of all, by AUROC and by accuracy."""
+    what = {FILE: "shortcut"}
+    if "most_accurate" in audit:  # not of a run before there was a floor of accuracy
+        what[audit["most_accurate"]] = "most accurate probe"
+    what[audit["best_shortcut"]] = "best shortcut" + (
+        ", most accurate probe" if audit.get("most_accurate") == audit["best_shortcut"] else ""
+    )
     return [
         [
-            f"*{label(name)}, `{view}`*",
-            "*shortcut*" if name != audit["best_shortcut"] else "*best shortcut*",
+            f"*{probe_label(name)}, `{view}`*",
+            f"*{said}*",
             *(_figure(audit["shortcuts"][name], metric) for metric in METRICS),
             _point(audit["shortcuts"][name]),
-            "",
+            *("", ""),
             f"{audit['n']:,}",
         ]
-        for name in names
+        for name, said in what.items()
     ]
 
 

@@ -167,9 +167,10 @@ def _audit(audit: Json) -> Json:
     shortcuts = {
         name: _take(found, _with_ends(("auroc", "balanced_accuracy", *METRICS, *POINT)))
         for name, found in audit["probes"].items()
-        if found["kind"] == "shortcut"
+        if found["kind"] in ("shortcut", "baseline")
     }
-    return {**_take(audit, ("n", "n_groups", "best_shortcut")), "shortcuts": shortcuts}
+    facts = ("n", "n_groups", "best_shortcut", "most_accurate")
+    return {**_take(audit, facts), "shortcuts": shortcuts}
 
 
 def _comparison(found: Json) -> Json:

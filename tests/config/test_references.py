@@ -40,6 +40,10 @@ def set_class_folders(name: str, folders: list[str]) -> Change:
     return lambda raw: raw["datasets"]["ct"]["classes"].update({name: folders})
 
 
+def metadata_of(*columns: str) -> RawParams:
+    return METADATA | {"columns": dict.fromkeys(columns, "category")}
+
+
 INITIAL = "stages/modeling/initial.py"
 ALL_CLASSES = {"covid": ["covid"], "normal": ["normal"], "pneumonia": ["pneumonia"]}
 SPLIT = {"train": 0.7, "val": 0.2, "test": 0.2}
@@ -53,8 +57,9 @@ FILES = {"source": {"kind": "folder", "path": "/data/x"}, "cohort": None}
 BY_TABLE = {"kind": "table", "patients_per_class": False}
 TABLE: dict[str, Any] = {
     **{"path": "m.csv", "file": "name", "label": None, "patient": None},
-    **{"split": None, "fold": None, "keep": []},
+    **{"split": None, "fold": None},
 }
+METADATA: dict[str, Any] = {"table": "m.csv", "file": "name", "columns": {"age": "number"}}
 SEVERAL_TRAININGS = (
     "cases.lungs-bce.weights: got 'full-ce', a case of several trainings; "
     "allowed: a case with folds 1 and one seed"
@@ -288,10 +293,34 @@ CONTRADICTIONS: list[tuple[str, Change, str]] = [
         "datasets.spare.table: got a table; allowed for phantoms: null",
     ),
     (
-        "a column kept twice",
-        add_to("datasets", "spare", "ct", **FILES, table=TABLE | {"keep": ["age", "age"]}),
-        "datasets.spare.table.keep: got ['age', 'age']; allowed: each column once, without "
-        "image_id",
+        "metadata of phantoms",
+        add_to("datasets", "spare", "ct", metadata=METADATA),
+        "datasets.spare.metadata: got a table; allowed for phantoms: null",
+    ),
+    (
+        "a column of metadata named twice",
+        add_to("datasets", "spare", "ct", **FILES, metadata=metadata_of("age", " age")),
+        "datasets.spare.metadata.columns: got 'age'; allowed: each column once, with a name that "
+        "is not image_id",
+    ),
+    (
+        "a column of metadata by which images are named",
+        add_to("datasets", "spare", "ct", **FILES, metadata=metadata_of("image_id")),
+        "datasets.spare.metadata.columns: got 'image_id'; allowed: each column once, with a name "
+        "that is not image_id",
+    ),
+    (
+        "a column of metadata that is the label",
+        add_to(
+            "datasets",
+            "spare",
+            "ct",
+            **FILES,
+            table=TABLE | {"label": "finding"},
+            metadata=metadata_of("age", "finding"),
+        ),
+        "datasets.spare.metadata.columns: got 'finding', which is the label; allowed: columns that "
+        "describe an image without naming its class",
     ),
     (
         "files of truth for phantoms",

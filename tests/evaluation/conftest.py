@@ -56,6 +56,11 @@ def outcomes() -> Outcomes:
             "lungs": make_shortcut("file", ct, CLASSES, skill=0.0),
             "labels-full": make_shortcut("border", labels, LABEL_CLASSES, skill=0.4),
         },
+        most_accurate={
+            "full": make_shortcut("border", ct, CLASSES, skill=0.4),
+            "lungs": make_shortcut("majority", ct, CLASSES, skill=0.0),
+            "labels-full": make_shortcut("metadata", labels, LABEL_CLASSES, skill=0.3),
+        },
     )
 
 

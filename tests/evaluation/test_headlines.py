@@ -36,11 +36,16 @@ def test_every_case_has_its_score_that_of_the_shortcut_and_their_difference(
     assert list(headlines) == list(outcomes.cases)
     for case, headline in headlines.items():
         found = headline.to_json()
-        for name in ("auroc", "shortcut_auroc", "difference"):
+        for name in (
+            *("auroc", "shortcut_auroc", "difference"),
+            *("accuracy", "shortcut_accuracy", "accuracy_difference"),
+        ):
             ends = [found[f"{name}{end}"] for end in ("_low", "", "_high")]
             assert all(low <= high for low, high in pairwise(ends)), (case, name)
         difference = found["auroc"] - found["shortcut_auroc"]
         assert found["difference"] == pytest.approx(difference, abs=2e-6)
+        difference = found["accuracy"] - found["shortcut_accuracy"]
+        assert found["accuracy_difference"] == pytest.approx(difference, abs=2e-6)
 
 
 def test_both_are_scored_on_the_test_images_of_the_case_alone(outcomes: Outcomes) -> None:
@@ -68,6 +73,23 @@ def test_a_case_is_held_against_the_best_shortcut_of_its_own_view(outcomes: Outc
     assert border is not None
     assert file is not None
     assert border > file
+
+
+def test_its_accuracy_is_held_against_the_probe_that_is_right_most_often(
+    outcomes: Outcomes,
+) -> None:
+    headlines = headlines_of(outcomes)
+    assert {case: found.most_accurate for case, found in headlines.items()} == {
+        "full-ce": "border",
+        "lungs-bce": "majority",
+        "lungs-folds": "majority",
+        "labels-bce": "metadata",
+    }
+    test = outcomes.cases["labels-bce"].test
+    said = outcomes.most_accurate["labels-full"].rows.set_index("image_id")
+    beside = said.loc[test["image_id"]]
+    right = (beside["prediction"] == beside["label"]).mean()
+    assert headlines["labels-bce"].accuracy.second.value == pytest.approx(right, abs=1e-6)
 
 
 def test_an_image_that_several_runs_test_counts_once(outcomes: Outcomes) -> None:

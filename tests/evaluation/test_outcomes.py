@@ -45,7 +45,7 @@ def paths(tmp_path: Path) -> Paths:
         paths.audit_predictions("full"),
         pd.concat([ROWS.assign(probe=probe) for probe in ("file", "border")]),
     )
-    write_json(paths.audit("full"), {"best_shortcut": "border"})
+    write_json(paths.audit("full"), {"best_shortcut": "border", "most_accurate": "file"})
     write_json(paths.case_metrics(CASE), {"auroc": 0.5, "n_test": 2})
     test = {"class_names": ["normal", "covid"], "curves": {"covid": CURVES}}
     write_json(paths.case_report(CASE), {"positive": "covid", "test": test})
@@ -72,11 +72,12 @@ def test_test_rows_are_read_in_the_order_of_the_file_and_ids_stay_text(
     assert case.maps["eigencam"]["in_lungs"].tolist() == [0.5]
 
 
-def test_of_an_audit_the_best_shortcut_alone_is_read(params: Params, paths: Paths) -> None:
-    shortcuts = load_outcomes(params, paths).shortcuts
-    assert list(shortcuts) == ["full"]
-    assert shortcuts["full"].name == "border"
-    assert shortcuts["full"].rows["probe"].tolist() == ["border"] * 3
+def test_of_an_audit_the_best_shortcuts_alone_are_read(params: Params, paths: Paths) -> None:
+    outcomes = load_outcomes(params, paths)
+    for shortcuts, name in ((outcomes.shortcuts, "border"), (outcomes.most_accurate, "file")):
+        assert list(shortcuts) == ["full"]
+        assert shortcuts["full"].name == name
+        assert shortcuts["full"].rows["probe"].tolist() == [name] * 3
 
 
 def test_without_a_value_a_figure_is_read_as_none(params: Params, paths: Paths) -> None:

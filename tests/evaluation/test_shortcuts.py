@@ -269,9 +269,11 @@ def test_in_json_every_figure_of_an_audit_has_both_ends() -> None:
         {name + end for name in names for end in ("", "_low", "_high")}
         for names in (("auroc", "balanced_accuracy"), PROBE_FIGURES)
     )
-    assert list(content) == ["n", "n_groups", "probes", "best_shortcut", "leakage_gap"]
+    assert list(content) == [
+        *("n", "n_groups", "probes", "best_shortcut", "most_accurate", "leakage_gap")
+    ]
     for found in content["probes"].values():
-        assert set(found) == of_probes | {"kind", "by_class"}
+        assert set(found) == of_probes | {"kind", "by_class", "by_pair"}
     gap = content["leakage_gap"]
     assert set(gap["random"]) == set(gap["grouped"]) == ends
     assert list(gap["difference"]) == ["auroc", "balanced_accuracy"]

@@ -328,12 +328,19 @@ TYPICAL: dict[str, tuple[Any, ...]] = {
     ),
     "table": (
         {"path": "m.csv", "file": "file", "label": "label", "patient": None, "split": None}
-        | {"fold": None, "keep": []},
+        | {"fold": None},
         {"path": "../m.csv", "file": "file", "label": None, "patient": None, "split": None}
-        | {"fold": "fold", "keep": ["age", "age"]},
-        {"path": "", "file": "", "label": "", "patient": "", "split": "", "fold": "", "keep": [""]},
+        | {"fold": "fold"},
+        {"path": "", "file": "", "label": "", "patient": "", "split": "", "fold": ""},
         {"path": "a\0b", "file": "f", "label": None, "patient": None, "split": None}
-        | {"fold": None, "keep": []},
+        | {"fold": None},
+    ),
+    "metadata": (
+        {"table": "m.csv", "file": "file", "columns": {"age": "number", "label": "category"}},
+        {"table": "../m.csv", "file": "file", "columns": {"age": "number"}},
+        {"table": "", "file": "", "columns": {"": "number"}},
+        {"table": "m.csv", "file": "file", "columns": {}},
+        {"table": "a\0b", "file": "f", "columns": {"image_id": "category", "age ": "number"}},
     ),
     "truth": (
         {"kind": "source", "path": "elsewhere"},

@@ -86,7 +86,7 @@ def run(count: int, seed: int) -> Counter[tuple[str, str]]:
     """Outcomes of that many tables, by kind of damage."""
     raw = shrink(load_raw_params())
     columns = {name: name for name in COLUMNS[:5]}
-    raw["datasets"]["ct"] |= {"table": columns | {"path": "m.csv", "keep": ["age"]}}
+    raw["datasets"]["ct"] |= {"table": columns | {"path": "m.csv"}}
     dataset, rng = parse_params(raw).dataset("ct"), random.Random(seed)
     outcomes: Counter[tuple[str, str]] = Counter()
     with tempfile.TemporaryDirectory() as root:

@@ -8,6 +8,7 @@ drawn: classes imply others; one case. `elsewhere` is an external test of `lungs
 
 import json
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from stages.config.params import Params, Study
 from stages.config.paths import Paths
 from stages.config.writing import write_csv
 from stages.dataset.image_set import DatasetInfo
+from stages.dataset.metadata import Column, Metadata, tabulate_metadata
 from stages.reporting.results import Results, load_results
 
 Json = dict[str, Any]
@@ -59,8 +61,8 @@ class DatasetFiles:
     rejected: pd.DataFrame
     suspicious: pd.DataFrame
     grouping: Json
+    metadata: Metadata
     reconciliation: pd.DataFrame | None = None
-    kept: pd.DataFrame | None = None
 
 
 @dataclass
@@ -116,9 +118,8 @@ class Files:
             write_csv(folder / "suspicious.csv", dataset.suspicious)
             if dataset.reconciliation is not None:
                 write_csv(folder / "reconciliation.csv", dataset.reconciliation)
-            if dataset.kept is not None:
-                write_csv(folder / "metadata.csv", dataset.kept)
             dataset.info.save(folder)
+            dataset.metadata.save(folder)
         for path, content in contents.items():
             write(path, json.dumps(content))
         return load_results(self.params, paths)
@@ -154,7 +155,12 @@ def make_files(root: Path) -> Files:
         },
         datasets={
             "ct": DatasetFiles(
-                make_info(), ct, make_rejected(), make_suspicious(), make_grouping(ct)
+                make_info(),
+                ct,
+                make_rejected(),
+                make_suspicious(),
+                make_grouping(ct),
+                make_metadata(ct),
             ),
             "labels": DatasetFiles(
                 make_label_info(),
@@ -162,6 +168,7 @@ def make_files(root: Path) -> Files:
                 make_rejected().head(0),
                 make_suspicious().head(0),
                 make_grouping(labels),
+                tabulate_metadata(labels["image_id"], [{}] * len(labels), {}),
             ),
         },
         audits={
@@ -283,6 +290,7 @@ def make_dataset(kind: str, classes: list[str], implies: dict[str, list[str]]) -
         "positive": "covid",
         "ignore": [],
         "table": None,
+        "metadata": None,
         "group": {"kind": "pattern", "pattern": r"^(\d+)_", "patients_per_class": False},
         "truth": {"kind": "source", "path": "stages/dataset/truth.py"},
         "near_duplicates": True,
@@ -404,6 +412,7 @@ def make_report(predictions: pd.DataFrame, classes: list[str]) -> Json:
             "confusion_matrix": counts.to_numpy().tolist(),
             "curves": dict.fromkeys(classes, curves),
         },
+        "subgroups": make_subgroups(classes),
         "calibration": make_calibration([""]),
         "operating_points": make_operating_points([""]),
         "occlusion": {
@@ -548,7 +557,11 @@ def make_headline(metrics: Json) -> Json:
     own = {f"auroc{end}": metrics[f"auroc{end}"] for end in ENDS}
     shortcut = {f"shortcut_{name}": round(value - 0.1, 6) for name, value in own.items()}
     difference = {"difference": 0.1, "difference_low": -0.05, "difference_high": 0.25}
-    return {"n": metrics["n_test"], "shortcut": "thumbnail"} | own | shortcut | difference
+    found = {"n": metrics["n_test"], "shortcut": "thumbnail"} | own | shortcut | difference
+    accuracies = with_ends(accuracy=0.7, shortcut_accuracy=0.65)
+    above = {"accuracy_difference": 0.05, "accuracy_difference_low": -0.02}
+    above |= {"accuracy_difference_high": 0.12, "most_accurate": "majority"}
+    return found | accuracies | above
 
 
 def make_training(classes: list[str]) -> Json:
@@ -630,6 +643,35 @@ def make_suspicious() -> pd.DataFrame:
     return pd.DataFrame({"file": ["d.png", "e.png", "f.jpg"], "what": what})
 
 
+def make_metadata(manifest: pd.DataFrame) -> Metadata:
+    """Ages by the image, unknown of the first; covid is of women."""
+    cells = [
+        {"age": None if not number else 40.0 + number, "sex": "F" if label == "covid" else "M"}
+        for number, label in enumerate(manifest["label"])
+    ]
+    columns = {"age": Column("number", 2, ["058Y"]), "sex": Column("category", 0, [])}
+    return tabulate_metadata(manifest["image_id"], cells, columns)
+
+
+def make_subgroups(classes: list[str]) -> Json:
+    """By sex: one group scored and tested, one too few."""
+    few = {name: {"images": 4, "patients": 3} for name in classes}
+    enough = {name: {"images": 30, "patients": 25} for name in classes}
+    pair = with_ends(first=0.9, second=0.7)
+    pair |= {"difference": 0.2, "low": 0.1, "high": 0.3, "p_value": 0.004, "undefined": None}
+    nothing: Json = {"classes": [], "metrics": {}, "undefined": {}, "against_rest": {}}
+    men = {
+        **{"name": "M", "counts": enough, "classes": classes, "undefined": {}, "remark": None},
+        "metrics": with_ends(balanced_accuracy=0.85, auroc=0.9),
+        "against_rest": dict.fromkeys(
+            ("balanced_accuracy", "auroc"), pair | {"p_value_holm": 0.008}
+        ),
+    }
+    women = {"name": "F", "counts": few, "remark": "not scored: too few"} | nothing
+    part = {"title": "sex", "how": "by value", "groups": [women, men]}
+    return {"fewest_patients": 10, "partitions": [part]}
+
+
 def make_grouping(manifest: pd.DataFrame) -> Json:
     return {
         "n_images": len(manifest),
@@ -651,8 +693,9 @@ def make_audit(classes: list[str]) -> Json:
     """Probes from 0.5 upwards; the best shortcut is the border, as it comes last of them."""
     probes = {
         probe: {"kind": kind}
-        | with_ends(auroc=round(0.5 + number / 20, 6), balanced_accuracy=0.5)
+        | with_ends(auroc=round(0.5 + number / 20, 6), balanced_accuracy=0.5, accuracy=0.6)
         | {"by_class": {name: with_ends(auroc=0.55) for name in classes}}
+        | {"by_pair": {f"{a} v {b}": with_ends(auroc=0.45) for a, b in combinations(classes, 2)}}
         for number, (probe, kind) in enumerate(PROBES.items())
     }
     sides = {"random": 0.8, "grouped": 0.7}
@@ -663,6 +706,7 @@ def make_audit(classes: list[str]) -> Json:
         "probes": probes,
         "best_shortcut": "border",
         "lungs": None,
+        "most_accurate": "file",
         "leakage_gap": {
             "model": "one nearest neighbour on the thumbnail",
             **{side: with_ends(auroc=v, balanced_accuracy=v) for side, v in sides.items()},

@@ -7,8 +7,9 @@ import pytest
 from markupsafe import escape
 
 from stages.config.load import load_params
-from stages.config.params import Params, Study
+from stages.config.params import Dataset, Params, Study
 from stages.dataset.image_set import SPLITS
+from stages.dataset.metadata import Column, Metadata, tabulate_metadata
 from stages.reporting.answers import ANSWERS
 from stages.reporting.checklist import ITEMS, Checklist, Item, build_checklists
 from stages.reporting.known import KNOWN
@@ -24,6 +25,7 @@ from tests.reporting.conftest import (
     make_grouping,
     make_info,
     make_label_manifest,
+    make_metadata,
     make_rejected,
     make_suspicious,
 )
@@ -142,18 +144,21 @@ def test_without_a_named_comparison_the_hypotheses_are_for_the_authors(files: Fi
 
 def test_characteristics_are_those_of_a_table_that_speaks_of_people(files: Files) -> None:
     manifest = files.datasets["labels"].manifest
+    ids = manifest["image_id"]
+    nothing = {"Patient Age": Column("number", 1, ["old"])}
+    files.datasets["labels"].metadata = tabulate_metadata(ids, [{}] * len(ids), nothing)
     assert item(build(files.load())[0], "36").open_for == ["labels"]
-    files.datasets["labels"].kept = pd.DataFrame(
-        {"image_id": manifest["image_id"], "view": "AP", "stage": "late"}
+    stage = {"stage": Column("category", 0, [])}
+    files.datasets["labels"].metadata = tabulate_metadata(
+        ids, [{"stage": "late"}] * len(ids), stage
     )
     assert item(build(files.load())[0], "36").is_open
-    files.datasets["labels"].kept = pd.DataFrame(
-        {
-            "image_id": manifest["image_id"],
-            "Patient Age": [str(20 + n) if n else "" for n in range(len(manifest))],
-            "sex": ["F", "M", "M"] * 10,
-        }
-    )
+    cells = [
+        {"Patient Age": 20.0 + n if n else None, "sex": sex}
+        for n, sex in enumerate(["F", "M", "M"] * 10)
+    ]
+    columns = {"Patient Age": Column("number", 0, []), "sex": Column("category", 0, [])}
+    files.datasets["labels"].metadata = tabulate_metadata(ids, cells, columns)
     known = item(build(files.load())[0], "36")
     assert known.is_known
     # Train: the first three of each class, of ages 21, 22, 30, 31, 32, 40, 41, 42.
@@ -307,7 +312,7 @@ def files_of(params: Params, root: Path) -> Files:
                 rejected=make_rejected(),
                 suspicious=make_suspicious(),
                 grouping=make_grouping(manifests[name]),
-                kept=None if dataset.table is None else kept_of(manifests[name]),
+                metadata=metadata_of(manifests[name], dataset),
             )
             for name, dataset in params.datasets.items()
         },
@@ -333,8 +338,11 @@ def manifest_of(classes: list[str]) -> pd.DataFrame:
     )
 
 
-def kept_of(manifest: pd.DataFrame) -> pd.DataFrame:
-    return pd.DataFrame({"image_id": manifest["image_id"], "age": "50", "sex": "F", "view": "AP"})
+def metadata_of(manifest: pd.DataFrame, dataset: Dataset) -> Metadata:
+    """That of the fixtures where the data set names a table of it."""
+    if dataset.metadata is None:
+        return tabulate_metadata(manifest["image_id"], [{}] * len(manifest), {})
+    return make_metadata(manifest)
 
 
 def counts(results: Results) -> list[tuple[int, int]]:

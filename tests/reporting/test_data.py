@@ -125,7 +125,7 @@ def test_how_a_table_and_files_matched_is_counted_by_rule(files: Files) -> None:
 
 def test_labels_of_a_table_are_said_to_come_from_there(files: Files) -> None:
     found = files.load().datasets["labels"]
-    columns = {"file": "name", "patient": None, "split": None, "fold": None, "keep": []}
+    columns = {"file": "name", "patient": None, "split": None, "fold": None}
     table = SourceTable(path="m.csv", label="finding", **columns)  # type: ignore[arg-type]
     settings = found.settings.model_copy(update={"table": table})
     assert describe_reference(settings, found.info).startswith("the column finding of m.csv; how")

@@ -103,13 +103,18 @@ def test_each_case_stands_beside_its_best_shortcut(files: Files) -> None:
     shortcut = {"shortcut": "no_lungs", "shortcut_auroc": 0.7, "shortcut_auroc_low": 0.6}
     difference = {"difference": 0.2, "difference_low": 0.11, "difference_high": 0.29}
     headline = own | shortcut | {"shortcut_auroc_high": 0.8} | difference
-    files.cases["full-ce"].headline = headline
+    files.cases["full-ce"].headline |= headline
     results = files.load()
     discussion = build_discussion(results)
     assert (
         "The AUROC of full-ce is 0.900 (95 % interval 0.850 to 0.950) on 61 test images, that of "
         "the best shortcut (no lungs) 0.700 (95 % interval 0.600 to 0.800): a difference of +0.200 "
         "(95 % interval +0.110 to +0.290), settled in favour of the case."
+    ) in discussion["ct"].conclusion
+    assert (
+        "The accuracy of full-ce is 0.700 (95 % interval 0.600 to 0.800), that of the probe that "
+        "is right most often (majority) 0.650 (95 % interval 0.550 to 0.750): a difference of "
+        "+0.050 (95 % interval -0.020 to +0.120), not settled."
     ) in discussion["ct"].conclusion
     for dataset, section in discussion.items():
         said = [s for s in section.conclusion if "best shortcut" in s]
@@ -130,7 +135,11 @@ def test_a_case_that_does_not_beat_its_shortcut_is_said_not_to(
 
 def test_a_case_that_cannot_be_compared_with_its_shortcut_is_named(files: Files) -> None:
     nothing = dict.fromkeys(files.cases["full-ce"].headline)
-    files.cases["full-ce"].headline = nothing | {"n": 60, "shortcut": "file"}
+    files.cases["full-ce"].headline = nothing | {
+        "n": 60,
+        "shortcut": "file",
+        "most_accurate": "file",
+    }
     assert ("full-ce is not compared with its best shortcut, file: no interval.") in discuss_ct(
         files
     ).conclusion

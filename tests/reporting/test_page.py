@@ -68,7 +68,11 @@ def test_a_case_stands_beside_the_best_shortcut(html: str) -> None:
         '<td class="figure" data-number="0.7">0.700<small>thumbnail; 0.600 to 0.800</small></td>'
     )
     above = '<td class="figure" data-number="0.1">+0.100<small>-0.050 to +0.250</small></td>'
-    assert f'<th scope="row">lungs-bce</th>{own}{shortcut}{above}' in html
+    probe = (
+        '<td class="figure" data-number="0.65">0.650<small>majority; 0.550 to 0.750</small></td>'
+    )
+    more = '<td class="figure" data-number="0.05">+0.050<small>-0.020 to +0.120</small></td>'
+    assert f'<th scope="row">lungs-bce</th>{own}{shortcut}{above}{probe}{more}' in html
 
 
 def test_figures_with_hidden_lungs_stand_beside(html: str) -> None:

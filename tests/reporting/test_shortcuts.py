@@ -19,15 +19,33 @@ def test_shortcuts_come_before_what_they_are_held_against(files: Files) -> None:
 
 
 def test_the_best_shortcut_is_marked(results: Results) -> None:
-    marked = [row[1].text for row in probes(results, "ct").rows if row[2].note]
-    assert marked == ["border", "border"]  # one per view
+    marked = [(row[1].text, row[2].note) for row in probes(results, "ct").rows if row[2].note]
+    assert marked == [("file", "the best by accuracy"), ("border", "the best by AUROC")] * 2
 
 
 def test_a_probe_has_a_figure_for_every_class(results: Results) -> None:
     table = probes(results, "labels")
     classes = ["normal", "pneumonia", "covid"]
-    assert table.columns[5:] == [f"AUROC, {name} against the rest" for name in classes]
-    assert [cell.number for cell in table.rows[0][5:]] == [0.55] * 3
+    pairs = ["normal v pneumonia", "normal v covid", "pneumonia v covid"]
+    assert table.columns[6:9] == [f"AUROC, {name} against the rest" for name in classes]
+    assert table.columns[9:] == [f"AUROC, {pair}" for pair in pairs]
+    assert [cell.number for cell in table.rows[0][4:]] == [0.6, 0.5, *[0.55] * 3, *[0.45] * 3]
+
+
+def test_of_two_classes_the_pair_is_not_shown_again(results: Results) -> None:
+    assert probes(results, "ct").columns[-1] == "AUROC, covid against the rest"
+
+
+def test_probes_of_metadata_and_the_baseline_say_what_they_see(files: Files) -> None:
+    audit = files.audits["labels-full"]
+    one = audit["probes"]["file"]
+    audit["probes"] |= {"majority": one | {"kind": "baseline"}, "metadata.follow_up": one}
+    audit["most_accurate"] = "majority"
+    rows = probes(files.load(), "labels").rows
+    shown = {row[1].text: row[1].note for row in rows}
+    assert shown["metadata: follow_up"] == "the column follow_up of the metadata alone"
+    assert shown["majority"] == "nothing: the commonest class"
+    assert [row[2].text for row in rows] == [*["shortcut"] * 6, "baseline", *["reference"] * 2]
 
 
 def test_the_leakage_gap_stands_beside_both_splits(results: Results) -> None:

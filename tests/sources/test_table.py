@@ -17,7 +17,7 @@ RawParams = dict[str, Any]
 Apply = Callable[..., Tabled]
 
 FOLDERS = ["covid/a.png", "covid/b.png", "normal/a.png", "normal/c.png"]
-COLUMNS = {"label": None, "patient": None, "split": None, "fold": None, "keep": []}
+COLUMNS = {"label": None, "patient": None, "split": None, "fold": None}
 
 
 @pytest.fixture
@@ -131,32 +131,19 @@ def test_splits_and_folds_come_from_the_table(apply: Apply) -> None:
     assert how(said)["4"][2] == "no fold"
 
 
-def test_columns_to_keep_are_kept_as_text_by_file(apply: Apply) -> None:
-    table = 'file,age,view\ncovid/a.png,041,"P\r\nA"\nb.png,,AP\n'
-    said = apply(table, FOLDERS, keep=["view", "age"])
-    assert said.kept == {"covid/a.png": ("P\nA", "041"), "covid/b.png": ("AP", "")}
-
-
 def test_two_rows_of_one_file_may_say_the_same(apply: Apply) -> None:
     said = apply("file,who,x\nb.png,1,5\nB,1.0,6\nc.png,2,7\n", FOLDERS, patient="who")
     assert [how(said)[row][0] for row in "23"] == ["covid/b.png"] * 2
     assert [item.patient_id for item in said.items] == [None, "1", None, "2"]
 
 
-@pytest.mark.parametrize(
-    ("columns", "said"),
-    [
-        ({"patient": "who"}, r"differ in patient: '1' and '2'; leave one row per file$"),
-        ({"keep": ["who"]}, r"differ in kept: \('1',\) and \('2',\); leave one row per file$"),
-    ],
-)
-def test_two_rows_of_one_file_that_differ_are_refused(
-    apply: Apply, columns: dict[str, Any], said: str
-) -> None:
-    with pytest.raises(
-        UserError, match=rf"^table: rows 2 and 3 are both of 'covid/b.png' .*{said}"
-    ):
-        apply("file,who\nb.png,1\nB,2\n", FOLDERS, **columns)
+def test_two_rows_of_one_file_that_differ_are_refused(apply: Apply) -> None:
+    said = (
+        r"^table: rows 2 and 3 are both of 'covid/b.png' and differ in patient: '1' and '2'; leave "
+        r"one row per file$"
+    )
+    with pytest.raises(UserError, match=said):
+        apply("file,who\nb.png,1\nB,2\n", FOLDERS, patient="who")
 
 
 @pytest.mark.parametrize(
