@@ -15,6 +15,7 @@ from stages.config.writing import write_json
 from stages.dataset.image_set import load_dataset_info
 from stages.dataset.predictions import load_tables
 from stages.evaluation.case_report import build_case_report
+from stages.evaluation.error_costs import ErrorCosts
 from stages.evaluation.statistics.records import Bootstrap
 
 logger = logging.getLogger(__name__)
@@ -24,11 +25,13 @@ def evaluate_case(params: Params, name: str, paths: Paths) -> None:
     """Write headline figures and reports of one case."""
     protocol = params.protocol(params.case(name).protocol)
     said = paths.case_predictions(name)
+    info = load_dataset_info(said)
     report = build_case_report(
         load_tables(said),
-        load_dataset_info(said),
+        info,
         params.evaluate.prevalences,
         Bootstrap(params.evaluate.bootstrap_draws, params.seed),
+        errors=ErrorCosts.of(params.evaluate, info.dataset, info.class_names),
         is_optimistic=protocol.is_optimistic,
     )
     write_json(paths.case_metrics(name), report.headline())
