@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.evaluation.bands import to_band
 from stages.evaluation.logistic import fit_logistic
 from stages.evaluation.metrics import in_blocks, share
 from stages.evaluation.statistics.bootstrap import draw_figures, estimate
@@ -54,9 +55,7 @@ class ClassCalibration(NamedTuple):
             "undefined": flat.undefined,
             "curve": {
                 "predicted": np.round(self.predicted, 4).tolist(),
-                "observed": [point.value for point in self.observed],
-                "low": [point.low for point in self.observed],
-                "high": [point.high for point in self.observed],
+                "observed": to_band(self.observed),
             },
         }
 

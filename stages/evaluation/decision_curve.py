@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.dataset.task import Task
+from stages.evaluation.bands import to_band
 from stages.evaluation.metrics import in_blocks, share
 from stages.evaluation.scored import Scored
 from stages.evaluation.statistics.bootstrap import draw_figures, estimate
@@ -59,8 +60,8 @@ class DecisionCurve(NamedTuple):
             "prevalence": rounded(self.prevalence),
             "threshold": THRESHOLDS.tolist(),
             "treat_all": self.treat_all,
-            **_columns("net_benefit", self.net_benefit),
-            **_columns("gain", self.gain),
+            "net_benefit": to_band(self.net_benefit),
+            "gain": to_band(self.gain),
             "at_prevalences": [
                 {"prevalence": prevalence, **found._asdict()}
                 for prevalence, found in self.standardised.items()
@@ -164,12 +165,3 @@ def _standardise(
         (1 - prevalence) * share(alarms, np.broadcast_to(negatives, alarms.shape)),
     )
     return Standardised([rounded(value) for value in benefit], _treat_all(prevalence))
-
-
-def _columns(name: str, estimates: Sequence[Estimate]) -> dict[str, list[float | None]]:
-    """Values and ends as three lists."""
-    return {
-        name: [found.value for found in estimates],
-        f"{name}_low": [found.low for found in estimates],
-        f"{name}_high": [found.high for found in estimates],
-    }

@@ -311,7 +311,7 @@ def test_the_decision_curve_and_the_distributions_are_of_what_the_case_says() ->
     report = report_of(average_test_rows(run_table, NAMES), run_table).to_json()
     # Averages: a 0.43 and c 0.2 of normal, b 0.63 and d 0.9 of covid, told apart at a half.
     half = report["decision_curve"]["threshold"].index(0.5)
-    assert report["decision_curve"]["net_benefit"][half] == 0.5
+    assert report["decision_curve"]["net_benefit"]["value"][half] == 0.5
     assert report["decision_curve"]["prevalence"] == 0.5
     assert [other["prevalence"] for other in report["decision_curve"]["at_prevalences"]] == [
         0.1,

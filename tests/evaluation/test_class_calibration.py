@@ -107,7 +107,8 @@ def test_where_a_threshold_tells_all_apart_there_is_no_slope(told: Any, truth: A
 def test_of_one_class_alone_there_is_nothing(truth: list[bool]) -> None:
     found = calibrate([0.1, 0.4, 0.6, 0.9], truth)
     assert [figure.value for figure in found.figures.values()] == [None, None]
-    assert found.to_json()["curve"] == {"predicted": [], "observed": [], "low": [], "high": []}
+    nothing: dict[str, list[float]] = {"value": [], "low": [], "high": []}
+    assert found.to_json()["curve"] == {"predicted": [], "observed": nothing}
 
 
 def test_of_one_patient_there_is_a_value_and_no_interval() -> None:

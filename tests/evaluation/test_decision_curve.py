@@ -123,9 +123,10 @@ def test_of_three_classes_the_positive_one_stands_against_the_others() -> None:
 
 def test_the_report_has_a_column_for_each_figure() -> None:
     content = curve_of(TOLD, TRUTH, 0.1).to_json()
-    curve = [f"{what}{end}" for what in ("net_benefit", "gain") for end in ("", "_low", "_high")]
-    assert set(content) == {"prevalence", "threshold", "treat_all", "at_prevalences", *curve}
-    for column in ("threshold", "treat_all", *curve):
-        assert len(content[column]) == 99
+    curves = {"threshold", "treat_all", "net_benefit", "gain"}
+    assert set(content) == {"prevalence", "at_prevalences", *curves}
+    assert len(content["threshold"]) == len(content["treat_all"]) == 99
+    for curve in ("net_benefit", "gain"):
+        assert [len(content[curve][part]) for part in ("value", "low", "high")] == [99] * 3
     [other] = content["at_prevalences"]
     assert set(other) == {"prevalence", "net_benefit", "treat_all"}
