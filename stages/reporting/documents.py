@@ -11,7 +11,7 @@ from pydantic import AliasPath, BeforeValidator, Field, model_validator
 
 from stages.evaluation.metrics import HEADLINE_METRICS
 from stages.evaluation.statistics.records import Estimate, Paired
-from stages.reporting.document import Document
+from stages.reporting.json_document import Document
 from stages.reporting.measure_documents import ClassCalibration, DecisionCurve, Distributions
 
 UNKNOWN = Estimate(None)

@@ -1,7 +1,7 @@
 """What the files say of calibration by class, of net benefit and of distributions, as records."""
 
 from stages.evaluation.statistics.records import Estimate
-from stages.reporting.document import Document
+from stages.reporting.json_document import Document
 
 Values = list[float | None]
 

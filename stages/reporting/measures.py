@@ -128,13 +128,13 @@ def build_decision_table(cases: Sequence[CaseResults]) -> Table:
     elsewhere = [found.prevalence for found in cases[0].report.decision_curve.at_prevalences]
     costs = [name for name in ERROR_FIGURES if any(name in c.figures.figures for c in cases)]
     return Table(
-        "Decisions, positive class against the rest. Net benefit is in hits per image; to act is "
-        "worth it where it is more than that of acting on all and on none",
+        "Decisions, positive class against the rest. Net benefit is in hits per image; acting "
+        "pays where it is more than that of acting on all and on none",
         [
             *("case", "LR+", "LR\N{MINUS SIGN}", "root Brier score", "positives of test"),
             *(f"net benefit at {threshold:g}" for threshold in SHOWN_THRESHOLDS),
-            "worth it, by interval, from",
-            *(f"worth it where {100 * share:g} % are ill, from" for share in elsewhere),
+            "acting pays from (by interval)",
+            *(f"acting pays from, {100 * share:g} % ill" for share in elsewhere),
             *(ERROR_FIGURES[name] for name in costs),
         ],
         [_decision_row(case, costs) for case in cases],

@@ -52,8 +52,8 @@ def test_net_benefit_stands_beside_that_of_acting_on_all(results: Results) -> No
 
 def test_where_acting_is_worth_it_is_by_the_interval_of_the_gain(results: Results) -> None:
     shown = decision(results)
-    assert shown["worth it, by interval, from"].text == "0.25 to 0.5"
-    assert shown["worth it where 1 % are ill, from"].text == "0.5"  # equal is not more
+    assert shown["acting pays from (by interval)"].text == "0.25 to 0.5"
+    assert shown["acting pays from, 1 % ill"].text == "0.5"  # equal is not more
     assert shown["positives of test"].text == "40.0%"
 
 
@@ -67,7 +67,7 @@ def test_where_acting_is_worth_it_is_by_the_interval_of_the_gain(results: Result
 )
 def test_ranges_of_thresholds_are_named(files: Files, lows: list[float], said: str) -> None:
     files.cases["full-ce"].report["decision_curve"]["gain"]["low"] = lows
-    assert decision(files.load())["worth it, by interval, from"].text == said
+    assert decision(files.load())["acting pays from (by interval)"].text == said
 
 
 def test_many_ranges_are_counted(files: Files) -> None:
@@ -77,7 +77,9 @@ def test_many_ranges_are_counted(files: Files) -> None:
         columns |= {key: [0.1, -0.1, 0.1, -0.1, 0.1] for key in columns}
     curve["treat_all"] = [0.0] * 5
     curve["at_prevalences"] = []
-    assert decision(files.load())["worth it, by interval, from"].text == "0.1 to 0.5, with 2 gaps"
+    assert (
+        decision(files.load())["acting pays from (by interval)"].text == "0.1 to 0.5, with 2 gaps"
+    )
 
 
 def test_costs_stand_in_the_table_where_a_case_has_them(files: Files) -> None:
