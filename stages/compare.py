@@ -4,7 +4,7 @@ Reads:  data/predictions/<case>.csv, data/audit/<view>.csv, metrics/audit/<view>
         metrics/cases/<case>.json, metrics/reports/<case>.json, metrics/cam/<case>.json,
         plots/history/<case>/
 Writes: metrics/comparisons.json, metrics/headlines.json,
-        plots/{table,curves,steps,roc,pr,confusion}.csv
+        plots/{table,curves,steps,roc,pr,confusion,calibration,decision,distribution}.csv
 """
 
 import logging

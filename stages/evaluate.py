@@ -16,6 +16,7 @@ from stages.dataset.image_set import load_dataset_info
 from stages.dataset.metadata import load_metadata
 from stages.dataset.predictions import load_tables
 from stages.evaluation.case_report import build_case_report
+from stages.evaluation.error_costs import ErrorCosts
 from stages.evaluation.partitions import partition_rows
 from stages.evaluation.statistics.records import Bootstrap
 from stages.evaluation.subgroups import score_subgroups
@@ -34,6 +35,7 @@ def evaluate_case(params: Params, name: str, paths: Paths) -> None:
         info,
         params.evaluate.prevalences,
         bootstrap,
+        errors=ErrorCosts.of(params.evaluate, info.dataset, info.class_names),
         is_optimistic=params.protocol(case.protocol).is_optimistic,
     )
     test = tables.whole[tables.whole["split"] == "test"]

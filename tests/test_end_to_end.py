@@ -120,6 +120,13 @@ EDITS: list[tuple[str, Callable[[dict[str, Any]], object], set[str]]] = [
         {f"evaluate@{CASE}", "evaluate@lungs-bce", "compare"},
     ),
     (
+        "what errors cost",
+        lambda raw: raw["evaluate"].update(
+            costs={"ct": {"covid": {"normal": 5}, "normal": {"covid": 1}}}
+        ),
+        {f"evaluate@{CASE}", "evaluate@lungs-bce", "compare"},
+    ),
+    (
         "a recipe of one case",
         lambda raw: (
             raw["recipes"].update(other=raw["recipes"]["short"] | {"lr": 2e-3}),

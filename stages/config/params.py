@@ -545,11 +545,21 @@ class Audit(Section):
     folds: Annotated[StrictInt, Field(ge=2, le=20)]
 
 
+Cost = Annotated[Number, Field(ge=0, le=1e9)]
+
+
 class Evaluate(Section):
-    """Bootstrap draws behind every interval; prevalences for predictive values."""
+    """Bootstrap draws behind every interval; prevalences for predictive values; which errors weigh.
+
+    What errors cost stands here and not in the data set, whose images it does not change: DVC has
+    no way to give `evaluate` a value of the data set behind the view of a case.
+    """
 
     bootstrap_draws: Annotated[StrictInt, Field(ge=100, le=100_000)]
     prevalences: Annotated[list[ProperShare], Field(max_length=20)]
+    # Data set -> true class -> decided class -> cost; others are not known. A right one is free.
+    costs: dict[Name, dict[Name, dict[Name, Cost]]]
+    ordered: dict[Name, list[Name]]  # data set -> its classes from one end to the other
 
 
 class External(Section):

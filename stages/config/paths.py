@@ -124,7 +124,7 @@ class Paths:
         return self.root / "plots" / "side_by_side" / f"{dataset}.png"
 
     def plot(self, name: str) -> Path:
-        """A table over all cases: table, curves, steps, roc, pr or confusion."""
+        """A table over all cases, by its name in `build_plot_tables`."""
         return self.root / "plots" / f"{name}.csv"
 
     @property

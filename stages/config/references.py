@@ -54,6 +54,8 @@ def find_reference_problems(params: Params) -> list[str]:
             _circle_problems(params),
             _comparison_problems(params),
             *(_external_problems(params, f"external.{n}", e) for n, e in params.external.items()),
+            _cost_problems(params),
+            _order_problems(params),
             _cam_problems(params),
             _repetition_problems(params),
         )
@@ -509,6 +511,42 @@ def _external_class_problems(
             f"{where}.classes: got {', '.join(sorted(mapped))}; allowed: the positive class "
             f"{home.positive} and at least one other"
         )
+
+
+def _cost_problems(params: Params) -> Iterator[str]:
+    """Each class has a cost of being taken for each other one, and not all of these are 0."""
+    for dataset, costs in params.evaluate.costs.items():
+        where = f"evaluate.costs.{dataset}"
+        if dataset not in params.datasets:
+            yield _unknown(where, dataset, "a data set", params.datasets)
+            continue
+        names = list(params.datasets[dataset].classes)
+        if set(costs) != set(names):
+            yield f"{where}: got {_listed(costs)}; allowed: exactly its classes, {_listed(names)}"
+        for true, of_decisions in costs.items():
+            others = [name for name in names if name != true]
+            if true in names and set(of_decisions) != set(others):
+                yield (
+                    f"{where}.{true}: got {_listed(of_decisions)}; allowed: exactly the other "
+                    f"classes, {_listed(others)}; a right decision costs 0"
+                )
+        if not any(cost for of_decisions in costs.values() for cost in of_decisions.values()):
+            yield f"{where}: got no cost above 0; allowed: at least one error that costs something"
+
+
+def _order_problems(params: Params) -> Iterator[str]:
+    for dataset, order in params.evaluate.ordered.items():
+        where = f"evaluate.ordered.{dataset}"
+        if dataset not in params.datasets:
+            yield _unknown(where, dataset, "a data set", params.datasets)
+            continue
+        names = list(params.datasets[dataset].classes)
+        if sorted(order) != sorted(names):
+            yield f"{where}: got {_listed(order)}; allowed: each class once, {_listed(names)}"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "nothing"
 
 
 def _cam_problems(params: Params) -> Iterator[str]:

@@ -14,6 +14,7 @@ from scipy.special import log_softmax, softmax
 
 from stages.dataset.predictions import DECIMALS as PREDICTION_DECIMALS
 from stages.dataset.task import Task
+from stages.evaluation.class_calibration import ClassCalibration, calibrate_class
 from stages.evaluation.metrics import log_losses, squared_errors
 from stages.evaluation.scored import Scored, ScoredRun, pool
 from stages.evaluation.statistics.bootstrap import draw_figures, estimate
@@ -62,19 +63,26 @@ class Calibration(NamedTuple):
     Attributes:
         ece: expected calibration error in [0, 1]. It has no interval: resampling itself makes it
             larger, so that the ends of the draws would not hold the estimate.
+        classwise_ece: the mean over the classes of that of the probability of each, whatever is
+            predicted (Kull et al. 2019, section 2); without an interval for the same reason.
         losses: `log_loss` and `brier`.
         reliability: of the predicted class.
+        classes: each against the rest; of two classes the positive one, of which the other is the
+            mirror image.
     """
 
     ece: float
+    classwise_ece: float
     losses: Estimates
     reliability: Reliability
+    classes: Mapping[str, ClassCalibration]
 
     def to_json(self) -> dict[str, Any]:
         """As reports have it."""
         losses, (confidence, accuracy, count) = flatten(self.losses), self.reliability
         return {
             "ece": self.ece,
+            "classwise_ece": self.classwise_ece,
             **losses.values,
             "undefined": losses.undefined,
             "reliability": {
@@ -82,6 +90,7 @@ class Calibration(NamedTuple):
                 "accuracy": np.round(accuracy, DECIMALS).tolist(),
                 "count": count.tolist(),
             },
+            "classes": {name: found.to_json() for name, found in self.classes.items()},
         }
 
 
@@ -165,6 +174,15 @@ def compute_calibration_error(reliability: Reliability) -> float:
     return float(np.average(gaps, weights=reliability.n))
 
 
+def compute_classwise_error(probabilities: FloatArray, truth: NDArray[np.int64]) -> float:
+    """Return the class-wise expected calibration error in [0, 1] of (n, K) probabilities."""
+    of_classes = [
+        compute_reliability(column, truth == number, N_BINS)
+        for number, column in enumerate(probabilities.T)
+    ]
+    return float(np.mean([compute_calibration_error(found) for found in of_classes]))
+
+
 def describe_calibration(scored: Scored, task: Task, bootstrap: Bootstrap) -> Calibration:
     """Of n rows whose predictions are their likeliest classes."""
     truth = np.asarray(scored.y_true, np.int64)
@@ -182,9 +200,31 @@ def describe_calibration(scored: Scored, task: Task, bootstrap: Bootstrap) -> Ca
     reliability = compute_reliability(probabilities.max(axis=1), is_right, N_BINS)
     return Calibration(
         round(compute_calibration_error(reliability), DECIMALS),
+        round(compute_classwise_error(probabilities, truth), DECIMALS),
         estimate(draw_figures(means, scored.group_ids, needs, bootstrap)),
         reliability,
+        _calibrate_classes(scored, task, bootstrap),
     )
+
+
+def _calibrate_classes(
+    scored: Scored, task: Task, bootstrap: Bootstrap
+) -> dict[str, ClassCalibration]:
+    """Of two classes that of the positive one, of more each."""
+    truth, probabilities = np.asarray(scored.y_true), np.asarray(scored.probabilities, np.float64)
+    is_told = len(task.class_names) > 2
+    return {
+        name: calibrate_class(
+            probabilities[:, number],
+            truth == number,
+            np.asarray(scored.group_ids),
+            name,
+            PROBABILITY_FLOOR,
+            bootstrap,
+        )
+        for number, name in enumerate(task.class_names)
+        if is_told or number == task.positive
+    }
 
 
 def calibrate(

@@ -12,7 +12,12 @@ from stages.dataset.image_set import SPLITS, DatasetInfo
 from stages.dataset.predictions import CaseTables, rows_by_run
 from stages.dataset.split import find_cut_groups
 from stages.dataset.task import Task
-from stages.evaluation.calibration import RunsCalibration, calibrate_runs
+from stages.evaluation.calibration import Calibration, RunsCalibration, calibrate_runs
+from stages.evaluation.class_calibration import RECALIBRATION
+from stages.evaluation.decision_curve import DecisionCurve, build_decision_curve
+from stages.evaluation.derived import add_derived
+from stages.evaluation.distributions import Distributions, count_probabilities
+from stages.evaluation.error_costs import ErrorCosts, score_errors
 from stages.evaluation.labels import LabelFigures, score_labels
 from stages.evaluation.metrics import HEADLINE_METRICS, metric_requirements
 from stages.evaluation.operating_points import RATES, OperatingPoint, judge_runs
@@ -58,15 +63,18 @@ class CaseReport:
 
     Those of the runs, the calibration and the operating points are always of the single models:
     a temperature and a threshold belong to one model and are chosen on its own val images, which
-    models that are averaged do not share.
+    models that are averaged do not share. The decision curve is of what the case says: its
+    thresholds are those of whoever acts, and are not chosen.
 
     Attributes:
         task: what is told apart.
-        test: every metric of all test rows.
+        test: every metric of all test rows, and what their errors cost where that is known.
         subgroups: the same of each known stratum of them.
         occlusions: by what is hidden.
         calibration: without and with the temperature of each run.
         operating_points: by name.
+        decision_curve: net benefit of the test rows.
+        distributions: of their probabilities.
         runs: where there are several; the figures of a single run are those of the case.
         accuracies: of train and val.
         splits: confusion matrix and figures by class of each split, and of a draw of test images
@@ -84,6 +92,8 @@ class CaseReport:
     occlusions: Mapping[str, OccludedFigures]
     calibration: RunsCalibration
     operating_points: Mapping[str, OperatingPoint]
+    decision_curve: DecisionCurve
+    distributions: Distributions
     runs: Sequence[RunFigures]
     accuracies: Mapping[str, float | None]
     splits: Mapping[str, dict[str, Any]]
@@ -100,6 +110,8 @@ class CaseReport:
             **{f"{split}_accuracy": value for split, value in self.accuracies.items()},
             "ece": self.calibration.before.ece,
             "ece_calibrated": self.calibration.after.ece,
+            "classwise_ece": self.calibration.before.classwise_ece,
+            "classwise_ece_calibrated": self.calibration.after.classwise_ece,
             "n_test": self.n_test,
             "n_runs": max(1, len(self.runs)),
             "n_leaking_groups": self.n_leaking_groups,
@@ -112,6 +124,7 @@ class CaseReport:
         content["optimistic"] = self.is_optimistic
         content |= {split: dict(report) for split, report in self.splits.items()}
         content["test"] |= {"undefined": self._flat().undefined, "curves": self.curves}
+        content["test"]["probabilities"] = self.distributions.to_json()
         content["test_subgroups"] = {
             stratum: _metrics_json(metrics) for stratum, metrics in self.subgroups.items()
         }
@@ -119,6 +132,7 @@ class CaseReport:
         content["operating_points"] = {
             name: point.to_json() for name, point in self.operating_points.items()
         }
+        content["decision_curve"] = self.decision_curve.to_json()
         content["occlusion"] = {
             name: {"n_without_lungs": found.n_without_lungs, **_metrics_json(found.metrics)}
             for name, found in self.occlusions.items()
@@ -133,7 +147,10 @@ class CaseReport:
         return content
 
     def _flat(self) -> Flat:
+        positive = self.task.positive_name
         parts = {
+            **_recalibration(self.calibration.before, positive),
+            **_recalibration(self.calibration.after, positive, "_calibrated"),
             **select(self.calibration.after.losses, ("log_loss", "brier"), "_calibrated"),
             **_of_each(
                 {name: point.test.figures for name, point in self.operating_points.items()}, RATES
@@ -152,6 +169,7 @@ def build_case_report(
     prevalences: Sequence[float],
     bootstrap: Bootstrap,
     *,
+    errors: ErrorCosts,
     is_optimistic: bool,
 ) -> CaseReport:
     """Compute every figure.
@@ -159,20 +177,24 @@ def build_case_report(
     Args:
         tables: what the case says.
         info: classes of the data set, what they imply, and what leaks.
-        prevalences: at which predictive values are stated.
+        prevalences: at which predictive values and net benefit are stated.
         bootstrap: behind every interval; its seed makes the class-balanced draw as well.
+        errors: what is known of the errors of the data set.
         is_optimistic: whether the protocol is, `Protocol.is_optimistic`.
     """
     task = info.task
     by_split = {split: tables.whole[tables.whole["split"] == split] for split in SPLITS}
     test, runs = by_split["test"], score_runs(tables.runs, task)
     scored = score_rows(test, task)
-    truth = np.asarray(scored.y_true)
+    truth, said = np.asarray(scored.y_true), np.asarray(scored.probabilities)
     balanced = test.iloc[draw_class_balanced(truth, seed=bootstrap.seed)]
     n_test = int(test["image_id"].nunique())
     return CaseReport(
         task=task,
-        test=estimate(draw_metrics(scored, task, bootstrap)),
+        test={
+            **estimate(add_derived(draw_metrics(scored, task, bootstrap), task)),
+            **score_errors(scored, errors, bootstrap),
+        },
         subgroups=_score_strata(test, task, bootstrap),
         occlusions={
             name: _score_occluded(rows, n_test, task, bootstrap)
@@ -180,13 +202,15 @@ def build_case_report(
         },
         calibration=calibrate_runs(runs, task, bootstrap),
         operating_points=judge_runs(runs, task, prevalences, bootstrap),
+        decision_curve=build_decision_curve(scored, task, prevalences, bootstrap),
+        distributions=count_probabilities(truth, said, task.class_names),
         runs=_score_apart(runs, task, bootstrap) if len(runs) > 1 else [],
         accuracies={split: _accuracy(by_split[split]) for split in ("train", "val")},
         splits={
             name: _describe_split(rows, task)
             for name, rows in {**by_split, "test_balanced": balanced}.items()
         },
-        curves=build_curves(truth, np.asarray(scored.probabilities), task.class_names),
+        curves=build_curves(truth, said, task.class_names),
         labels=score_labels(test, info) if info.implies else None,
         n_test=n_test,
         n_leaking_groups=len({*info.leakage, *_groups_cut_by_runs(tables.runs)}),
@@ -251,6 +275,11 @@ def _describe_split(rows: pd.DataFrame, task: Task) -> dict[str, Any]:
 def _metrics_json(metrics: Estimates) -> dict[str, Any]:
     flat = flatten(metrics)
     return {"metrics": flat.values, "undefined": flat.undefined}
+
+
+def _recalibration(found: Calibration, positive: str, suffix: str = "") -> dict[str, Estimate]:
+    """Intercept and slope of the positive class."""
+    return select(found.classes[positive].figures, RECALIBRATION, suffix)
 
 
 def _of_each(parts: Mapping[str, Estimates], metrics: Sequence[str]) -> dict[str, Estimate]:

@@ -109,7 +109,7 @@ def compute_metrics(
     scores = _checked_probabilities(probabilities, len(truth), class_count)
     rows = _checked_weights(weights, len(truth))
     prepared = _prepare(truth, scores, decided, task.positive)
-    blocks = [_block_metrics(block, prepared, task.positive) for block in _blocks(rows)]
+    blocks = [_block_metrics(block, prepared, task.positive) for block in in_blocks(rows)]
     return {
         name: np.concatenate(parts)
         for name, parts in zip(names, zip(*blocks, strict=True), strict=True)
@@ -193,7 +193,7 @@ def _checked_weights(weights: ArrayLike | None, n: int) -> NDArray[np.generic]:
     return array
 
 
-def _blocks(weights: NDArray[np.generic]) -> Iterator[FloatArray]:
+def in_blocks(weights: NDArray[np.generic]) -> Iterator[FloatArray]:
     """Yield the weights a few rows at a time, as float64, so that memory stays bounded."""
     for first in range(0, len(weights), DRAWS_PER_BLOCK):
         yield weights[first : first + DRAWS_PER_BLOCK].astype(np.float64)

@@ -1,7 +1,8 @@
 """Operating points: from which probability on an image is called positive.
 
 A threshold is chosen on the val images of a model and applied to its test images as it is; chosen
-on test, sensitivity and specificity would be too high.
+on test, sensitivity and specificity would be too high. Where one of the two has to be at least so
+much, the other is what the model is worth there.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,11 @@ from numpy.typing import NDArray
 
 from stages.dataset.predictions import DECIMALS
 from stages.dataset.task import Task
+from stages.evaluation.derived import (
+    LIKELIHOOD_RATIOS,
+    compute_likelihood_ratios,
+    needs_of_ratios,
+)
 from stages.evaluation.metrics import share
 from stages.evaluation.scored import Scored, ScoredRun
 from stages.evaluation.statistics.bootstrap import draw_figures, estimate
@@ -20,9 +26,14 @@ from stages.evaluation.statistics.rounding import rounded
 
 FloatArray = NDArray[np.float64]
 
-OPERATING_POINTS = ("youden", "specificity_90", "specificity_95")
+OPERATING_POINTS = (
+    "youden",
+    *("specificity_90", "specificity_95"),
+    *("sensitivity_90", "sensitivity_95"),
+)
 RATES = ("sensitivity", "specificity")
-MIN_SPECIFICITIES = (0.90, 0.95)  # of specificity_90 and specificity_95, on val
+JUDGED = (*RATES, "precision", *LIKELIHOOD_RATIOS)
+LEAST_RATES = (0.90, 0.95)  # of specificity_90 and specificity_95, and of sensitivity, on val
 # Above every probability: calling no image positive is a threshold too, and JSON has no infinity.
 NEVER = 1 + 10**-DECIMALS
 
@@ -45,7 +56,8 @@ class Judged(NamedTuple):
     """What calls are worth.
 
     Attributes:
-        figures: `sensitivity` and `specificity`; `ppv_at_<prevalence>` and `npv_at_<prevalence>`.
+        figures: JUDGED, of which `precision` is the positive predictive value at the prevalence of
+            these images; `ppv_at_<prevalence>` and `npv_at_<prevalence>`.
         prevalences: at which predictive values are stated.
     """
 
@@ -55,7 +67,7 @@ class Judged(NamedTuple):
     def to_json(self) -> dict[str, Any]:
         """As reports have it."""
         return {
-            "test": flatten(select(self.figures, RATES)).values,
+            "test": flatten(select(self.figures, JUDGED)).values,
             "prevalences": [
                 {
                     "prevalence": prevalence,
@@ -97,8 +109,9 @@ def choose_thresholds(scored: Scored, task: Task) -> dict[str, float]:
     """Choose the threshold of each operating point; give it val images and never test images.
 
     youden: the highest sensitivity + specificity (Youden 1950). specificity_90, specificity_95: the
-    highest sensitivity among thresholds whose specificity is at least 0.90, 0.95. Among equals the
-    highest threshold, which calls the fewest images positive.
+    highest sensitivity among thresholds whose specificity is at least 0.90, 0.95. sensitivity_90,
+    sensitivity_95: the highest specificity where sensitivity is. Among equals the highest
+    threshold, which calls the fewest images positive.
 
     Args:
         scored: rows with at least one image of the positive class and one of another.
@@ -116,9 +129,10 @@ def choose_thresholds(scored: Scored, task: Task) -> dict[str, float]:
     )
     n_positive, n_negative = is_positive.sum(), (~is_positive).sum()
     youden = hits * n_negative - false_alarms * n_positive
-    specificity = (n_negative - false_alarms) / n_negative
-    specific = [np.where(specificity >= least, hits, -1) for least in MIN_SPECIFICITIES]
-    best = [np.argmax(worth) for worth in (youden, *specific)]
+    specificity, sensitivity = (n_negative - false_alarms) / n_negative, hits / n_positive
+    specific = [np.where(specificity >= least, hits, -1) for least in LEAST_RATES]
+    sensitive = [np.where(sensitivity >= least, -false_alarms, -np.inf) for least in LEAST_RATES]
+    best = [np.argmax(worth) for worth in (youden, *specific, *sensitive)]
     return {
         point: float(thresholds[row]) for point, row in zip(OPERATING_POINTS, best, strict=True)
     }
@@ -137,7 +151,7 @@ def apply_threshold(scored: Scored, threshold: float, task: Task) -> Calls:
 
 
 def compute_predictive_values(
-    sensitivity: FloatArray, specificity: FloatArray, prevalence: float
+    sensitivity: FloatArray, specificity: FloatArray, prevalence: float | FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """Return positive and negative predictive value by Bayes' rule; NaN where nobody is called so.
 
@@ -163,11 +177,14 @@ def compute_rates(calls: Calls, weights: NDArray[np.int32]) -> tuple[FloatArray,
 
 
 def judge(calls: Calls, task: Task, prevalences: Sequence[float], bootstrap: Bootstrap) -> Judged:
-    """Sensitivity, specificity and predictive values of n rows, all under the same draws."""
+    """Every figure of n rows, all under the same draws."""
 
     def figures(weights: NDArray[np.int32]) -> dict[str, FloatArray]:
         sensitivity, specificity = compute_rates(calls, weights)
-        values = {"sensitivity": sensitivity, "specificity": specificity}
+        ratios = compute_likelihood_ratios(sensitivity, specificity)
+        share_positive = weights @ calls.is_positive / weights.sum(axis=1)
+        here, _ = compute_predictive_values(sensitivity, specificity, share_positive)
+        values = dict(zip(JUDGED, (sensitivity, specificity, here, *ratios), strict=True))
         for prevalence in prevalences:
             ppv, npv = compute_predictive_values(sensitivity, specificity, prevalence)
             values |= {f"ppv_at_{prevalence}": ppv, f"npv_at_{prevalence}": npv}
@@ -207,7 +224,8 @@ def _positives(scored: Scored, task: Task) -> tuple[NDArray[np.bool_], FloatArra
 def _needs(positive: str, prevalences: Sequence[float]) -> dict[str, str]:
     """What each figure needs to have a value."""
     ill, well = f"an image of class {positive!r}", f"an image of another class than {positive!r}"
-    needs = {"sensitivity": ill, "specificity": well}
+    needs = {"sensitivity": ill, "specificity": well, **needs_of_ratios(positive)}
+    needs["precision"] = f"{ill}, {well}, and one of them called positive"
     for prevalence in prevalences:
         needs[f"ppv_at_{prevalence}"] = f"{ill}, {well}, and one of them called positive"
         needs[f"npv_at_{prevalence}"] = f"{ill}, {well}, and one of them called negative"

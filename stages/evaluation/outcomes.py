@@ -24,6 +24,7 @@ class CaseOutcome:
         test: test rows of its predictions.
         metrics: the flat figures.
         curves: class to the points of its curves.
+        report: all that is not flat.
         maps: method to the shares in the lungs of the images that were drawn, columns image_id,
             group_id, in_lungs and lungs_area; those picked for their errors are not a fair sample.
         epochs: learning curves of every run, columns fold and seed among others.
@@ -35,6 +36,7 @@ class CaseOutcome:
     test: pd.DataFrame
     metrics: Mapping[str, float | None]
     curves: Mapping[str, Any]
+    report: Mapping[str, Any]
     maps: Mapping[str, pd.DataFrame]
     epochs: pd.DataFrame
     steps: pd.DataFrame
@@ -119,6 +121,7 @@ def _load_case(case: str, methods: Iterable[str], paths: Paths) -> CaseOutcome:
         test=predictions[predictions["split"] == "test"],
         metrics=_load_json(paths.case_metrics(case)),
         curves=report["test"]["curves"],
+        report=report,
         maps={method: tabulate_maps(images, method) for method in methods},
         epochs=pd.read_csv(paths.history_epochs(case)),
         steps=pd.read_csv(paths.history_steps(case)),

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from stages.evaluation.headlines import Headline
+from stages.evaluation.measure_tables import build_measure_tables
 from stages.evaluation.outcomes import CaseOutcome, Outcomes
 
 # What identifies a case, as in params.yaml.
@@ -22,6 +23,7 @@ def build_plot_tables(
         "steps": _stack_runs({name: case.steps for name, case in cases.items()}),
         "roc": _stack_curves(cases, "roc"),
         "pr": _stack_curves(cases, "precision_recall"),
+        **build_measure_tables(cases),
         "confusion": _stack(
             {
                 name: case.test[["label", "prediction"]].set_axis(["actual", "predicted"], axis=1)

@@ -7,10 +7,12 @@ has beyond them is not looked at. A figure and the ends of its interval come in 
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import AliasPath, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AliasPath, BeforeValidator, Field, model_validator
 
 from stages.evaluation.metrics import HEADLINE_METRICS
-from stages.evaluation.statistics.records import Estimate, Paired, unflatten
+from stages.evaluation.statistics.records import Estimate, Paired
+from stages.reporting.json_document import Document
+from stages.reporting.measure_documents import ClassCalibration, DecisionCurve, Distributions
 
 UNKNOWN = Estimate(None)
 REGIONS = ("lungs", "lesions")
@@ -41,23 +43,6 @@ def _read_check(values: Mapping[str, Any]) -> Mapping[str, Any]:
 Auroc = Annotated[Estimate, _estimate("auroc", "auroc_low", "auroc_high")]
 Difference = Annotated[Estimate, _estimate("difference", "low", "high")]
 PairedFigure = Annotated[Paired, BeforeValidator(Paired.from_json)]
-
-
-class Document(BaseModel):
-    """Base of all; values cannot change.
-
-    Beside the keys of the file there are three to read from: each figure with an interval, and in
-    `figures` all of them; in `parts` all entries that have entries; in `whole` everything.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _arrange(cls, values: Mapping[str, Any]) -> dict[str, Any]:
-        figures = unflatten(values, {})
-        parts = {name: value for name, value in values.items() if isinstance(value, dict)}
-        return {**values, **figures, "figures": figures, "parts": parts, "whole": values}
 
 
 class Figures(Document):
@@ -125,16 +110,19 @@ class SplitReport(Confusions):
     """What is said of the test images."""
 
     curves: dict[str, Curves]
+    probabilities: Distributions
 
 
 class Calibration(Document):
     """Before or after the temperature; confidence and accuracy are by bin."""
 
     ece: float
+    classwise_ece: float
     log_loss: Estimate
     brier: Estimate
     confidence: list[float] = _at("reliability", "confidence")
     accuracy: list[float] = _at("reliability", "accuracy")
+    classes: dict[str, ClassCalibration]
 
 
 class CalibrationPair(Document):
@@ -158,10 +146,13 @@ class CaseCalibration(CalibrationPair):
 
 
 class Rates(Document):
-    """Of a threshold."""
+    """Of a threshold; precision is the positive predictive value among these images."""
 
     sensitivity: Estimate
     specificity: Estimate
+    precision: Estimate
+    lr_positive: Estimate
+    lr_negative: Estimate
 
 
 class PredictiveValues(Document):
@@ -248,10 +239,11 @@ class CaseReport(Document):
     test: SplitReport
     calibration: CaseCalibration
     operating_points: dict[str, ChosenPoint]
+    decision_curve: DecisionCurve
     n_without_lungs: int = _at("occlusion", "lungs_hidden", "n_without_lungs")
     subgroups: Subgroups
-    runs: list[RunReport] = []
-    labels: dict[str, LabelFigures] = {}
+    runs: list[RunReport] = Field([])
+    labels: dict[str, LabelFigures] = Field({})
 
 
 class Knowledge(Document):

@@ -1,6 +1,7 @@
 """Figures of the report as SVG text: no files, no network, no clock."""
 
 import io
+import re
 from typing import Any
 
 import matplotlib
@@ -18,6 +19,7 @@ matplotlib.rcParams["font.size"] = 9
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7")
 DASHES = ("-", "--", ":", "-.")
 WIDTH = 11.0  # inches; the page is as wide
+LONG_NUMBER = re.compile(r"(\d\.\d\d)\d+")
 FAINT = "0.5"  # grey of lines that guide the eye
 
 
@@ -46,12 +48,16 @@ def draw_legend(axis: Axes) -> None:
     axis.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
-def to_svg(figure: Figure) -> str:
+def to_svg(figure: Figure, *, is_arranged: bool = False) -> str:
     """The figure as text, which takes the ink of the page around it; the figure is closed."""
-    figure.tight_layout()
+    if not is_arranged:
+        figure.tight_layout()
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
     plt.close(figure)
     text = buffer.getvalue()
+    # Less than a hundredth of a point cannot be seen, nor can indentation: a fifth of the text.
+    text = re.sub(r' d="[^"]*"', lambda path: LONG_NUMBER.sub(r"\1", path[0]), text)
+    text = re.sub(r"\s*\n\s*", "\n", text)
     # The page's own text colour, which differs between its light and its dark form.
     return text[text.index("<svg") :].replace("#000000", "currentColor")

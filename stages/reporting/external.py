@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from stages.reporting.cases import build_confusion_table
 from stages.reporting.documents import Drop, ExternalReport
+from stages.reporting.measures import recalibration_table
 from stages.reporting.probabilities import (
     CALIBRATION_COLUMNS,
     calibration_cells,
@@ -55,6 +56,10 @@ def build_external_test(
             f"{name}: calibration, before and after the temperature of the case's own val images",
             ["case", *CALIBRATION_COLUMNS],
             [[case_cell(case), *calibration_cells(found.calibration)]],
+        ),
+        recalibration_table(
+            f"{name}: calibration of each class against the rest, before and after the same",
+            [(case.name, case.marks, found.calibration)],
         ),
         Table(
             f"{name}: operating points, with the thresholds of the case's own val images",

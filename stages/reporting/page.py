@@ -25,6 +25,12 @@ from stages.reporting.discussion import INTRODUCTION, DatasetDiscussion
 from stages.reporting.external import build_external_test
 from stages.reporting.gallery import build_gallery, to_uri
 from stages.reporting.maps import build_check_tables, build_score_table, name_not_class_specific
+from stages.reporting.measure_figures import draw_measures
+from stages.reporting.measures import (
+    build_decision_table,
+    build_guide,
+    build_recalibration_table,
+)
 from stages.reporting.probabilities import (
     build_calibration_table,
     build_operating_table,
@@ -142,8 +148,12 @@ def _case_parts(results: Results, dataset: DatasetResults, sheet: Image.Image) -
         "reliability": Markup(draw_reliability(cases)),
         "probabilities": [
             build_calibration_table(cases),
+            build_recalibration_table(cases),
+            build_decision_table(cases),
             build_operating_table(cases, prevalences),
         ],
+        "guide": build_guide(),
+        "measures": Markup(draw_measures(dataset)),
         "external": [
             build_external_test(
                 name,

@@ -16,7 +16,9 @@ from stages.reporting.wording import as_text, point_label
 
 SIDES = ("before", "after")
 CALIBRATION_COLUMNS = [
-    f"{name} {side}" for name in ("ECE", "log loss", "Brier score") for side in SIDES
+    f"{name} {side}"
+    for name in ("ECE", "class-wise ECE", "log loss", "Brier score")
+    for side in SIDES
 ]
 
 
@@ -37,10 +39,11 @@ def build_calibration_table(cases: Sequence[CaseResults]) -> Table:
 
 
 def calibration_cells(found: CalibrationPair) -> list[Cell]:
-    """The cells below CALIBRATION_COLUMNS; the calibration error has no interval."""
+    """The cells below CALIBRATION_COLUMNS; the calibration errors have no interval."""
     sides = (found.before, found.after)
     return [
         *(figure_cell(side.ece) for side in sides),
+        *(figure_cell(side.classwise_ece) for side in sides),
         *(estimate_cell(side.log_loss) for side in sides),
         *(estimate_cell(side.brier) for side in sides),
     ]
@@ -75,13 +78,16 @@ def operating_columns(prevalences: Sequence[float]) -> list[str]:
     return [
         "sensitivity",
         "specificity",
+        *("LR+", "LR\N{MINUS SIGN}", "PPV in the test set"),
         *(f"{name} at {100 * share:g} %" for share in prevalences for name in ("PPV", "NPV")),
     ]
 
 
 def operating_cells(point: OperatingPoint) -> list[Cell]:
     """Test figures of an operating point."""
-    values = [point.test.sensitivity, point.test.specificity]
+    test = point.test
+    values = [test.sensitivity, test.specificity]
+    values += [test.lr_positive, test.lr_negative, test.precision]
     for entry in point.prevalences:
         values += [entry.ppv, entry.npv]
     return list(map(estimate_cell, values))

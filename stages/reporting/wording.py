@@ -32,6 +32,8 @@ POINT_NAMES = {
     "youden": "Youden's index",
     "specificity_90": "specificity of 90 % on val",
     "specificity_95": "specificity of 95 % on val",
+    "sensitivity_90": "sensitivity of 90 % on val",
+    "sensitivity_95": "sensitivity of 95 % on val",
 }
 
 

@@ -140,6 +140,7 @@ WRONG_VALUES = [
     ("datasets/ct/size_px", 8, "got 8; allowed: greater than or equal to 32"),
     ("datasets/ct/near_duplicates", "no", "got 'no'; allowed: a valid boolean"),
     ("evaluate/prevalences/1", 1.0, "got 1.0; allowed: less than 1"),
+    ("evaluate/costs", 3, "got 3; allowed: a mapping of keys to values"),
     ("cam/methods/1", "guided", f"got 'guided'; allowed: {METHODS}"),
     ("study/design", "both", "got 'both'; allowed: 'prospective' or 'retrospective'"),
     ("study/funding", " \n", "got ' \\n'; allowed: text, or null where nobody has said it"),
@@ -153,6 +154,12 @@ WRONG_VALUES = [
     ),
     ("study", None, "got None; allowed: a mapping of keys to values"),
 ]
+
+
+def test_an_error_costs_no_less_than_nothing(tiny_params: RawParams) -> None:
+    message = message_of(changed(tiny_params, "evaluate/costs", {"ct": {"covid": {"normal": -1}}}))
+    where = "params.yaml: evaluate.costs.ct.covid.normal"
+    assert message == f"{where}: got -1; allowed: greater than or equal to 0"
 
 
 @pytest.mark.parametrize(("path", "value", "said"), UNKNOWN_KEYS)

@@ -660,3 +660,34 @@ def test_an_external_test_that_cannot_be_is_explained(
 ) -> None:
     [problem] = problems_after(tiny_params, abroad(**changes))
     assert problem.startswith(f"external.elsewhere.{said}")
+
+
+def problems(raw: RawParams) -> list[str]:
+    return find_reference_problems(parse_params(raw))
+
+
+def test_costs_and_orders_name_a_data_set_and_each_of_its_classes(tiny_params: RawParams) -> None:
+    tiny_params["evaluate"]["costs"] = {
+        "ct": {"covid": {"covid": 1, "normal": 2}, "flu": {}},
+        "mri": {},
+    }
+    tiny_params["evaluate"]["ordered"] = {"ct": ["normal", "normal"], "mri": []}
+    assert problems(tiny_params) == [
+        "evaluate.costs.ct: got covid, flu; allowed: exactly its classes, normal, covid",
+        "evaluate.costs.ct.covid: got covid, normal; allowed: exactly the other classes, normal; "
+        "a right decision costs 0",
+        "evaluate.costs.mri: got 'mri', which is not a data set; allowed: ct",
+        "evaluate.ordered.ct: got normal, normal; allowed: each class once, normal, covid",
+        "evaluate.ordered.mri: got 'mri', which is not a data set; allowed: ct",
+    ]
+
+
+def test_of_the_costs_one_at_least_is_above_0(tiny_params: RawParams) -> None:
+    costs = {"covid": {"normal": 0}, "normal": {"covid": 0}}
+    tiny_params["evaluate"]["costs"] = {"ct": costs}
+    assert problems(tiny_params) == [
+        "evaluate.costs.ct: got no cost above 0; allowed: at least one error that costs something",
+    ]
+    costs["covid"]["normal"] = 3
+    tiny_params["evaluate"]["ordered"] = {"ct": ["covid", "normal"]}
+    assert problems(tiny_params) == []

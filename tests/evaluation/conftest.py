@@ -70,6 +70,7 @@ def make_outcome(files: CaseFiles, task: Task, predictions: pd.DataFrame) -> Cas
         test=predictions[predictions["split"] == "test"],
         metrics=files.metrics,
         curves=files.report["test"]["curves"],
+        report=files.report,
         maps={method: tabulate_maps(files.cam["images"], method) for method in METHODS},
         epochs=files.epochs,
         start_knows=files.training["start_knows"],

@@ -18,6 +18,7 @@ from stages.evaluation.calibration import (
     apply_temperature,
     calibrate_runs,
     compute_calibration_error,
+    compute_classwise_error,
     compute_reliability,
     describe_calibration,
     fit_temperature,
@@ -133,6 +134,18 @@ def test_the_calibration_error_of_two_bins_by_hand() -> None:
     assert compute_calibration_error(found) == pytest.approx(0.24)
 
 
+def test_the_classwise_error_is_the_mean_of_that_of_each_class_by_hand() -> None:
+    # Class 0: told 0.7, 0.7, 0.1, 0.1 of which 1, 0, 0, 0: two bins, off by 0.2 and 0.1: 0.15.
+    # Class 1: 0.2, 0.2, 0.2, 0.8 of 0, 1, 0, 1: off by 2/15 (three) and 0.2: 0.15.
+    # Class 2: 0.1, 0.1, 0.7, 0.1 of 0, 0, 1, 0: off by 0.1 (three) and 0.3: 0.15.
+    rows = np.array([[0.7, 0.2, 0.1], [0.7, 0.2, 0.1], [0.1, 0.2, 0.7], [0.1, 0.8, 0.1]])
+    truth = np.array([0, 1, 2, 1])
+    assert compute_classwise_error(rows, truth) == pytest.approx(0.15)
+    # The likeliest classes alone: two at 0.7 of which one is right, one right at 0.7, one at 0.8.
+    likeliest = compute_calibration_error(reliability_of(scored(rows, truth)))
+    assert likeliest == pytest.approx((3 * abs(2 / 3 - 0.7) + 0.2) / 4)
+
+
 def test_a_confidence_on_an_edge_is_in_the_bin_below_it() -> None:
     # 0.6 is the upper edge of the ninth of 15 bins; 0.61 is in the tenth.
     assert reliability_of(scored(of_second([0.6, 0.59]), [1, 1])).n.tolist() == [2]
@@ -227,7 +240,9 @@ def test_in_json_a_temperature_has_its_run_and_a_curve_its_counts() -> None:
     assert list(content) == ["temperatures", "before", "after"]
     assert [list(entry) for entry in content["temperatures"]] == [["name", "temperature", "reason"]]
     ends = [name + end for name in ("log_loss", "brier") for end in ("", "_low", "_high")]
-    assert list(content["after"]) == ["ece", *ends, "undefined", "reliability"]
+    names = ["ece", "classwise_ece", *ends, "undefined", "reliability", "classes"]
+    assert list(content["after"]) == names
+    assert list(content["after"]["classes"]) == ["covid"]
     curve = content["after"]["reliability"]
     assert list(curve) == ["confidence", "accuracy", "count"]
     assert sum(curve["count"]) == 50

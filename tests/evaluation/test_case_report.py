@@ -11,6 +11,7 @@ from stages.dataset.occlusion import OCCLUSIONS
 from stages.dataset.predictions import CaseTables, average_test_rows, load_predictions, tabulate_run
 from stages.dataset.runs import Run
 from stages.evaluation.case_report import CaseReport, build_case_report
+from stages.evaluation.error_costs import ErrorCosts
 from stages.evaluation.metrics import HEADLINE_METRICS
 from stages.evaluation.statistics.records import Bootstrap
 from tests.dataset.sample import info_of
@@ -50,6 +51,7 @@ def report_of(
     info: DatasetInfo = INFO,
     occluded: pd.DataFrame | None = None,
     *,
+    errors: ErrorCosts = ErrorCosts(None, None),  # noqa: B008, it is a tuple
     is_optimistic: bool = False,
 ) -> CaseReport:
     """Of a case that says the same with anything hidden, unless told what it says then."""
@@ -60,7 +62,9 @@ def report_of(
         dict.fromkeys(OCCLUSIONS, test if occluded is None else occluded),
     )
     bootstrap = Bootstrap(draws=200, seed=0)
-    return build_case_report(tables, info, [0.1, 0.5], bootstrap, is_optimistic=is_optimistic)
+    return build_case_report(
+        tables, info, [0.1, 0.5], bootstrap, errors=errors, is_optimistic=is_optimistic
+    )
 
 
 # Right on 4, on 3 and on 2 of the four test images.
@@ -161,6 +165,7 @@ def test_one_run_has_its_figures_and_none_over_runs() -> None:
         "test_subgroups",
         "calibration",
         "operating_points",
+        "decision_curve",
         "occlusion",
     }
 
@@ -257,7 +262,64 @@ def test_the_headline_has_the_figures_of_calibration_and_of_operating_points() -
                 assert flat[f"{rate}_{point}{end}"] == figures["test"][f"{rate}{end}"]
     assert flat["ece"] == reports["calibration"]["before"]["ece"]
     assert flat["ece_calibrated"] == after["ece"]
-    assert set(reports["operating_points"]) == {"youden", "specificity_90", "specificity_95"}
+    assert flat["classwise_ece"] == reports["calibration"]["before"]["classwise_ece"]
+    assert flat["classwise_ece_calibrated"] == after["classwise_ece"]
+    rates = ("specificity_90", "specificity_95", "sensitivity_90", "sensitivity_95")
+    assert set(reports["operating_points"]) == {"youden", *rates}
+
+
+def test_intercept_and_slope_of_the_positive_class_are_in_the_headline() -> None:
+    report = report_of(run_rows(TWO_WRONG))
+    flat, found = report.headline(), report.to_json()["calibration"]
+    for side, suffix in (("before", ""), ("after", "_calibrated")):
+        [(name, of_class)] = found[side]["classes"].items()
+        assert name == "covid"
+        for figure in ("intercept", "slope"):
+            for end in ("", "_low", "_high"):
+                assert flat[f"calibration_{figure}{suffix}{end}"] == of_class[f"{figure}{end}"]
+    assert flat["calibration_slope"] is not None
+
+
+def test_of_three_classes_each_is_calibrated_against_the_rest() -> None:
+    table = run_rows(ONE_WRONG).assign(prob_pneumonia=0.0)
+    found = report_of(table, info=THREE).to_json()["calibration"]["before"]["classes"]
+    assert list(found) == THREE.class_names
+    assert found["pneumonia"]["intercept"] is None
+    assert found["pneumonia"]["undefined"]["intercept"].startswith("needs an image of class")
+
+
+def test_likelihood_ratios_and_the_root_of_the_brier_score_are_in_the_headline() -> None:
+    flat = report_of(run_rows(ONE_WRONG)).headline()
+    assert (flat["lr_positive"], flat["lr_negative"]) == (2.0, 0.0)  # of 1.0 and 0.5
+    # Brier: (0.6^2 + 0.2^2 + 0.2^2 + 0.1^2) / 4.
+    assert flat["root_brier"] == round((0.45 / 4) ** 0.5, 6)
+
+
+def test_errors_are_weighed_where_params_say_what_they_cost() -> None:
+    without = report_of(run_rows(ONE_WRONG)).headline()
+    assert not [name for name in without if "cost" in name or "kappa" in name]
+    errors = ErrorCosts(np.array([[0.0, 2.0], [8.0, 0.0]]), np.array([0, 1]))
+    flat = report_of(run_rows(ONE_WRONG), errors=errors).headline()
+    assert flat["expected_cost"] == 0.5  # one false alarm of four
+    assert flat["expected_cost_normalised"] == 0.5  # calling all: two of them
+    assert flat["weighted_kappa"] == 0.5
+    assert flat["expected_cost_low"] is not None
+
+
+def test_the_decision_curve_and_the_distributions_are_of_what_the_case_says() -> None:
+    run_table = three_seeds()
+    report = report_of(average_test_rows(run_table, NAMES), run_table).to_json()
+    # Averages: a 0.43 and c 0.2 of normal, b 0.63 and d 0.9 of covid, told apart at a half.
+    half = report["decision_curve"]["threshold"].index(0.5)
+    assert report["decision_curve"]["net_benefit"]["value"][half] == 0.5
+    assert report["decision_curve"]["prevalence"] == 0.5
+    assert [other["prevalence"] for other in report["decision_curve"]["at_prevalences"]] == [
+        0.1,
+        0.5,
+    ]
+    counts = report["test"]["probabilities"]["counts"]["covid"]
+    assert np.flatnonzero(counts["normal"]).tolist() == [4, 8]
+    assert np.flatnonzero(counts["covid"]).tolist() == [12, 18]
 
 
 def test_calibration_as_it_comes_has_the_losses_of_the_headline() -> None:

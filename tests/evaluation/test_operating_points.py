@@ -59,6 +59,8 @@ def test_thresholds_of_a_few_images_by_hand() -> None:
     normal = np.arange(1, 21) / 100
     val = scored([*normal, 0.145, 0.185, 0.195, 0.9], [0] * 20 + [1] * 4)
     expected = {"youden": 0.145, "specificity_90": 0.185, "specificity_95": 0.195}
+    # To find 90 % of four is to find all.
+    expected |= {"sensitivity_90": 0.145, "sensitivity_95": 0.145}
     assert choose_thresholds(val, TASK) == expected
 
 
@@ -74,6 +76,9 @@ def test_youden_is_the_best_point_of_the_roc_curve_of_scikit_learn(seed: int) ->
         best = np.argmax(np.where(1 - false_alarms >= least, hits, -1))
         expected = NEVER if np.isinf(thresholds[best]) else thresholds[best]
         assert choose_thresholds(val, TASK)[point] == pytest.approx(expected)
+    for point, least in (("sensitivity_90", 0.90), ("sensitivity_95", 0.95)):
+        best = np.argmax(np.where(hits >= least, 1 - false_alarms, -1))
+        assert choose_thresholds(val, TASK)[point] == pytest.approx(thresholds[best])
 
 
 def test_a_specificity_of_exactly_95_percent_is_enough() -> None:
@@ -82,10 +87,18 @@ def test_a_specificity_of_exactly_95_percent_is_enough() -> None:
     assert choose_thresholds(val, TASK)["specificity_95"] == 0.7
 
 
+def test_a_sensitivity_of_exactly_95_percent_is_enough() -> None:
+    # One of 20 covid images lies below 0.7, where a normal image is as well.
+    val = scored([0.7] + [0.9] * 18 + [0.2, 0.7, 0.1], [1] * 20 + [0, 0])
+    assert choose_thresholds(val, TASK)["sensitivity_95"] == 0.7
+    assert choose_thresholds(val, TASK)["sensitivity_90"] == 0.9
+
+
 def test_where_the_surest_images_are_normal_no_image_is_called_positive() -> None:
     val = scored([0.9, 1.0, 1.0, 0.2], [0, 0, 0, 1])
     thresholds = choose_thresholds(val, TASK)
-    assert thresholds == dict.fromkeys(OPERATING_POINTS, NEVER)
+    found_all = {"sensitivity_90": 0.2, "sensitivity_95": 0.2}
+    assert thresholds == dict.fromkeys(OPERATING_POINTS, NEVER) | found_all
     assert not apply_threshold(val, NEVER, TASK).is_called.any()
     assert round(NEVER, 6) > 1  # also as written
 
@@ -126,12 +139,21 @@ def test_at_the_prevalence_of_the_test_set_predictive_values_are_shares_of_its_i
     assert figures["npv_at_0.25"].value == pytest.approx(tn / (tn + fn), abs=1e-6)
 
 
+def test_precision_and_likelihood_ratios_are_of_the_images_at_hand() -> None:
+    calls = calls_of([1] * 4 + [0] * 12, [1, 1, 1, 0] + [1] * 2 + [0] * 10)
+    figures = judged(calls).figures
+    assert figures["precision"].value == 0.6  # 3 of 5 called
+    assert figures["lr_positive"].value == 4.5  # 0.75 / (2 / 12)
+    assert figures["lr_negative"].value == 0.3  # 0.25 / (10 / 12)
+    assert figures["precision"].low is not None
+
+
 def test_every_figure_lies_in_its_interval_at_every_prevalence() -> None:
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 2, 200)
     calls = calls_of(truth, rng.random(200) < 0.2 + 0.6 * truth)
     figures = judged(calls, 0.01, 0.1, 0.5).figures
-    assert len(figures) == 2 + 2 * 3
+    assert len(figures) == 5 + 2 * 3
     for found in figures.values():
         assert found.low is not None
         assert found.value is not None
@@ -170,6 +192,9 @@ def test_in_json_predictive_values_stand_by_prevalence_and_reasons_by_name() -> 
     assert content["test"] == {
         **dict.fromkeys(("sensitivity", "sensitivity_low", "sensitivity_high"), 0.0),
         **dict.fromkeys(("specificity", "specificity_low", "specificity_high"), 1.0),
+        **dict.fromkeys(("precision", "precision_low", "precision_high"), None),
+        **dict.fromkeys(("lr_positive", "lr_positive_low", "lr_positive_high"), None),
+        **dict.fromkeys(("lr_negative", "lr_negative_low", "lr_negative_high"), 1.0),
     }
     assert [row["prevalence"] for row in content["prevalences"]] == [0.1, 0.5]
     for row in content["prevalences"]:
@@ -177,7 +202,9 @@ def test_in_json_predictive_values_stand_by_prevalence_and_reasons_by_name() -> 
             name + end for name in ("ppv", "npv") for end in ("", "_low", "_high")
         }
     assert set(content["undefined"]) == {
-        f"ppv_at_{prevalence}{end}" for prevalence in (0.1, 0.5) for end in ("", "_low", "_high")
+        f"{name}{end}"
+        for name in ("precision", "lr_positive", "ppv_at_0.1", "ppv_at_0.5")
+        for end in ("", "_low", "_high")
     }
 
 

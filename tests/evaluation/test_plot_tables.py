@@ -44,7 +44,8 @@ def test_an_undefined_figure_is_an_empty_cell(ct: Outcomes) -> None:
 
 def test_every_plot_table_says_of_which_case_a_row_is(ct: Outcomes) -> None:
     tables = build_plot_tables(ct, {})
-    assert set(tables) == {"table", "curves", "steps", "roc", "pr", "confusion"}
+    measures = {"calibration", "decision", "distribution"}
+    assert set(tables) == {"table", "curves", "steps", "roc", "pr", "confusion"} | measures
     for name, table in tables.items():
         assert table["case"].unique().tolist() == ["full-ce", "lungs-bce"], name
 

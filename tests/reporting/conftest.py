@@ -23,6 +23,7 @@ from stages.config.paths import Paths
 from stages.config.writing import write_csv
 from stages.dataset.image_set import DatasetInfo
 from stages.dataset.metadata import Column, Metadata, tabulate_metadata
+from stages.evaluation.operating_points import OPERATING_POINTS
 from stages.reporting.results import Results, load_results
 
 Json = dict[str, Any]
@@ -244,7 +245,12 @@ def make_params() -> Params:
                 }
             },
             "audit": {"folds": 2},
-            "evaluate": {"bootstrap_draws": 200, "prevalences": list(PREVALENCES)},
+            "evaluate": {
+                "bootstrap_draws": 200,
+                "prevalences": list(PREVALENCES),
+                "costs": {},
+                "ordered": {},
+            },
             "cam": {
                 "methods": list(METHODS),
                 "positive": 3,
@@ -411,10 +417,12 @@ def make_report(predictions: pd.DataFrame, classes: list[str]) -> Json:
             "class_names": classes,
             "confusion_matrix": counts.to_numpy().tolist(),
             "curves": dict.fromkeys(classes, curves),
+            "probabilities": make_distributions(classes),
         },
         "subgroups": make_subgroups(classes),
-        "calibration": make_calibration([""]),
+        "calibration": make_calibration([""], classes),
         "operating_points": make_operating_points([""]),
+        "decision_curve": make_decision_curve(),
         "occlusion": {
             name: {
                 "n_without_lungs": 2,
@@ -435,12 +443,45 @@ def with_ends(**values: float) -> dict[str, float]:
     }
 
 
-def make_calibration(runs: list[str]) -> Json:
+def make_distributions(classes: list[str]) -> Json:
+    """Two bins; of every class one image in four above a half."""
+    return {"bins": 2, "counts": {told: {true: [3, 1] for true in classes} for told in classes}}
+
+
+def make_decision_curve() -> Json:
+    """Worth acting from 0.25 on; where another share is ill, from 0.5 on."""
+    rising = {"value": [0.25, 0.2, 0.1], "low": [0.15, 0.1, -0.1], "high": [0.3, 0.3, 0.2]}
+    gain = {"value": [0.0, 0.1, 0.05], "low": [-0.1, 0.02, 0.01], "high": [0.1, 0.2, 0.1]}
+    elsewhere = {"net_benefit": [0.1, None, 0.05], "treat_all": [0.1, 0.0, -0.2]}
+    return {
+        "prevalence": 0.4,
+        "threshold": [0.1, 0.25, 0.5],
+        "treat_all": [0.333333, 0.2, -0.2],
+        "net_benefit": rising,
+        "gain": gain,
+        "at_prevalences": [{"prevalence": share} | elsewhere for share in PREVALENCES],
+    }
+
+
+def make_class_calibration(slope: float) -> Json:
+    band = {"value": [0.1, 0.5, 0.9], "low": [0.0, 0.4, None], "high": [0.2, 0.6, None]}
+    curve = {"predicted": [0.0, 0.5, 1.0], "observed": band}
+    return with_ends(intercept=0.3, slope=slope) | {"undefined": {}, "curve": curve}
+
+
+def make_calibration(runs: list[str], classes: list[str] = CLASSES) -> Json:
     """Over-confident before, right after."""
+    told = classes if len(classes) > 2 else classes[1:]
     curve = {"confidence": [0.55, 0.75, 0.95], "accuracy": [0.5, 0.6, 0.8], "count": [5, 10, 45]}
     before = with_ends(log_loss=0.7, brier=0.2) | {"ece": 0.15, "reliability": curve}
+    before |= {
+        "classwise_ece": 0.12,
+        "classes": dict.fromkeys(told, make_class_calibration(0.6)),
+    }
     after = with_ends(log_loss=0.5, brier=0.15) | {
         "ece": 0.02,
+        "classwise_ece": 0.03,
+        "classes": dict.fromkeys(told, make_class_calibration(0.9)),
         "reliability": curve | {"confidence": [0.5, 0.6, 0.8]},
     }
     temperatures = [{"name": name, "temperature": 1.7, "reason": None} for name in runs]
@@ -453,13 +494,14 @@ def make_operating_points(runs: list[str]) -> Json:
             {"name": name, "threshold": 0.4 + number / 100} for number, name in enumerate(runs)
         ],
         "val": {"sensitivity": 0.9, "specificity": 0.8},
-        "test": with_ends(sensitivity=0.85, specificity=0.75),
+        "test": with_ends(sensitivity=0.85, specificity=0.75, precision=0.7)
+        | with_ends(lr_positive=3.4, lr_negative=0.2),
         "prevalences": [
             {"prevalence": prevalence} | with_ends(ppv=0.35, npv=0.65) for prevalence in PREVALENCES
         ],
         "undefined": {},
     }
-    return {"youden": point, "specificity_90": point, "specificity_95": point}
+    return dict.fromkeys(OPERATING_POINTS, point)
 
 
 def make_case(manifest: pd.DataFrame, classes: list[str], *, skill: float) -> CaseFiles:
@@ -544,7 +586,9 @@ def make_metrics(skill: float) -> Json:
     }
     flat |= {"ece": 0.15, "ece_calibrated": 0.02}
     flat |= with_ends(log_loss_calibrated=0.5, brier_calibrated=0.15)
-    for point in ("youden", "specificity_90", "specificity_95"):
+    flat |= with_ends(lr_positive=3.0, lr_negative=0.4, root_brier=0.45)
+    flat |= with_ends(calibration_intercept=0.3, calibration_slope=0.6)
+    for point in OPERATING_POINTS:
         flat |= with_ends(**{f"sensitivity_{point}": 0.85, f"specificity_{point}": 0.75})
     for occlusion, auroc in (("lungs_hidden", 0.61), ("lungs_only", 0.72)):
         flat |= with_ends(**{f"auroc_{occlusion}": auroc, f"balanced_accuracy_{occlusion}": 0.55})

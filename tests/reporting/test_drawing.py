@@ -22,5 +22,13 @@ def test_ink_takes_the_colour_of_the_page() -> None:
     assert "#000000" not in svg
 
 
+def test_coordinates_have_two_decimals_and_lines_no_indentation() -> None:
+    svg = draw(2)
+    paths = re.findall(r' d="([^"]*)"', svg)
+    assert paths
+    assert not [path for path in paths if re.search(r"\.\d{3}", path)]
+    assert not re.search(r"\n\s|\s\n", svg)
+
+
 def test_the_same_lines_give_the_same_text() -> None:
     assert draw(3) == draw(3)

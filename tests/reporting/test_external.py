@@ -31,18 +31,20 @@ def test_the_drop_has_both_sides_and_an_interval(results: Results) -> None:
 
 
 def test_calibration_operating_points_and_confusions_are_shown(results: Results) -> None:
-    _, calibration, points, confusion = build(results).tables
+    _, calibration, of_classes, points, confusion = build(results).tables
     assert [cell.number for cell in calibration.rows[0][1:3]] == [0.15, 0.02]
     assert [row[0].text for row in points.rows] == [
-        *("Youden's index", "specificity of 90 % on val", "specificity of 95 % on val")
+        *("Youden's index", "specificity of 90 % on val", "specificity of 95 % on val"),
+        *("sensitivity of 90 % on val", "sensitivity of 95 % on val"),
     ]
+    assert [cell.number for cell in of_classes.rows[0][2:]] == [0.3, 0.3, 0.6, 0.9]
     counts = [[cell.number for cell in row[1:]] for row in confusion.rows]
     assert counts == results.external["elsewhere"].confusion_matrix
 
 
 def test_the_rows_of_a_case_whose_splits_leak_are_marked(files: Files) -> None:
     files.cases["lungs-bce"].metrics["n_leaking_groups"] = 2
-    for table in build(files.load()).tables[:3]:
+    for table in build(files.load()).tables[:4]:
         assert all(row[0].text.endswith("†") for row in table.rows), table.caption
 
 

@@ -14,7 +14,7 @@ from stages.reporting.page import render_page
 from stages.reporting.results import Results
 from tests.faults import hostile_names
 from tests.hostile_names import HOSTILE_NAMES
-from tests.reporting.conftest import Files, Json, make_files
+from tests.reporting.conftest import Files, Json, make_distributions, make_files
 
 NUMBERS = range(len(HOSTILE_NAMES))
 HOSTILE = "<script>alert(1)</script>&\"'"
@@ -205,6 +205,10 @@ def spoil(files: Files) -> None:
     case.training |= {"class_counts": counts, "blocks_trained": [HOSTILE], "device": HOSTILE}
     case.report["test"]["class_names"] = ["normal", HOSTILE]
     case.report["test"]["curves"][HOSTILE] = case.report["test"]["curves"]["covid"]
+    case.report["test"]["probabilities"] = make_distributions(["normal", HOSTILE])
+    for side in ("before", "after"):
+        of_classes = case.report["calibration"][side]["classes"]
+        of_classes[HOSTILE] = of_classes.pop("covid")
     ct.manifest = ct.manifest.replace({"label": {"covid": HOSTILE}})
     ct.rejected = ct.rejected.replace({"reason": {"cut short": HOSTILE}})
     files.update_info("ct", class_names=["normal", HOSTILE], positive=HOSTILE, source=HOSTILE)

@@ -26,6 +26,7 @@ def test_calibration_before_and_after_stands_side_by_side(results: Results) -> N
     shown = {heading: cell.number for heading, cell in zip(table.columns, row, strict=True)}
     assert shown["temperature"] == 1.7
     assert (shown["ECE before"], shown["ECE after"]) == (0.15, 0.02)
+    assert (shown["class-wise ECE before"], shown["class-wise ECE after"]) == (0.12, 0.03)
     assert (shown["log loss before"], shown["log loss after"]) == (0.7, 0.5)
     assert (shown["Brier score before"], shown["Brier score after"]) == (0.2, 0.15)
 
@@ -48,10 +49,12 @@ def test_a_temperature_without_a_limit_is_noted(files: Files) -> None:
 def test_an_operating_point_has_its_threshold_and_predictive_values(results: Results) -> None:
     table = operating_points(results)
     assert [row[1].text for row in table.rows] == [
-        *("Youden's index", "specificity of 90 % on val", "specificity of 95 % on val")
+        *("Youden's index", "specificity of 90 % on val", "specificity of 95 % on val"),
+        *("sensitivity of 90 % on val", "sensitivity of 95 % on val"),
     ]
     shown = dict(zip(table.columns, table.rows[0], strict=True))
     assert shown["threshold"].number == pytest.approx(0.4)
+    assert (shown["LR+"].number, shown["PPV in the test set"].number) == (3.4, 0.7)
     assert (shown["val sensitivity"].number, shown["sensitivity"].number) == (0.9, 0.85)
     # As the fixture's params.yaml has them: prevalences of 1 % and of 50 %.
     for heading in ("PPV at 1 %", "PPV at 50 %"):
