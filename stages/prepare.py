@@ -20,6 +20,7 @@ from stages.config.command import run_stage
 from stages.config.errors import UserError
 from stages.config.params import Dataset, Params
 from stages.config.paths import Paths
+from stages.config.text import visible
 from stages.config.writing import keep_only, write_csv
 from stages.dataset.image_set import (
     DATASET_INFO,
@@ -36,6 +37,7 @@ from stages.imaging.grouping import (
     TWO_CLASSES,
     Grouping,
     files_of,
+    find_clusters_of_two_labels,
     find_patients_of_two_classes,
     group_images,
     known,
@@ -250,6 +252,7 @@ def _log_summary(
     n_two = find_patients_of_two_classes(manifest)["patient_id"].nunique()
     if n_two:
         logger.warning("%d patients have images of two classes (%s)", n_two, TWO_CLASSES)
+    _log_two_labels(manifest, grouping)
     for column in ("given_split", "given_fold"):
         if 0 < (n_without := manifest[column].isna().sum()) < len(manifest):
             logger.warning("%d images have no %s", n_without, column.replace("_", " "))
@@ -260,6 +263,19 @@ def _log_summary(
         len(rejected),
         _count_left_out(listing),
     )
+
+
+def _log_two_labels(manifest: pd.DataFrame, grouping: Grouping) -> None:
+    """Name pictures that are the same, or nearly so, under two labels."""
+    found = find_clusters_of_two_labels(manifest, grouping.clusters)
+    if found:
+        first = ", ".join(f"{visible(image['file'])} ({image['label']})" for image in found[0][:4])
+        logger.warning(
+            "%d pictures are the same under two labels (all are listed in %s); the first: %s",
+            len(found),
+            GROUPING,
+            first,
+        )
 
 
 if __name__ == "__main__":

@@ -518,6 +518,29 @@ def test_the_same_picture_under_two_labels_is_counted(
     assert grouping_of(tmp_path)["clusters_with_two_labels"] == 1
 
 
+def test_pictures_under_two_labels_are_listed_by_name(
+    folder: Path, prepare: Prepare, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    mirrored = ImageOps.mirror(Image.open(folder / "covid" / "p00_0.png"))
+    mirrored.save(folder / "normal" / "other.png")
+    shutil.copy(folder / "normal" / "p11_1.png", folder / "normal" / "same.png")
+    prepare(folder)
+    [picture] = grouping_of(tmp_path)["two_labels"]
+    assert picture == [
+        {"file": "covid/p00_0.png", "label": "covid"},
+        {"file": "normal/other.png", "label": "normal"},
+    ]
+    assert "the first: covid/p00_0.png (covid), normal/other.png (normal)" in caplog.text
+
+
+def test_without_a_picture_under_two_labels_none_is_listed(
+    folder: Path, prepare: Prepare, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    prepare(folder)
+    assert grouping_of(tmp_path)["two_labels"] == []
+    assert "two labels" not in caplog.text
+
+
 def suspicious_of(tmp_path: Path) -> list[list[str]]:
     folder = Paths(tmp_path / "root").prepared("ct")
     rows: list[list[str]] = read_csv(folder / "suspicious.csv", str).to_numpy().tolist()

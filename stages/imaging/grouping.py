@@ -125,6 +125,20 @@ def find_patients_of_two_classes(manifest: pd.DataFrame) -> pd.DataFrame:
     return manifest[classes > 1].sort_values(["patient_id", "label"], kind="stable")
 
 
+def find_clusters_of_two_labels(
+    manifest: pd.DataFrame, clusters: NDArray[np.int64]
+) -> list[list[dict[str, str]]]:
+    """The pictures that stand under more than one label: file and label of each of their images.
+
+    Args:
+        manifest: (N,) rows with label and source_path.
+        clusters: (N,) as in `Grouping`.
+    """
+    labels = manifest["label"].groupby(clusters).transform("nunique")
+    rows = manifest[["source_path", "label"]].set_axis(["file", "label"], axis=1)[labels > 1]
+    return [found.to_dict("records") for _, found in rows.groupby(clusters[labels > 1])]
+
+
 def save_grouping(
     folder: Path, manifest: pd.DataFrame, grouping: Grouping, notes: Sequence[str]
 ) -> None:
@@ -155,6 +169,7 @@ def _describe(manifest: pd.DataFrame, grouping: Grouping) -> dict[str, Any]:
     clusters = manifest["label"].groupby(grouping.clusters).agg(["size", "nunique"])
     clusters = clusters[clusters["size"] > 1]
     kinds = Counter(pair.kind for pair in grouping.pairs)
+    two_labels = find_clusters_of_two_labels(manifest, grouping.clusters)
     return {
         "n_images": len(manifest),
         "n_patients": int(patients.nunique()),
@@ -167,7 +182,8 @@ def _describe(manifest: pd.DataFrame, grouping: Grouping) -> dict[str, Any]:
         "pairs": {kind: kinds[kind] for kind in KINDS},
         "n_clusters": len(clusters),
         "n_images_in_clusters": int(clusters["size"].sum()),
-        "clusters_with_two_labels": int((clusters["nunique"] > 1).sum()),
+        "clusters_with_two_labels": len(two_labels),
+        "two_labels": two_labels,
         "leaks": {
             group: {"splits": splits, "files": files_of(group, manifest, grouping)}
             for group, splits in grouping.leaks.items()

@@ -428,6 +428,13 @@ class Leak(Document):
     files: list[str]
 
 
+class LabelledFile(Document):
+    """An image and what it is called."""
+
+    file: str
+    label: str
+
+
 class Grouping(Document):
     """A grouping.json."""
 
@@ -443,5 +450,6 @@ class Grouping(Document):
     n_clusters: int
     n_images_in_clusters: int
     clusters_with_two_labels: int
+    two_labels: list[list[LabelledFile]]
     leaks: dict[str, Leak]
     notes: list[str]

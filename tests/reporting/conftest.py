@@ -635,6 +635,9 @@ def make_grouping(manifest: pd.DataFrame) -> Json:
         "n_clusters": 5,
         "n_images_in_clusters": 11,
         "clusters_with_two_labels": 1,
+        "two_labels": [
+            [{"file": "covid/a.png", "label": "covid"}, {"file": "normal/b.png", "label": "normal"}]
+        ],
         "leaks": {},
         "notes": [],
     }
