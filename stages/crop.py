@@ -2,7 +2,8 @@
 
 Reads:  data/prepared/<dataset>/
 Writes: data/views/<name>/: images.npy, lung_masks.npy, boxes.csv, pictures.npy (what was cropped),
-        manifest.csv, dataset.json, and truth.npy for phantoms
+        manifest.csv, dataset.json, fingerprints.bin where near-duplicates are looked for, and
+        truth.npy for phantoms
 """
 
 import logging
@@ -22,6 +23,7 @@ from stages.dataset.image_set import (
     BOX_COLUMNS,
     BOXES,
     DATASET_INFO,
+    FINGERPRINTS,
     IMAGES,
     LUNG_MASKS,
     MANIFEST,
@@ -37,7 +39,12 @@ from stages.imaging.pool import map_images
 logger = logging.getLogger(__name__)
 
 # Name in the view, and in the prepared set; DVC's cache holds equal contents once.
-HANDED_ON = {PICTURES: IMAGES, MANIFEST: MANIFEST, DATASET_INFO: DATASET_INFO}
+HANDED_ON = {
+    PICTURES: IMAGES,
+    MANIFEST: MANIFEST,
+    DATASET_INFO: DATASET_INFO,
+    FINGERPRINTS: FINGERPRINTS,  # of a set in which near-duplicates are looked for
+}
 
 # Images from which workers, who import for about 2 s each, lose no time: a crop takes some 4 ms.
 # Their memory, 130 MiB of two, does not grow with the images.
@@ -52,9 +59,11 @@ def crop_view(params: Params, name: str, paths: Paths) -> None:
     arrays = [IMAGES, LUNG_MASKS, *([] if prepared.truth is None else [TRUTH])]
     boxes = _write_arrays(prepared, view, folder, arrays)
     write_csv(folder / BOXES, boxes[list(BOX_COLUMNS)])
-    for file_name, origin in HANDED_ON.items():
-        link_or_copy(paths.prepared(view.dataset) / origin, folder / file_name)
-    keep_only(folder, [*arrays, *HANDED_ON, BOXES])
+    source = paths.prepared(view.dataset)
+    handed_on = [name for name, origin in HANDED_ON.items() if (source / origin).exists()]
+    for file_name in handed_on:
+        link_or_copy(source / HANDED_ON[file_name], folder / file_name)
+    keep_only(folder, [*arrays, *handed_on, BOXES])
     _log_summary(name, boxes)
 
 

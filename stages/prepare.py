@@ -3,6 +3,7 @@
 Reads:  the source of datasets.<name>
 Writes: data/prepared/<name>/: images.npy, manifest.csv, rejected.csv, duplicates.csv,
         left_out.csv, suspicious.csv, grouping.json, dataset.json, and truth.npy for phantoms;
+        fingerprints.bin where near-duplicates are looked for;
         leaks.csv where groups leak, patients_of_two_classes.csv where there are some; of a table
         reconciliation.csv, and metadata.csv with the columns to keep
 """
@@ -21,9 +22,10 @@ from stages.config.errors import UserError
 from stages.config.params import Dataset, Params
 from stages.config.paths import Paths
 from stages.config.text import visible
-from stages.config.writing import keep_only, write_csv
+from stages.config.writing import keep_only, link_or_copy, write_csv
 from stages.dataset.image_set import (
     DATASET_INFO,
+    FINGERPRINTS,
     MANIFEST,
     MANIFEST_COLUMNS,
     METADATA,
@@ -80,6 +82,8 @@ def prepare_dataset(params: Params, name: str, paths: Paths) -> None:
                 listed, rejected = decode_source(listing, dataset, folder, scratch)
             _require_readable(listed.manifest, rejected, dataset, folder)
             manifest, grouping = _group(listed, dataset, folder, scratch)
+            if dataset.near_duplicates:
+                link_or_copy(scratch / FINGERPRINTS, folder / FINGERPRINTS)
         manifest = _split(manifest, dataset, seed=params.seed)
     except UserError as error:
         raise UserError(f"params.yaml: datasets.{name}: {error}") from None
@@ -90,7 +94,9 @@ def prepare_dataset(params: Params, name: str, paths: Paths) -> None:
     info = _describe(name, dataset, listing, manifest, rejected, suspicious, grouping.leaks)
     info.save(folder)
     leaks = [LEAKS] if grouping.leaks else []
-    keep_only(folder, [*array_names(dataset), *tables, *leaks])  # an earlier run may have left more
+    described = [FINGERPRINTS] if dataset.near_duplicates else []
+    # An earlier run may have left more.
+    keep_only(folder, [*array_names(dataset), *described, *tables, *leaks])
     _log_summary(name, manifest, grouping, rejected, listing)
     if suspicious:
         found = ", ".join(f"{count} {what}" for what, count in suspicious.items())

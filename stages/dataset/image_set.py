@@ -8,6 +8,7 @@ truth.npy       (N, S, S) uint8 bit masks; phantoms only
 lung_masks.npy  (N, S, S) uint8, 0 or 1; views only
 pictures.npy    (N, P, P) uint8, the prepared images.npy that was cropped; views only
 boxes.csv       columns BOX_COLUMNS; views only
+fingerprints.bin  N records by which copies are found; where near-duplicates are looked for
 """
 
 import json
@@ -26,6 +27,7 @@ from stages.dataset.arrays import open_images
 from stages.dataset.task import Task
 
 IMAGES, TRUTH, LUNG_MASKS, PICTURES = "images.npy", "truth.npy", "lung_masks.npy", "pictures.npy"
+FINGERPRINTS = "fingerprints.bin"
 MANIFEST, BOXES, DATASET_INFO = "manifest.csv", "boxes.csv", "dataset.json"
 METADATA = "metadata.csv"
 

@@ -346,6 +346,15 @@ class Drop(Document):
     difference: Difference = _at("whole")
 
 
+class SharedPicture(Document):
+    """A picture from elsewhere that is one of the case's own too."""
+
+    file: str
+    own_file: str
+    kind: str
+    change: str
+
+
 class ExternalReport(Confusions):
     """A file of metrics/external/."""
 
@@ -357,6 +366,8 @@ class ExternalReport(Confusions):
     n_groups: int
     n_left_out: int
     n_shared_with_training: int
+    bytes_alone_of: list[str]  # data sets in which near-duplicates are not looked for
+    shared: list[SharedPicture]
     metrics: Figures
     calibration: CalibrationPair
     operating_points: dict[str, OperatingPoint]

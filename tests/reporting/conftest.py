@@ -683,6 +683,8 @@ def make_external(manifest: pd.DataFrame) -> Json:
         "n_groups": known["group_id"].nunique(),
         "n_left_out": len(manifest) - len(known),
         "n_shared_with_training": 0,
+        "bytes_alone_of": [],
+        "shared": [],
         "metrics": make_metrics(0.3),
         "undefined": {},
         **report["test"],

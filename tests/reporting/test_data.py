@@ -99,7 +99,9 @@ def test_pictures_under_two_labels_are_shown_by_name(files: Files) -> None:
     several = [{"file": f"covid/{number}.png", "label": "covid"} for number in range(5)]
     one = {"file": "normal/z.png", "label": "normal"}
     grouping["two_labels"] = [[*several, one]] * 21
-    table = by_caption(build_data_card(files.load().datasets["ct"]), "21 pictures that are the same")
+    table = by_caption(
+        build_data_card(files.load().datasets["ct"]), "21 pictures that are the same"
+    )
     assert "the first 20" in table.caption
     assert len(table.rows) == 20
     assert [cell.text for cell in table.rows[0]] == [
