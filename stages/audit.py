@@ -16,10 +16,13 @@ from stages.config.writing import write_csv, write_json
 from stages.dataset.image_set import ImageSet, load_image_set
 from stages.dataset.split import deal_folds
 from stages.evaluation.audit_report import build_audit, tabulate_probe
+from stages.evaluation.label_errors import look_at_labels
 from stages.evaluation.shortcuts import PROBES, leakage_probabilities, probe_probabilities
 from stages.evaluation.statistics.records import Bootstrap
 
 logger = logging.getLogger(__name__)
+
+LABEL_PROBE = "whole"  # the probe that sees all of a view, by which labels are looked at
 
 
 def audit_view(params: Params, name: str, paths: Paths) -> None:
@@ -41,9 +44,11 @@ def audit_view(params: Params, name: str, paths: Paths) -> None:
     leaking = [leakage_probabilities(view, fold_of) for fold_of in (by_image, by_group)]
     bootstrap = Bootstrap(params.evaluate.bootstrap_draws, params.seed)
     audit = build_audit(view, said, by_group, leaking, bootstrap)
-    write_json(paths.audit(name), {"folds": folds, **audit.to_json()})
-    tables = [tabulate_probe(view, probe, shares) for probe, shares in said.items()]
-    write_csv(paths.audit_predictions(name), pd.concat(tables))
+    tables = {probe: tabulate_probe(view, probe, shares) for probe, shares in said.items()}
+    labels = look_at_labels(tables[LABEL_PROBE], view.info.task, n_images=len(images))
+    content = {"folds": folds, **audit.to_json(), "label_errors": labels.to_json()}
+    write_json(paths.audit(name), content)
+    write_csv(paths.audit_predictions(name), pd.concat(tables.values()))
     for probe, figures in audit.probes.items():
         logger.info("%s: %s alone: auroc %s", name, probe, figures.metrics["auroc"].value)
 

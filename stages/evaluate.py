@@ -15,6 +15,7 @@ from stages.config.writing import write_json
 from stages.dataset.image_set import load_dataset_info
 from stages.dataset.predictions import load_tables
 from stages.evaluation.case_report import build_case_report
+from stages.evaluation.label_errors import look_at_labels_of_case
 from stages.evaluation.statistics.records import Bootstrap
 
 logger = logging.getLogger(__name__)
@@ -24,17 +25,25 @@ def evaluate_case(params: Params, name: str, paths: Paths) -> None:
     """Write headline figures and reports of one case."""
     protocol = params.protocol(params.case(name).protocol)
     said = paths.case_predictions(name)
+    tables, info = load_tables(said), load_dataset_info(said)
     report = build_case_report(
-        load_tables(said),
-        load_dataset_info(said),
+        tables,
+        info,
         params.evaluate.prevalences,
         Bootstrap(params.evaluate.bootstrap_draws, params.seed),
         is_optimistic=protocol.is_optimistic,
     )
     write_json(paths.case_metrics(name), report.headline())
-    write_json(paths.case_report(name), report.to_json())
+    labels = look_at_labels_of_case(tables.runs, info.task)
+    write_json(paths.case_report(name), report.to_json() | {"label_errors": labels.to_json()})
     accuracy, auroc = (report.test[metric].value for metric in ("accuracy", "auroc"))
     logger.info("%s: test accuracy %s, auroc %s", name, accuracy, auroc)
+    logger.info(
+        "%s: %d of the labels of %d images judged out of fold may be wrong",
+        name,
+        len(labels.suspected),
+        labels.n_judged,
+    )
 
 
 if __name__ == "__main__":

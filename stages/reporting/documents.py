@@ -209,6 +209,26 @@ class LabelFigures(Document):
     auroc: float | None
 
 
+class SuspectedLabel(Document):
+    """An image of which a model that never saw it says another class."""
+
+    image_id: str
+    label: str
+    likelier: str
+    label_probability: float
+    likelier_probability: float
+
+
+class LabelLook(Document):
+    """What out-of-fold probabilities say of the labels; the likeliest errors come first."""
+
+    n_images: int
+    n_judged: int
+    balanced_accuracy: float | None
+    too_few: list[str]
+    suspected: list[SuspectedLabel]
+
+
 class CaseReport(Document):
     """A file of metrics/reports/."""
 
@@ -218,6 +238,7 @@ class CaseReport(Document):
     n_without_lungs: int = _at("occlusion", "lungs_hidden", "n_without_lungs")
     runs: list[RunReport] = []
     labels: dict[str, LabelFigures] = {}
+    label_errors: LabelLook
 
 
 class Knowledge(Document):
@@ -332,6 +353,7 @@ class Audit(Document):
     n_groups: int
     probes: dict[str, Probe]
     best_shortcut: str
+    label_errors: LabelLook  # by the probe that sees the whole view
     gap_model: str = _at("leakage_gap", "model")
     by_image: Figures = _at("leakage_gap", "random")
     by_group: Figures = _at("leakage_gap", "grouped")
