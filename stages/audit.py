@@ -45,8 +45,8 @@ def audit_view(params: Params, name: str, paths: Paths) -> None:
     bootstrap = Bootstrap(params.evaluate.bootstrap_draws, params.seed)
     audit = build_audit(view, said, by_group, leaking, bootstrap)
     tables = {probe: tabulate_probe(view, probe, shares) for probe, shares in said.items()}
-    labels = look_at_labels(tables[LABEL_PROBE], view.info.task, n_images=len(images))
-    content = {"folds": folds, **audit.to_json(), "label_errors": labels.to_json()}
+    look = look_at_labels(tables[LABEL_PROBE], view.info.task, n_images=len(images))
+    content = {"folds": folds, **audit.to_json(), "label_errors": look.to_json()}
     write_json(paths.audit(name), content)
     write_csv(paths.audit_predictions(name), pd.concat(tables.values()))
     for probe, figures in audit.probes.items():

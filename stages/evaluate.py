@@ -34,15 +34,15 @@ def evaluate_case(params: Params, name: str, paths: Paths) -> None:
         is_optimistic=protocol.is_optimistic,
     )
     write_json(paths.case_metrics(name), report.headline())
-    labels = look_at_labels_of_case(tables.runs, info.task)
-    write_json(paths.case_report(name), report.to_json() | {"label_errors": labels.to_json()})
+    look = look_at_labels_of_case(tables.runs, info.task)
+    write_json(paths.case_report(name), report.to_json() | {"label_errors": look.to_json()})
     accuracy, auroc = (report.test[metric].value for metric in ("accuracy", "auroc"))
     logger.info("%s: test accuracy %s, auroc %s", name, accuracy, auroc)
     logger.info(
         "%s: %d of the labels of %d images judged out of fold may be wrong",
         name,
-        len(labels.suspected),
-        labels.n_judged,
+        len(look.suspected),
+        look.n_judged,
     )
 
 

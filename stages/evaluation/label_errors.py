@@ -102,10 +102,11 @@ def look_at_labels(judged: pd.DataFrame, task: Task, *, n_images: int) -> LabelL
         n_images: of the data set, of which not all need be judged.
     """
     names = list(task.class_names)
-    targets = judged["label"].map({name: number for number, name in enumerate(names)}).to_numpy()
+    index = {name: number for number, name in enumerate(names)}
+    targets: NDArray[np.int64] = judged["label"].map(index).to_numpy().astype(np.int64)
     shares = judged[probability_columns(names)].to_numpy(np.float64)
     shares = shares / shares.sum(axis=1, keepdims=True)  # written with six decimals
-    counts = np.bincount(targets.astype(np.int64), minlength=len(names))
+    counts = np.bincount(targets, minlength=len(names))
     return LabelLook(
         n_images,
         len(judged),

@@ -134,9 +134,14 @@ def find_clusters_of_two_labels(
         manifest: (N,) rows with label and source_path.
         clusters: (N,) as in `Grouping`.
     """
-    labels = manifest["label"].groupby(clusters).transform("nunique")
-    rows = manifest[["source_path", "label"]].set_axis(["file", "label"], axis=1)[labels > 1]
-    return [found.to_dict("records") for _, found in rows.groupby(clusters[labels > 1])]
+    has_two = manifest["label"].groupby(clusters).transform("nunique") > 1
+    return [
+        [
+            {"file": file, "label": label}
+            for file, label in zip(found["source_path"], found["label"], strict=True)
+        ]
+        for _, found in manifest[has_two].groupby(clusters[has_two])
+    ]
 
 
 def save_grouping(
