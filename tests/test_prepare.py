@@ -18,7 +18,8 @@ from stages.config.errors import UserError
 from stages.config.load import parse_params
 from stages.config.paths import Paths
 from stages.crop import crop_view
-from stages.dataset.image_set import ImageSet, load_image_set
+from stages.dataset.image_set import FINGERPRINTS, ImageSet, load_image_set
+from stages.imaging.fingerprint import FINGERPRINT
 from stages.prepare import prepare_dataset
 from stages.sources.identity import is_missing, tidy
 from tests.hostile_names import HOSTILE_NAMES
@@ -508,6 +509,16 @@ def test_near_duplicates_are_kept_apart_where_that_is_asked_for(
     ImageOps.mirror(Image.open(folder / "covid" / "p00_0.png")).save(folder / "covid/copy.png")
     groups = prepare(folder, near_duplicates=False).manifest.set_index("source_path")["group_id"]
     assert groups["covid/copy.png"] != groups["covid/p00_0.png"]
+
+
+def test_what_tells_copies_is_kept_where_near_duplicates_are_looked_for(
+    folder: Path, prepare: Prepare, tmp_path: Path
+) -> None:
+    kept = Paths(tmp_path / "root").prepared("ct") / FINGERPRINTS
+    prepare(folder)
+    assert kept.stat().st_size == 24 * FINGERPRINT.itemsize
+    prepare(folder, near_duplicates=False)
+    assert not kept.exists()
 
 
 def test_the_same_picture_under_two_labels_is_counted(

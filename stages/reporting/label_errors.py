@@ -15,9 +15,10 @@ from stages.reporting.table import Cell, Table, count_cell, figure_cell
 
 SHOWN = 10  # pictures of a data set
 SIDE_PX = 160
-# Of 5 % planted flips, lists of models below this were flips for a third or less
-# (tests/benchmarks/label_errors.py).
-TELLING = 0.85  # balanced accuracy against the given labels
+# Balanced accuracy against the given labels from which a list is worth a look. Of 400 phantoms with
+# 5 % of the labels flipped, a model at 0.81 listed flips for three in ten, one at 0.62 for one in
+# ten, hardly more than labels drawn at random.
+TELLING = 0.75
 
 
 class DoubtedImage(NamedTuple):
