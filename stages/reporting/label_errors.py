@@ -15,9 +15,9 @@ from stages.reporting.table import Cell, Table, count_cell, figure_cell
 
 SHOWN = 10  # pictures of a data set
 SIDE_PX = 160
-# Balanced accuracy against the given labels from which a list is worth a look. Of 400 phantoms with
-# 5 % of the labels flipped, a model at 0.81 listed flips for three in ten, one at 0.62 for one in
-# ten, hardly more than labels drawn at random.
+# Balanced accuracy against the given labels from which a list is worth a look. Of phantoms with 5 %
+# of the labels flipped, models at 0.80 to 0.83 listed flips for one in three, those at 0.62 for one
+# in ten, not much more than labels drawn at random (tests/benchmarks/label_errors.py).
 TELLING = 0.75
 
 
