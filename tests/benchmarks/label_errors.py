@@ -164,11 +164,12 @@ def _show_header() -> None:
 
 def _show(one: Judged) -> None:
     look, is_flip = one.look, one.is_flip
-    found = sum(is_flip) / len(one.flipped) if one.flipped else float("nan")
-    precision = sum(is_flip) / len(is_flip) if is_flip else float("nan")
+    found, precision = (
+        f"{sum(is_flip) / of:.0%}" if of else "n/a" for of in (len(one.flipped), len(is_flip))
+    )
     print(
         f"{one.seed:<6}{one.source:<20}{look.n_judged:>8}{look.balanced_accuracy or 0:>11.3f}"
-        f"{len(one.flipped):>7}{len(is_flip):>8}{found:>8.0%}{precision:>11.0%}"
+        f"{len(one.flipped):>7}{len(is_flip):>8}{found:>8}{precision:>11}"
         f"{sum(is_flip[:TOP]):>13}",
         flush=True,
     )
