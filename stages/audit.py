@@ -17,6 +17,7 @@ from stages.dataset.image_set import ImageSet, load_image_set
 from stages.dataset.metadata import load_metadata
 from stages.dataset.split import deal_folds
 from stages.evaluation.audit_report import build_audit, tabulate_probe
+from stages.evaluation.label_errors import look_at_labels
 from stages.evaluation.lung_agreement import measure_lungs
 from stages.evaluation.metadata_probes import (
     MAJORITY,
@@ -27,6 +28,8 @@ from stages.evaluation.shortcuts import PROBES, leakage_probabilities, probe_pro
 from stages.evaluation.statistics.records import Bootstrap
 
 logger = logging.getLogger(__name__)
+
+LABEL_PROBE = "whole"  # the probe that sees all of a view, by which labels are looked at
 
 
 def audit_view(params: Params, name: str, paths: Paths) -> None:
@@ -52,10 +55,14 @@ def audit_view(params: Params, name: str, paths: Paths) -> None:
     bootstrap = Bootstrap(params.evaluate.bootstrap_draws, params.seed)
     audit = build_audit(view, said, by_group, leaking, bootstrap)
     lungs = measure_lungs(view, bootstrap)
-    found = {"lungs": None if lungs is None else lungs.to_json()}
+    tables = {probe: tabulate_probe(view, probe, shares) for probe, shares in said.items()}
+    look = look_at_labels(tables[LABEL_PROBE], view.info.task, n_images=len(images))
+    found = {
+        "lungs": None if lungs is None else lungs.to_json(),
+        "label_errors": look.to_json(),
+    }
     write_json(paths.audit(name), {"folds": folds, **audit.to_json(), **found})
-    tables = [tabulate_probe(view, probe, shares) for probe, shares in said.items()]
-    write_csv(paths.audit_predictions(name), pd.concat(tables))
+    write_csv(paths.audit_predictions(name), pd.concat(tables.values()))
     for probe, figures in audit.probes.items():
         logger.info("%s: %s alone: auroc %s", name, probe, figures.metrics["auroc"].value)
 

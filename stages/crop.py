@@ -3,6 +3,7 @@
 Reads:  data/prepared/<dataset>/
 Writes: data/views/<name>/: images.npy, lung_masks.npy, boxes.csv, pictures.npy (what was cropped),
         manifest.csv, dataset.json, and truth.npy and truth.csv where the prepared set has them;
+        fingerprints.bin where near-duplicates are looked for;
         data/metadata/<name>/: what is known of the images beside their pixels, as prepared
 """
 
@@ -23,6 +24,7 @@ from stages.dataset.image_set import (
     BOX_COLUMNS,
     BOXES,
     DATASET_INFO,
+    FINGERPRINTS,
     IMAGES,
     KNOWN_TRUTH,
     LUNG_MASKS,
@@ -40,7 +42,13 @@ from stages.imaging.pool import map_images
 logger = logging.getLogger(__name__)
 
 # Name in the view, and in the prepared set; DVC's cache holds equal contents once.
-HANDED_ON = {PICTURES: IMAGES, MANIFEST: MANIFEST, DATASET_INFO: DATASET_INFO}
+HANDED_ON = {
+    PICTURES: IMAGES,
+    MANIFEST: MANIFEST,
+    DATASET_INFO: DATASET_INFO,
+    FINGERPRINTS: FINGERPRINTS,  # of a set in which near-duplicates are looked for
+    KNOWN_TRUTH: KNOWN_TRUTH,  # of a set with files of truth
+}
 
 # Images from which workers, who import for about 2 s each, lose no time: a crop takes some 4 ms.
 # Their memory, 130 MiB of two, does not grow with the images.
@@ -53,17 +61,16 @@ def crop_view(params: Params, name: str, paths: Paths) -> None:
     prepared = load_image_set(paths.prepared(view.dataset))
     folder = paths.view(name)
     arrays = [IMAGES, LUNG_MASKS, *([] if prepared.truth is None else [TRUTH])]
-    partial_truth = {} if prepared.known_truth is None else {KNOWN_TRUTH: KNOWN_TRUTH}
-    handed_on = HANDED_ON | partial_truth
     boxes = _write_arrays(prepared, view, folder, arrays)
     write_csv(folder / BOXES, boxes[list(BOX_COLUMNS)])
-    for file_name, origin in handed_on.items():
-        link_or_copy(paths.prepared(view.dataset) / origin, folder / file_name)
+    source = paths.prepared(view.dataset)
+    handed_on = [name for name, origin in HANDED_ON.items() if (source / origin).exists()]
+    for file_name in handed_on:
+        link_or_copy(source / HANDED_ON[file_name], folder / file_name)
     keep_only(folder, [*arrays, *handed_on, BOXES])
     # Beside the view, not in it: a column more is no reason to train again.
     for file_name in METADATA_FILES:
-        prepared_file = paths.prepared(view.dataset) / file_name
-        link_or_copy(prepared_file, paths.metadata(name) / file_name)
+        link_or_copy(source / file_name, paths.metadata(name) / file_name)
     keep_only(paths.metadata(name), METADATA_FILES)
     _log_summary(name, boxes)
 

@@ -17,6 +17,7 @@ from stages.dataset.metadata import load_metadata
 from stages.dataset.predictions import load_tables
 from stages.evaluation.case_report import build_case_report
 from stages.evaluation.error_costs import ErrorCosts
+from stages.evaluation.label_errors import look_at_labels_of_case
 from stages.evaluation.partitions import partition_rows
 from stages.evaluation.statistics.records import Bootstrap
 from stages.evaluation.subgroups import score_subgroups
@@ -42,9 +43,17 @@ def evaluate_case(params: Params, name: str, paths: Paths) -> None:
     parts = partition_rows(test, load_metadata(paths.metadata(case.view)))
     subgroups = score_subgroups(test, parts, info.task, bootstrap)
     write_json(paths.case_metrics(name), report.headline())
-    write_json(paths.case_report(name), report.to_json() | {"subgroups": subgroups.to_json()})
+    look = look_at_labels_of_case(tables.runs, info.task)
+    beside = {"subgroups": subgroups.to_json(), "label_errors": look.to_json()}
+    write_json(paths.case_report(name), report.to_json() | beside)
     accuracy, auroc = (report.test[metric].value for metric in ("accuracy", "auroc"))
     logger.info("%s: test accuracy %s, auroc %s", name, accuracy, auroc)
+    logger.info(
+        "%s: %d of the labels of %d images judged out of fold may be wrong",
+        name,
+        len(look.suspected),
+        look.n_judged,
+    )
 
 
 if __name__ == "__main__":

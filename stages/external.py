@@ -1,13 +1,17 @@
 """Score a trained case, untouched, on images of another data set.
 
-Reads:  data/views/<view>/, data/weights/<case>/, data/predictions/<case>.csv,
+Pictures that the case's own data set has too, as they are or slightly changed, are left out.
+
+Reads:  data/views/<view>/, data/weights/<case>/, data/predictions/<case>/,
         metrics/reports/<case>.json
 Writes: data/external/<name>.csv, metrics/external/<name>.json
 """
 
 import json
 import logging
+import shutil
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,10 +23,11 @@ from stages.config.params import Params
 from stages.config.paths import Paths
 from stages.config.writing import write_csv, write_json
 from stages.dataset.image_set import load_image_set
-from stages.dataset.predictions import load_predictions
+from stages.dataset.predictions import WHOLE, load_predictions
 from stages.dataset.task import Task
 from stages.evaluation.external_report import Chosen, build_external_report
 from stages.evaluation.statistics.records import Bootstrap
+from stages.imaging.shared_pictures import KnownPictures, find_shared_pictures
 from stages.modeling.compute import choose_hardware, keep_freed_memory
 from stages.modeling.predict import combine_runs, load_case, predict_case
 
@@ -35,7 +40,13 @@ def score_elsewhere(params: Params, name: str, paths: Paths) -> None:
     entry = params.external_test(name)
     case, elsewhere = load_case(paths.weights(entry.case)), load_image_set(paths.view(entry.view))
     task = Task(case.outputs.class_names, case.outputs.positive)
-    rows, counts = _choose_rows(elsewhere.manifest, case.table.images["sha256"], entry.classes)
+    said = paths.case_predictions(entry.case)
+    own, there = KnownPictures.load(said), KnownPictures.load(paths.view(entry.view))
+    rows, shared = _choose_rows(own, there, entry.classes, paths.scratch(f"external-{name}"))
+    counts = {
+        "n_left_out": len(there.manifest) - len(rows) - len(shared),
+        "n_shared_with_training": len(shared),
+    }
     _require_images(name, rows, counts)
     tested = elsewhere.manifest.iloc[rows]
     run_table = predict_case(
@@ -45,12 +56,12 @@ def score_elsewhere(params: Params, name: str, paths: Paths) -> None:
         device=choose_hardware(params.compute).device,
     )
     table = combine_runs(run_table, task.class_names, ensemble=case.ensemble)
-    own = load_predictions(paths.predictions(entry.case))
+    own_rows = load_predictions(said / f"{WHOLE}.csv")
     own_report = json.loads(paths.case_report(entry.case).read_text(encoding="utf-8"))
     report = build_external_report(
         table,
         run_table,
-        own[own["split"] == "test"],
+        own_rows[own_rows["split"] == "test"],
         Chosen.from_report(own_report),
         task,
         params.evaluate.prevalences,
@@ -65,24 +76,28 @@ def score_elsewhere(params: Params, name: str, paths: Paths) -> None:
         "n": len(rows),
         "n_groups": int(tested["group_id"].nunique()),
         **counts,
+        "bytes_alone_of": [known.dataset for known in (own, there) if not known.fingerprints],
+        "shared": shared.to_dict("records"),
     }
     write_csv(paths.external_predictions(name), table)
     write_json(paths.external(name), facts | report.to_json())
-    logger.info("%s: %s", name, facts)
+    logger.info("%s: %s", name, {key: facts[key] for key in ("case", "view", "n", *counts)})
+    if len(shared):
+        logger.warning("%d pictures are the case's own too (%s)", len(shared), paths.external(name))
     logger.info("auroc %s", report.drop["auroc"].to_json())
 
 
 def _choose_rows(
-    manifest: pd.DataFrame, known_files: "pd.Series[str]", classes: Mapping[str, str]
-) -> tuple[NDArray[np.int64], dict[str, int]]:
-    """Images of the classes that are mapped and not the case's own, and how many were not taken."""
-    is_mapped = manifest["label"].isin(classes)
-    is_known = manifest["sha256"].isin(known_files)
-    counts = {
-        "n_left_out": int((~is_mapped).sum()),
-        "n_shared_with_training": int((is_mapped & is_known).sum()),
-    }
-    return np.flatnonzero(is_mapped & ~is_known).astype(np.int64), counts
+    own: KnownPictures, there: KnownPictures, classes: Mapping[str, str], scratch: Path
+) -> tuple[NDArray[np.int64], pd.DataFrame]:
+    """Of the classes that are mapped the images that are new, and those that are the case's own."""
+    mapped = there.manifest[there.manifest["label"].isin(classes)]
+    try:
+        shared = find_shared_pictures(own, there._replace(manifest=mapped), scratch)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    is_new = ~mapped["image_id"].isin(shared["image_id"])
+    return mapped.index[is_new].to_numpy(np.int64), shared
 
 
 def _require_images(name: str, rows: NDArray[np.int64], counts: Mapping[str, int]) -> None:

@@ -5,7 +5,7 @@ Writes: data/prepared/<name>/: images.npy, manifest.csv, rejected.csv, duplicate
         left_out.csv, suspicious.csv, grouping.json, dataset.json, and truth.npy for phantoms;
         metadata.csv and metadata.json; leaks.csv where groups leak, patients_of_two_classes.csv
         where there are some; of a table reconciliation.csv; of files of truth truth.npy, truth.csv
-        and truth_files.csv
+        and truth_files.csv; fingerprints.bin where near-duplicates are looked for
 """
 
 import logging
@@ -21,9 +21,11 @@ from stages.config.command import run_stage
 from stages.config.errors import UserError
 from stages.config.params import Dataset, FilesTruth, Params
 from stages.config.paths import Paths
-from stages.config.writing import keep_only, write_csv
+from stages.config.text import visible
+from stages.config.writing import keep_only, link_or_copy, write_csv
 from stages.dataset.image_set import (
     DATASET_INFO,
+    FINGERPRINTS,
     KNOWN_TRUTH,
     MANIFEST,
     MANIFEST_COLUMNS,
@@ -39,6 +41,7 @@ from stages.imaging.grouping import (
     TWO_CLASSES,
     Grouping,
     files_of,
+    find_clusters_of_two_labels,
     find_patients_of_two_classes,
     group_images,
     known,
@@ -102,6 +105,8 @@ def prepare_dataset(params: Params, name: str, paths: Paths) -> None:
             _require_readable(listed.manifest, rejected, dataset, folder)
             truth_tables = _save_truth(truth, dataset, listed, rejected, folder)
             manifest, grouping = _group(listed, dataset, folder, scratch)
+            if dataset.near_duplicates:
+                link_or_copy(scratch / FINGERPRINTS, folder / FINGERPRINTS)
         manifest = _split(manifest, dataset, seed=params.seed)
     except UserError as error:
         raise UserError(f"params.yaml: datasets.{name}: {error}") from None
@@ -113,7 +118,9 @@ def prepare_dataset(params: Params, name: str, paths: Paths) -> None:
     info = _describe(name, dataset, listing, manifest, rejected, suspicious, grouping.leaks)
     info.save(folder)
     leaks = [LEAKS] if grouping.leaks else []
-    keep_only(folder, [*array_names(dataset), *tables, *leaks])  # an earlier run may have left more
+    described = [FINGERPRINTS] if dataset.near_duplicates else []
+    # An earlier run may have left more.
+    keep_only(folder, [*array_names(dataset), *described, *tables, *leaks])
     _log_summary(name, manifest, grouping, rejected, listing)
     if suspicious:
         found = ", ".join(f"{count} {what}" for what, count in suspicious.items())
@@ -306,6 +313,7 @@ def _log_summary(
     n_two = find_patients_of_two_classes(manifest)["patient_id"].nunique()
     if n_two:
         logger.warning("%d patients have images of two classes (%s)", n_two, TWO_CLASSES)
+    _log_two_labels(manifest, grouping)
     for column in ("given_split", "given_fold"):
         if 0 < (n_without := manifest[column].isna().sum()) < len(manifest):
             logger.warning("%d images have no %s", n_without, column.replace("_", " "))
@@ -316,6 +324,19 @@ def _log_summary(
         len(rejected),
         _count_left_out(listing),
     )
+
+
+def _log_two_labels(manifest: pd.DataFrame, grouping: Grouping) -> None:
+    """Name pictures that are the same, or nearly so, under two labels."""
+    found = find_clusters_of_two_labels(manifest, grouping.clusters)
+    if found:
+        first = ", ".join(f"{visible(image['file'])} ({image['label']})" for image in found[0][:4])
+        logger.warning(
+            "%d pictures are the same under two labels (all are listed in %s); the first: %s",
+            len(found),
+            GROUPING,
+            first,
+        )
 
 
 if __name__ == "__main__":

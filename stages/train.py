@@ -6,7 +6,7 @@ Reads:  data/views/<view>/, data/weights/<initial weights>/
 Writes: data/weights/<case>/ (model.safetensors, meta.json; a folder of these per run where there
         are several; runs.csv), plots/history/<case>/, data/predictions/<case>.csv,
         data/predictions/<case>/ (whole.csv, runs.csv, lungs_hidden.csv, lungs_only.csv,
-        dataset.json)
+        dataset.json; of the view manifest.csv and, where there is one, fingerprints.bin)
 """
 
 import logging
@@ -23,6 +23,7 @@ from stages.config.params import Params
 from stages.config.paths import Paths
 from stages.config.writing import write_csv, write_json
 from stages.dataset.image_set import ImageSet, load_image_set
+from stages.dataset.known_pictures import hand_on_pictures
 from stages.dataset.occlusion import OCCLUSIONS
 from stages.dataset.predictions import WHOLE, CaseTables, save_tables
 from stages.dataset.runs import Run, plan_runs, save_runs
@@ -80,6 +81,7 @@ def _train_runs(params: Params, name: str, paths: Paths) -> None:
     save_runs(paths.weights(name), view.manifest, runs)
     _save_history(name, runs, finished, paths)
     _save_predictions(name, view, finished, protocol.ensemble, paths)
+    hand_on_pictures(paths.view(case.view), paths.case_predictions(name))
     # A killed stage goes on from here; with all outputs in their places nothing is left to do.
     shutil.rmtree(paths.scratch(f"train-{name}"), ignore_errors=True)
 

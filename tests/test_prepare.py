@@ -18,7 +18,8 @@ from stages.config.errors import UserError
 from stages.config.load import parse_params
 from stages.config.paths import Paths
 from stages.crop import crop_view
-from stages.dataset.image_set import ImageSet, load_image_set
+from stages.dataset.image_set import FINGERPRINTS, ImageSet, load_image_set
+from stages.imaging.fingerprint import FINGERPRINT
 from stages.prepare import prepare_dataset
 from stages.sources.identity import is_missing, tidy
 from tests.hostile_names import HOSTILE_NAMES
@@ -515,12 +516,45 @@ def test_near_duplicates_are_kept_apart_where_that_is_asked_for(
     assert groups["covid/copy.png"] != groups["covid/p00_0.png"]
 
 
+def test_what_tells_copies_is_kept_where_near_duplicates_are_looked_for(
+    folder: Path, prepare: Prepare, tmp_path: Path
+) -> None:
+    kept = Paths(tmp_path / "root").prepared("ct") / FINGERPRINTS
+    prepare(folder)
+    assert kept.stat().st_size == 24 * FINGERPRINT.itemsize
+    prepare(folder, near_duplicates=False)
+    assert not kept.exists()
+
+
 def test_the_same_picture_under_two_labels_is_counted(
     folder: Path, prepare: Prepare, tmp_path: Path
 ) -> None:
     shutil.copy(folder / "covid" / "p00_0.png", folder / "normal" / "other.png")
     prepare(folder)
     assert grouping_of(tmp_path)["clusters_with_two_labels"] == 1
+
+
+def test_pictures_under_two_labels_are_listed_by_name(
+    folder: Path, prepare: Prepare, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    mirrored = ImageOps.mirror(Image.open(folder / "covid" / "p00_0.png"))
+    mirrored.save(folder / "normal" / "other.png")
+    shutil.copy(folder / "normal" / "p11_1.png", folder / "normal" / "same.png")
+    prepare(folder)
+    [picture] = grouping_of(tmp_path)["two_labels"]
+    assert picture == [
+        {"file": "covid/p00_0.png", "label": "covid"},
+        {"file": "normal/other.png", "label": "normal"},
+    ]
+    assert "the first: covid/p00_0.png (covid), normal/other.png (normal)" in caplog.text
+
+
+def test_without_a_picture_under_two_labels_none_is_listed(
+    folder: Path, prepare: Prepare, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    prepare(folder)
+    assert grouping_of(tmp_path)["two_labels"] == []
+    assert "two labels" not in caplog.text
 
 
 def suspicious_of(tmp_path: Path) -> list[list[str]]:

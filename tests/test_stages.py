@@ -221,6 +221,28 @@ def test_headline_accuracies_are_those_of_the_predictions_of_their_split(
     assert flat["val_accuracy"] == of_split["val"]
 
 
+def test_labels_are_looked_at_by_each_case_and_by_the_plain_model_of_each_view(
+    chain: Chain,
+) -> None:
+    for case in chain.params.cases:
+        look = load_json(chain.paths.case_report(case))["label_errors"]
+        assert (look["n_images"], look["n_judged"], look["too_few"]) == (IMAGES, 32, [])
+        table = pd.read_csv(chain.paths.predictions(case)).set_index("image_id")
+        for one in look["suspected"]:
+            row = table.loc[one["image_id"]]
+            assert row["split"] in ("val", "test")
+            assert (row["label"], row["prediction"]) == (one["label"], one["likelier"])
+            assert row[f"prob_{one['label']}"] == pytest.approx(one["label_probability"], abs=1e-4)
+    for view in chain.params.views:
+        look = load_json(chain.paths.audit(view))["label_errors"]
+        assert (look["n_images"], look["n_judged"]) == (IMAGES, IMAGES)
+        said = pd.read_csv(chain.paths.audit_predictions(view)).query("probe == 'whole'")
+        table = said.set_index("image_id")
+        hits = [table["label"] == name for name in ("covid", "normal")]
+        right = [(table["prediction"] == table["label"])[of_class].mean() for of_class in hits]
+        assert look["balanced_accuracy"] == pytest.approx(np.mean(right), abs=1e-6)
+
+
 def test_reports_have_matrices_and_classification_reports_of_every_split(chain: Chain) -> None:
     for case in chain.params.cases:
         reports = load_json(chain.paths.case_report(case))

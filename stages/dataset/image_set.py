@@ -8,6 +8,7 @@ truth.csv       which of these bits are known of which image; with files of trut
 lung_masks.npy  (N, S, S) uint8, 0 or 1; views only
 pictures.npy    (N, P, P) uint8, the prepared images.npy that was cropped; views only
 boxes.csv       columns BOX_COLUMNS; views only
+fingerprints.bin  N records by which copies are found; where near-duplicates are looked for
 """
 
 import json
@@ -27,6 +28,7 @@ from stages.dataset.task import Task
 from stages.dataset.truth import ALL_BITS, load_known
 
 IMAGES, TRUTH, LUNG_MASKS, PICTURES = "images.npy", "truth.npy", "lung_masks.npy", "pictures.npy"
+FINGERPRINTS = "fingerprints.bin"
 MANIFEST, BOXES, DATASET_INFO = "manifest.csv", "boxes.csv", "dataset.json"
 KNOWN_TRUTH = "truth.csv"
 

@@ -125,6 +125,25 @@ def find_patients_of_two_classes(manifest: pd.DataFrame) -> pd.DataFrame:
     return manifest[classes > 1].sort_values(["patient_id", "label"], kind="stable")
 
 
+def find_clusters_of_two_labels(
+    manifest: pd.DataFrame, clusters: NDArray[np.int64]
+) -> list[list[dict[str, str]]]:
+    """The pictures that stand under more than one label: file and label of each of their images.
+
+    Args:
+        manifest: (N,) rows with label and source_path.
+        clusters: (N,) as in `Grouping`.
+    """
+    has_two = manifest["label"].groupby(clusters).transform("nunique") > 1
+    return [
+        [
+            {"file": file, "label": label}
+            for file, label in zip(found["source_path"], found["label"], strict=True)
+        ]
+        for _, found in manifest[has_two].groupby(clusters[has_two])
+    ]
+
+
 def save_grouping(
     folder: Path, manifest: pd.DataFrame, grouping: Grouping, notes: Sequence[str]
 ) -> None:
@@ -155,6 +174,7 @@ def _describe(manifest: pd.DataFrame, grouping: Grouping) -> dict[str, Any]:
     clusters = manifest["label"].groupby(grouping.clusters).agg(["size", "nunique"])
     clusters = clusters[clusters["size"] > 1]
     kinds = Counter(pair.kind for pair in grouping.pairs)
+    two_labels = find_clusters_of_two_labels(manifest, grouping.clusters)
     return {
         "n_images": len(manifest),
         "n_patients": int(patients.nunique()),
@@ -167,7 +187,8 @@ def _describe(manifest: pd.DataFrame, grouping: Grouping) -> dict[str, Any]:
         "pairs": {kind: kinds[kind] for kind in KINDS},
         "n_clusters": len(clusters),
         "n_images_in_clusters": int(clusters["size"].sum()),
-        "clusters_with_two_labels": int((clusters["nunique"] > 1).sum()),
+        "clusters_with_two_labels": len(two_labels),
+        "two_labels": two_labels,
         "leaks": {
             group: {"splits": splits, "files": files_of(group, manifest, grouping)}
             for group, splits in grouping.leaks.items()

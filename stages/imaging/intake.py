@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from stages.config.params import Dataset, FilesTruth
 from stages.config.writing import write_csv
 from stages.dataset.arrays import write_image_rows
-from stages.dataset.image_set import IMAGES, TRUTH
+from stages.dataset.image_set import FINGERPRINTS, IMAGES, TRUTH
 from stages.dataset.truth import ALL_BITS
 from stages.imaging.decode import decode
 from stages.imaging.fingerprint import fingerprint, open_fingerprints
@@ -25,7 +25,6 @@ from stages.imaging.truth import DrawnTruth, draw_truth
 from stages.sources.item import SourceItem, UnreadableImage
 from stages.sources.listing import Listing
 
-FINGERPRINTS = "fingerprints.bin"  # in the scratch folder
 REJECTED, SUSPICIOUS = "rejected.csv", "suspicious.csv"
 DECODER = "decoder"  # before what one says of a file that it read
 # Images from which workers, who import for about 2 s each, gain time: an image takes some 15 ms.

@@ -7,13 +7,13 @@ import pandas as pd
 from stages.config.params import Dataset, Grey, TableGroup, WindowGrey
 from stages.config.text import visible
 from stages.dataset.image_set import SPLITS, DatasetInfo
-from stages.reporting.documents import Grouping
+from stages.reporting.documents import Grouping, LabelledFile
 from stages.reporting.metadata import build_metadata_table
 from stages.reporting.results import DatasetResults
 from stages.reporting.table import Cell, Table, count_cell, fact_table
 from stages.reporting.truth import build_truth_files_table
 
-FILES_SHOWN = 4  # of a group that leaks
+FILES_SHOWN = 4  # of a group that leaks, or of a label
 GROUPS_SHOWN = 20
 
 
@@ -39,6 +39,8 @@ def build_data_card(dataset: DatasetResults) -> list[Table]:
     if len(dataset.suspicious):
         caption = "Pictures to be looked at, not changed (all are listed in suspicious.csv)"
         tables.append(_files_table(caption, dataset.suspicious, "what"))
+    if dataset.grouping.two_labels:
+        tables.append(_two_labels_table(dataset.grouping))
     if dataset.grouping.leaks:
         tables.append(_leaks_table(dataset.grouping))
     return tables
@@ -180,6 +182,37 @@ def _files_table(caption: str, files: pd.DataFrame, column: str) -> Table:
             [Cell(str(kind)), count_cell(count), Cell(visible(first))]
             for kind, count, first in kinds.itertuples()
         ],
+    )
+
+
+def _two_labels_table(grouping: Grouping) -> Table:
+    """Pictures of which one label must be wrong, by name; the rest of many is counted."""
+    found = grouping.two_labels
+    rows = [
+        [
+            Cell(str(number)),
+            Cell(", ".join(dict.fromkeys(image.label for image in images))),
+            count_cell(len(images)),
+            Cell(_name_labelled(images)),
+        ]
+        for number, images in enumerate(found[:GROUPS_SHOWN], start=1)
+    ]
+    return Table(
+        f"{len(found)} pictures that are the same, or nearly so, under two labels"
+        + (f"; the first {GROUPS_SHOWN}" if len(found) > GROUPS_SHOWN else "")
+        + " (all are listed in grouping.json)",
+        ["picture", "labels", "files", "the first files of each label"],
+        rows,
+    )
+
+
+def _name_labelled(images: Sequence[LabelledFile]) -> str:
+    """The first files of each label, so that every label is seen."""
+    by_label: dict[str, list[str]] = {}
+    for image in images:
+        by_label.setdefault(image.label, []).append(visible(image.file))
+    return "; ".join(
+        f"{label}: {', '.join(files[:FILES_SHOWN])}" for label, files in by_label.items()
     )
 
 

@@ -233,6 +233,26 @@ class Subgroups(Document):
     partitions: list[GroupPartition]
 
 
+class SuspectedLabel(Document):
+    """An image of which a model that never saw it says another class."""
+
+    image_id: str
+    label: str
+    likelier: str
+    label_probability: float
+    likelier_probability: float
+
+
+class LabelLook(Document):
+    """What out-of-fold probabilities say of the labels; the likeliest errors come first."""
+
+    n_images: int
+    n_judged: int
+    balanced_accuracy: float | None
+    too_few: list[str]
+    suspected: list[SuspectedLabel]
+
+
 class CaseReport(Document):
     """A file of metrics/reports/."""
 
@@ -242,6 +262,7 @@ class CaseReport(Document):
     decision_curve: DecisionCurve
     n_without_lungs: int = _at("occlusion", "lungs_hidden", "n_without_lungs")
     subgroups: Subgroups
+    label_errors: LabelLook
     runs: list[RunReport] = Field([])
     labels: dict[str, LabelFigures] = Field({})
 
@@ -392,6 +413,7 @@ class Audit(Document):
     probes: dict[str, Probe]
     best_shortcut: str
     most_accurate: str
+    label_errors: LabelLook  # by the probe that sees the whole view
     gap_model: str = _at("leakage_gap", "model")
     by_image: Figures = _at("leakage_gap", "random")
     by_group: Figures = _at("leakage_gap", "grouped")
@@ -407,6 +429,15 @@ class Drop(Document):
     difference: Difference = _at("whole")
 
 
+class SharedPicture(Document):
+    """A picture from elsewhere that is one of the case's own too."""
+
+    file: str
+    own_file: str
+    kind: str
+    change: str
+
+
 class ExternalReport(Confusions):
     """A file of metrics/external/."""
 
@@ -418,6 +449,8 @@ class ExternalReport(Confusions):
     n_groups: int
     n_left_out: int
     n_shared_with_training: int
+    bytes_alone_of: list[str]  # data sets in which near-duplicates are not looked for
+    shared: list[SharedPicture]
     metrics: Figures
     calibration: CalibrationPair
     operating_points: dict[str, OperatingPoint]
@@ -493,6 +526,13 @@ class Leak(Document):
     files: list[str]
 
 
+class LabelledFile(Document):
+    """An image and what it is called."""
+
+    file: str
+    label: str
+
+
 class Grouping(Document):
     """A grouping.json."""
 
@@ -508,5 +548,6 @@ class Grouping(Document):
     n_clusters: int
     n_images_in_clusters: int
     clusters_with_two_labels: int
+    two_labels: list[list[LabelledFile]]
     leaks: dict[str, Leak]
     notes: list[str]

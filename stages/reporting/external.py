@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from stages.config.text import visible
 from stages.reporting.cases import build_confusion_table
-from stages.reporting.documents import Drop, ExternalReport
+from stages.reporting.documents import Drop, ExternalReport, SharedPicture
 from stages.reporting.measures import recalibration_table
 from stages.reporting.probabilities import (
     CALIBRATION_COLUMNS,
@@ -14,6 +15,7 @@ from stages.reporting.probabilities import (
 )
 from stages.reporting.results import CaseResults
 from stages.reporting.table import (
+    Cell,
     Table,
     case_cell,
     difference_cell,
@@ -23,6 +25,8 @@ from stages.reporting.table import (
 )
 from stages.reporting.wording import DISCUSSED, difference_text, label, point_label, standing
 
+SHARED_SHOWN = 20  # pictures that both data sets have
+
 
 class ExternalTest(NamedTuple):
     """One external test as the page shows it.
@@ -30,7 +34,7 @@ class ExternalTest(NamedTuple):
     Attributes:
         name: its key in params.yaml.
         facts: sentences on who was tested on what.
-        tables: the drop, calibration, operating points, confusion matrix.
+        tables: the drop, calibration, operating points, confusion matrix, shared pictures if any.
     """
 
     name: str
@@ -70,6 +74,7 @@ def build_external_test(
             ],
         ),
         build_confusion_table(name, found),
+        *([_shared_table(name, found)] if found.shared else []),
     ]
     return ExternalTest(name, _facts(found, case, title), tables)
 
@@ -80,8 +85,39 @@ def _facts(found: ExternalReport, case: CaseResults, title: str) -> list[str]:
         f"{case.title}, scored as it is on the data set {title}, view {found.view}: {found.n} "
         f"images of {found.n_groups} groups. Classes: {mapped}.",
         f"{found.n_left_out} images are left out, of other classes; "
-        f"{found.n_shared_with_training} are shared with the training data.",
+        f"{found.n_shared_with_training} that the case's own data set has too (its train, val and "
+        f"test images) are left out as well. {_describe_search(found)}",
     ]
+
+
+def _describe_search(found: ExternalReport) -> str:
+    """By what pictures that both data sets have are known."""
+    if not found.bytes_alone_of:
+        return "Looked for were equal files, and pictures that look the same."
+    return (
+        "Looked for were equal files alone, since near_duplicates is false of "
+        f"{' and '.join(found.bytes_alone_of)}: changed copies may be among those scored."
+    )
+
+
+def _shared_table(name: str, found: ExternalReport) -> Table:
+    """The pictures that were left out, by name; the rest of many is counted."""
+    return Table(
+        f"{name}: {len(found.shared)} pictures that the case's own data set has too, left out"
+        + (f"; the first {SHARED_SHOWN}" if len(found.shared) > SHARED_SHOWN else "")
+        + f" (all are listed in metrics/external/{name}.json)",
+        ["picture there", "own picture", "how alike"],
+        [
+            [Cell(visible(one.file)), Cell(visible(one.own_file)), Cell(_describe_likeness(one))]
+            for one in found.shared[:SHARED_SHOWN]
+        ],
+    )
+
+
+def _describe_likeness(one: SharedPicture) -> str:
+    if one.kind == "bytes":
+        return "the same file"
+    return "looks the same" + ("" if one.change == "same" else f", {one.change}")
 
 
 def _drop_table(name: str, found: ExternalReport, case: CaseResults) -> Table:

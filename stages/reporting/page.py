@@ -24,6 +24,7 @@ from stages.reporting.data import build_data_card, describe_size
 from stages.reporting.discussion import INTRODUCTION, DatasetDiscussion
 from stages.reporting.external import build_external_test
 from stages.reporting.gallery import build_gallery, to_uri
+from stages.reporting.label_errors import build_label_look
 from stages.reporting.maps import build_check_tables, build_score_table, name_not_class_specific
 from stages.reporting.measure_figures import draw_measures
 from stages.reporting.measures import (
@@ -114,6 +115,7 @@ def _section(results: Results, name: str, discussion: DatasetDiscussion) -> Sect
         "lungs": [build_lung_table(dataset.audits), *build_worst_lungs_table(dataset.audits)]
         if any(audit.lungs for audit in dataset.audits.values())
         else [],
+        "labels": build_label_look(dataset),
         "audits": [
             build_probe_table(dataset.audits, class_names),
             build_gap_table(dataset.audits),

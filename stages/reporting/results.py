@@ -12,7 +12,7 @@ from stages.config.csv_file import read_csv
 from stages.config.params import Case, Dataset, Params, Protocol, Recipe
 from stages.config.paths import Paths
 from stages.dataset.finished import first_missing, leave_out
-from stages.dataset.image_set import DatasetInfo, load_dataset_info, load_manifest
+from stages.dataset.image_set import IMAGES, DatasetInfo, load_dataset_info, load_manifest
 from stages.dataset.metadata import Metadata, load_metadata
 from stages.reporting.documents import (
     Audit,
@@ -99,6 +99,7 @@ class DatasetResults:
     cases: list[CaseResults]
     comparisons: Mapping[str, Comparison]  # of these cases
     external: Mapping[str, ExternalReport]  # of these cases, on other data sets
+    images: Path  # of the manifest's rows, as `prepare` decoded them
     left_out: list[str]  # cases and external tests without results, as params.yaml names them
 
     @property
@@ -172,6 +173,7 @@ def load_results(params: Params, paths: Paths) -> Results:
                 if {found.first, found.second} <= names
             },
             external={key: found for key, found in external.items() if found.case in names},
+            images=folder / IMAGES,
             left_out=_left_out(asked, views, cases, external),
         )
     return Results(params, datasets, cases, external)

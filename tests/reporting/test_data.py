@@ -94,6 +94,27 @@ def test_near_duplicates_are_counted(results: Results) -> None:
     assert shown["clusters with two labels"] == "1"
 
 
+def test_pictures_under_two_labels_are_shown_by_name(files: Files) -> None:
+    grouping = files.datasets["ct"].grouping
+    several = [{"file": f"covid/{number}.png", "label": "covid"} for number in range(5)]
+    one = {"file": "normal/z.png", "label": "normal"}
+    grouping["two_labels"] = [[*several, one]] * 21
+    table = by_caption(
+        build_data_card(files.load().datasets["ct"]), "21 pictures that are the same"
+    )
+    assert "the first 20" in table.caption
+    assert len(table.rows) == 20
+    assert [cell.text for cell in table.rows[0]] == [
+        "1",
+        "covid, normal",
+        "6",
+        "covid: covid/0.png, covid/1.png, covid/2.png, covid/3.png; normal: normal/z.png",
+    ]
+    grouping["two_labels"] = []
+    captions = [table.caption for table in build_data_card(files.load().datasets["ct"])]
+    assert not [caption for caption in captions if "two labels" in caption]
+
+
 def test_patients_of_two_classes_and_unknown_ones_are_counted(files: Files) -> None:
     grouping = files.datasets["ct"].grouping
     grouping |= {"n_patients_of_two_classes": 3, "n_images_of_known_patient": 60}

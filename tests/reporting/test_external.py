@@ -19,7 +19,37 @@ def test_an_external_test_says_who_was_tested_on_what(results: Results) -> None:
         "of 20 groups. Classes: normal as normal, covid as covid."
     )
     assert test.facts[1] == (
-        "10 images are left out, of other classes; 0 are shared with the training data."
+        "10 images are left out, of other classes; 0 that the case's own data set has too (its "
+        "train, val and test images) are left out as well. Looked for were equal files, and "
+        "pictures that look the same."
+    )
+
+
+def test_pictures_that_both_data_sets_have_are_shown_by_name(files: Files) -> None:
+    found = files.external["elsewhere"]
+    copy = {"file": "there/b.png", "own_file": "own/b.jpg", "kind": "near", "change": "flipped"}
+    found["shared"] = [
+        {"file": "there/a.png", "own_file": "own/a.png", "kind": "bytes", "change": "same"},
+        *[copy] * 20,
+    ]
+    found["n_shared_with_training"] = 21
+    test = build(files.load())
+    table = test.tables[-1]
+    assert "21 pictures" in table.caption
+    assert "the first 20" in table.caption
+    assert len(table.rows) == 20
+    assert [[cell.text for cell in row] for row in table.rows[:2]] == [
+        ["there/a.png", "own/a.png", "the same file"],
+        ["there/b.png", "own/b.jpg", "looks the same, flipped"],
+    ]
+    assert "21 that the case's own data set has too" in test.facts[1]
+
+
+def test_a_search_by_bytes_alone_is_said(files: Files) -> None:
+    files.external["elsewhere"]["bytes_alone_of"] = ["ct"]
+    said = build(files.load()).facts[1]
+    assert said.endswith(
+        "near_duplicates is false of ct: changed copies may be among those scored."
     )
 
 

@@ -1,0 +1,151 @@
+"""Labels that may be wrong: images of which models that never saw them say another class.
+
+Confident learning (Northcutt, Jiang and Chuang 2021, JAIR 70:1373-1411), computed by cleanlab: an
+image counts towards class j once its probability of j reaches the mean that images labelled j get
+(eq. 2). So counted, label by class (the confident joint, eq. 1, scaled to the labels' own numbers,
+eq. 3), says how many images labelled i are of class j; that many are listed, those of the largest
+margin p_j - p_i (section 3.2, prune by noise rate). What is listed is to be looked at: a hard case
+is not an error, and the fewer labels are wrong, the more of a list are hard cases.
+"""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from cleanlab.filter import find_label_issues
+from numpy.typing import NDArray
+
+from stages.dataset.predictions import probability_columns, rows_by_run
+from stages.dataset.runs import COPY
+from stages.dataset.task import Task
+from stages.evaluation.metrics import compute_metrics
+from stages.evaluation.statistics.rounding import rounded
+
+FEWEST = 2  # images of a class without which none of its labels can be doubted
+
+
+class Suspected(NamedTuple):
+    """An image whose label may be wrong: how probable it is, and the class that is likelier."""
+
+    image_id: str
+    label: str
+    likelier: str
+    label_probability: float
+    likelier_probability: float
+
+
+class LabelLook(NamedTuple):
+    """What out-of-fold probabilities say of the labels of a data set.
+
+    Attributes:
+        n_images: of the data set.
+        n_judged: those of which a model spoke that saw neither them nor their group.
+        balanced_accuracy: of these, against the given labels; None where undefined.
+        too_few: classes with so few images judged that none of them can be listed.
+        suspected: the likeliest errors first.
+    """
+
+    n_images: int
+    n_judged: int
+    balanced_accuracy: float | None
+    too_few: list[str]
+    suspected: list[Suspected]
+
+    def to_json(self) -> dict[str, Any]:
+        """As metrics/reports and metrics/audit have it."""
+        return {
+            **self._asdict(),
+            "suspected": [one._asdict() for one in self.suspected],
+        }
+
+
+def judge_out_of_fold(run_table: pd.DataFrame, class_names: Sequence[str]) -> pd.DataFrame:
+    """What the runs of a case say of images whose group they were not trained on.
+
+    With folds these are all images of a data set; of a single split those of val and test. Groups
+    that a run has on both sides are not judged by it: their copies in training, of the same wrong
+    label, would bear it out.
+
+    Args:
+        run_table: a row per image and run, never averaged (`load_tables`).
+        class_names: order of the columns.
+
+    Returns:
+        Columns image_id, label, prob_<class>: a row per image, the mean over its runs.
+    """
+    parts = []
+    for rows in rows_by_run(run_table).values():
+        is_trained_on = rows["split"] == "train"
+        is_new = ~rows["group_id"].isin(rows.loc[is_trained_on, "group_id"])
+        parts.append(rows[is_new & ~rows["image_id"].str.contains(COPY)])
+    per_image = pd.concat(parts).groupby("image_id", sort=False)
+    means = per_image[probability_columns(class_names)].mean()
+    return means.assign(label=per_image["label"].first()).reset_index()
+
+
+def look_at_labels_of_case(run_table: pd.DataFrame, task: Task) -> LabelLook:
+    """The labels of a case's data set, by its own models."""
+    judged = judge_out_of_fold(run_table, task.class_names)
+    image_ids = run_table["image_id"]
+    n_images = int(image_ids[~image_ids.str.contains(COPY)].nunique())
+    return look_at_labels(judged, task, n_images=n_images)
+
+
+def look_at_labels(judged: pd.DataFrame, task: Task, *, n_images: int) -> LabelLook:
+    """Which labels may be wrong, the likeliest errors first.
+
+    Args:
+        judged: columns image_id, label, prob_<class>, out of fold; a row per image.
+        task: the classes.
+        n_images: of the data set, of which not all need be judged.
+    """
+    names = list(task.class_names)
+    index = {name: number for number, name in enumerate(names)}
+    targets: NDArray[np.int64] = judged["label"].map(index).to_numpy().astype(np.int64)
+    shares = judged[probability_columns(names)].to_numpy(np.float64)
+    shares = shares / shares.sum(axis=1, keepdims=True)  # written with six decimals
+    counts = np.bincount(targets, minlength=len(names))
+    return LabelLook(
+        n_images,
+        len(judged),
+        _balanced_accuracy(targets, shares, task),
+        [name for name, count in zip(names, counts, strict=True) if count < FEWEST],
+        [
+            Suspected(
+                judged["image_id"].iloc[row],
+                names[targets[row]],
+                names[shares[row].argmax()],
+                round(float(shares[row, targets[row]]), 4),
+                round(float(shares[row].max()), 4),
+            )
+            for row in _rank(targets, shares)
+        ],
+    )
+
+
+def _rank(targets: NDArray[np.int64], shares: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Rows of the labels that may be wrong, by their margin."""
+    if len(np.unique(targets)) < 2:  # by one class alone there is nothing to count
+        return np.empty(0, np.int64)
+    with warnings.catch_warnings():  # of classes with too few images, which are named
+        warnings.filterwarnings("ignore", message="May not flag all label issues")
+        found: NDArray[np.int64] = find_label_issues(
+            targets,
+            shares,
+            filter_by="prune_by_noise_rate",
+            return_indices_ranked_by="normalized_margin",
+            min_examples_per_class=FEWEST - 1,
+            n_jobs=1,
+        )
+    return found
+
+
+def _balanced_accuracy(
+    targets: NDArray[np.int64], shares: NDArray[np.float64], task: Task
+) -> float | None:
+    if not len(targets):
+        return None
+    metrics = compute_metrics(targets, shares, shares.argmax(axis=1), task)
+    return rounded(float(metrics["balanced_accuracy"][0]))
