@@ -74,6 +74,7 @@ class CaseReport:
         curves: class to the points of its curves, of the test rows.
         labels: where classes imply others; else None.
         n_test: test images.
+        n_test_groups: patients that they are of.
         n_leaking_groups: groups that the splits cut, of the data set or of a run.
         is_optimistic: whether the protocol makes the figures better than those on new patients.
     """
@@ -90,6 +91,7 @@ class CaseReport:
     curves: Mapping[str, Any]
     labels: Mapping[str, LabelFigures] | None
     n_test: int
+    n_test_groups: int
     n_leaking_groups: int
     is_optimistic: bool
 
@@ -101,6 +103,7 @@ class CaseReport:
             "ece": self.calibration.before.ece,
             "ece_calibrated": self.calibration.after.ece,
             "n_test": self.n_test,
+            "n_test_groups": self.n_test_groups,
             "n_runs": max(1, len(self.runs)),
             "n_leaking_groups": self.n_leaking_groups,
             "optimistic": self.is_optimistic,
@@ -189,6 +192,7 @@ def build_case_report(
         curves=build_curves(truth, np.asarray(scored.probabilities), task.class_names),
         labels=score_labels(test, info) if info.implies else None,
         n_test=n_test,
+        n_test_groups=int(test["group_id"].nunique()),
         n_leaking_groups=len({*info.leakage, *_groups_cut_by_runs(tables.runs)}),
         is_optimistic=is_optimistic,
     )

@@ -29,6 +29,7 @@ class Headline(NamedTuple):
             **self.auroc.first.named("auroc"),
             **self.auroc.second.named("shortcut_auroc"),
             **self.auroc.difference.named("difference"),
+            "detectable": self.auroc.difference.detectable,
         }
 
 

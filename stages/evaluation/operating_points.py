@@ -14,9 +14,12 @@ from stages.dataset.predictions import DECIMALS
 from stages.dataset.task import Task
 from stages.evaluation.metrics import share
 from stages.evaluation.scored import Scored, ScoredRun
-from stages.evaluation.statistics.bootstrap import draw_figures, estimate
-from stages.evaluation.statistics.records import Bootstrap, Estimates, flatten, select
+from stages.evaluation.statistics.bootstrap import Draws, draw_figures, estimate
+from stages.evaluation.statistics.effective_size import predictive_interval
+from stages.evaluation.statistics.intervals import Interval, with_ends
+from stages.evaluation.statistics.records import Bootstrap, Estimate, Estimates, flatten, select
 from stages.evaluation.statistics.rounding import rounded
+from stages.evaluation.supports import count_rows, share_support
 
 FloatArray = NDArray[np.float64]
 
@@ -163,18 +166,47 @@ def compute_rates(calls: Calls, weights: NDArray[np.int32]) -> tuple[FloatArray,
 
 
 def judge(calls: Calls, task: Task, prevalences: Sequence[float], bootstrap: Bootstrap) -> Judged:
-    """Sensitivity, specificity and predictive values of n rows, all under the same draws."""
+    """Sensitivity, specificity and predictive values of n rows, with other patients as well."""
+    needs, groups = _needs(task.positive_name, prevalences), calls.group_ids
+    rates = draw_figures(
+        lambda weights: dict(zip(RATES, compute_rates(calls, weights), strict=True)),
+        groups,
+        {rate: needs[rate] for rate in RATES},
+        bootstrap,
+        {
+            "sensitivity": share_support(count_rows(calls.is_positive, groups)),
+            "specificity": share_support(count_rows(~calls.is_positive, groups)),
+        },
+    )
+    figures = estimate(rates)
+    for prevalence in prevalences:
+        sensitivity, specificity = (rates.values[rate] for rate in RATES)
+        values = compute_predictive_values(sensitivity, specificity, prevalence)
+        for name, value, order in zip(("ppv", "npv"), values, (RATES, RATES[::-1]), strict=True):
+            key = f"{name}_at_{prevalence}"
+            of_predicted = prevalence if name == "ppv" else 1 - prevalence
+            figures[key] = _predictive_value(
+                float(value[0]), rates, figures, order, of_predicted, needs[key]
+            )
+    return Judged(figures, prevalences)
 
-    def figures(weights: NDArray[np.int32]) -> dict[str, FloatArray]:
-        sensitivity, specificity = compute_rates(calls, weights)
-        values = {"sensitivity": sensitivity, "specificity": specificity}
-        for prevalence in prevalences:
-            ppv, npv = compute_predictive_values(sensitivity, specificity, prevalence)
-            values |= {f"ppv_at_{prevalence}": ppv, f"npv_at_{prevalence}": npv}
-        return values
 
-    needs = _needs(task.positive_name, prevalences)
-    return Judged(estimate(draw_figures(figures, calls.group_ids, needs, bootstrap)), prevalences)
+def _predictive_value(
+    value: float,
+    rates: Draws,
+    figures: Estimates,
+    order: Sequence[str],
+    prevalence: float,
+    need: str,
+) -> Estimate:
+    """A predictive value with its interval, from the rates in the order of what is predicted."""
+    if np.isnan(value):
+        return Estimate(None, why_undefined=f"needs {need}")
+    for rate in order:
+        if not figures[rate].has_interval:
+            return with_ends(value, Interval(None, None, figures[rate].why_undefined))
+    called, spared = ((float(rates.values[rate][0]), rates.effective_size(rate)) for rate in order)
+    return with_ends(value, predictive_interval(value, called, spared, prevalence))
 
 
 def judge_runs(

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from stages.evaluation.metrics import HEADLINE_METRICS
 from stages.evaluation.statistics.records import Estimate
+from stages.reporting.coverage import Sample, find_coverage, sample_of, with_coverage
 from stages.reporting.documents import CaseFigures, Confusions, Headline
 from stages.reporting.drawing import draw_diagonal, draw_legend, line_style, panel_row, to_svg
 from stages.reporting.results import CaseResults, DatasetResults
@@ -44,12 +45,17 @@ def build_headline_table(dataset: DatasetResults) -> Table:
 
 
 def _headline_row(case: CaseResults, beside: Sequence[str]) -> list[Cell]:
-    figures = case.figures
+    figures, sample = case.figures, sample_of(case)
+
+    def cell(name: str) -> Cell:
+        found = figures.get(name)
+        return with_coverage(estimate_cell(found), found, find_coverage(name, sample))
+
     return [
         case_cell(case),
-        estimate_cell(figures.get("auroc")),
-        *_shortcut_cells(case.headline),
-        *(estimate_cell(figures.get(name)) for name in beside),
+        cell("auroc"),
+        *_shortcut_cells(case.headline, sample),
+        *map(cell, beside),
         figure_cell(figures.train_accuracy),
         figure_cell(figures.val_accuracy),
         count_cell(figures.n_test),
@@ -59,14 +65,18 @@ def _headline_row(case: CaseResults, beside: Sequence[str]) -> list[Cell]:
     ]
 
 
-def _shortcut_cells(headline: Headline | None) -> list[Cell]:
+def _shortcut_cells(headline: Headline | None, sample: Sample) -> list[Cell]:
     """The best shortcut's AUROC, and what the case has above it."""
     if headline is None:
         return [figure_cell(None).with_note("optimistic: no headline"), figure_cell(None)]
     shortcut = estimate_cell(headline.shortcut_auroc)
     return [
         shortcut._replace(note=label(headline.shortcut)).with_note(shortcut.note),
-        difference_cell(headline.difference),
+        with_coverage(
+            difference_cell(headline.difference),
+            headline.difference,
+            find_coverage("auroc", sample, "difference"),
+        ),
     ]
 
 

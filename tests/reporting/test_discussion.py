@@ -89,15 +89,6 @@ def test_runs_of_a_case_that_is_not_compared_are_in_the_conclusion(files: Files)
     assert any(s.startswith("The models of lungs-folds") for s in section.comparisons["folds"])
 
 
-def test_too_few_draws_are_told_where_there_are_comparisons(files: Files) -> None:
-    assert not any("draws" in sentence for sentence in discuss_ct(files).conclusion)
-    pairs = {f"crop{number}": ["lungs-bce", "full-ce"] for number in range(6)}
-    files.update_params(comparisons=pairs)
-    too_few = build_discussion(files.load())
-    assert too_few["ct"].conclusion[0].startswith("With so few draws no metric can be settled")
-    assert not any("draws" in sentence for sentence in too_few["labels"].conclusion)
-
-
 def test_each_case_stands_beside_its_best_shortcut(files: Files) -> None:
     own = {"auroc": 0.9, "auroc_low": 0.85, "auroc_high": 0.95, "n": 61}
     shortcut = {"shortcut": "no_lungs", "shortcut_auroc": 0.7, "shortcut_auroc_low": 0.6}
