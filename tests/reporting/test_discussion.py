@@ -35,11 +35,15 @@ def numbers_of(content: object) -> set[str]:
     return {str(content), *written}
 
 
+# What the introduction says of the power of a comparison.
+POWER = ("8 of 10", "z(1 - 0.05 / 2m) + z(0.8)", "2.8 of them for m = 1 test")
+
+
 def test_every_number_of_the_text_stands_in_the_json(two_comparisons: Files) -> None:
     files = two_comparisons
     cases = [[case.metrics, case.headline] for case in files.cases.values()]
     text = render_markdown(build_discussion(files.load()))
-    for constant in ("95 %", "p < 0.001", "below 0.05"):
+    for constant in ("95 %", "p < 0.001", "below 0.05", *POWER):
         text = text.replace(constant, "")
     quoted = re.findall(r"(?<![\w.-])[+-]?\d+(?:\.\d+)?%?", text)
     assert len(quoted) > 150

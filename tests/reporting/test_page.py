@@ -200,6 +200,7 @@ def spoil(files: Files) -> None:
     counts = {kind: {"normal": 1, HOSTILE: 1} for kind in ("train", "drawn_per_epoch")}
     case.training |= {"class_counts": counts, "blocks_trained": [HOSTILE], "device": HOSTILE}
     case.report["test"]["class_names"] = ["normal", HOSTILE]
+    case.report["positive"] = HOSTILE
     case.report["test"]["curves"][HOSTILE] = case.report["test"]["curves"]["covid"]
     ct.manifest = ct.manifest.replace({"label": {"covid": HOSTILE}})
     ct.rejected = ct.rejected.replace({"reason": {"cut short": HOSTILE}})
