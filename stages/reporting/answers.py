@@ -156,7 +156,7 @@ def _ensembles(results: Results) -> list[str]:
 
 def _uncertainty(results: Results) -> list[str]:
     return [
-        "95 % intervals over whole groups, Wilson's by the effective sample size of a figure, their "
+        "95 % intervals over whole groups, Wilson's by a figure's effective sample size, their "
         "coverage simulated; of maps, from "
         f"{results.params.evaluate.bootstrap_draws} bootstrap draws. Named comparisons by paired "
         "differences, DeLong's and McNemar's tests, adjusted by Holm's method."
