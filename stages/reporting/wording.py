@@ -101,7 +101,7 @@ def standing(difference: Estimate, first: str, second: str, ahead: str = "in fav
         return "not compared"
     if not is_settled(difference):
         power = power_text(difference)
-        return "not settled" + (f" ({power})" if power else "")
+        return "not settled" + (f" (a difference of {power})" if power else "")
     assert difference.low is not None  # it has an interval
     return f"settled {ahead} {first if difference.low > 0 else second}"
 

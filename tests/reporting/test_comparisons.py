@@ -90,12 +90,12 @@ def test_what_is_not_settled_stands_beside_what_would_be(comparison: Json) -> No
     comparison["test"]["auroc"]["detectable_holm"] = 0.123
     assert shown(comparison)["AUROC"].note == "+0.050 to +0.150; 0.12 would be settled"
     assert shown(comparison)["balanced accuracy"].note == "+0.050 to +0.150"
-    assert "AUROC not settled (0.12 would be)" in said_of(comparison)[-1]
+    assert "AUROC not settled (a difference of 0.12 would be)" in said_of(comparison)[-1]
     comparison["subgroups"] = {"marker": comparison["test"]}
     del comparison["test"]["auroc"]["detectable_holm"]  # strata are of no family
     comparison["test"]["auroc"]["low"] = -0.01
     assert "on images of marker, balanced accuracy settled" in said_of(comparison)[-1]
-    assert said_of(comparison)[-1].endswith("AUROC not settled (0.08 would be).")
+    assert said_of(comparison)[-1].endswith("AUROC not settled (a difference of 0.08 would be).")
 
 
 def test_a_difference_whose_intervals_do_not_hold_is_marked(
