@@ -8,6 +8,7 @@ drawn: classes imply others; one case. `elsewhere` is an external test of `lungs
 
 import itertools
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -128,10 +129,12 @@ def write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-@pytest.fixture(autouse=True)
-def intervals_that_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="session")
+def intervals_that_hold() -> Iterator[None]:
     """As if every interval held the truth in 95 % of simulated sets: no figure is marked."""
-    monkeypatch.setattr(coverage, "load_coverage", lambda: make_coverage(0.95))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(coverage, "load_coverage", lambda: make_coverage(0.95))
+        yield
 
 
 def make_coverage(held: float) -> pd.DataFrame:
