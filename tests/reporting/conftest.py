@@ -129,7 +129,7 @@ def write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="package")
 def intervals_that_hold() -> Iterator[None]:
     """As if every interval held the truth in 95 % of simulated sets: no figure is marked."""
     with pytest.MonkeyPatch.context() as patch:
