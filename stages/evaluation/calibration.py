@@ -20,6 +20,7 @@ from stages.evaluation.scored import Scored, ScoredRun, pool
 from stages.evaluation.statistics.bootstrap import draw_figures, estimate
 from stages.evaluation.statistics.records import Bootstrap, Estimates, flatten
 from stages.evaluation.statistics.rounding import DECIMALS
+from stages.evaluation.supports import count_rows, mean_supports
 
 FloatArray = NDArray[np.float64]
 
@@ -191,17 +192,20 @@ def describe_calibration(scored: Scored, task: Task, bootstrap: Bootstrap) -> Ca
         (log_losses(truth, probabilities), squared_errors(truth, probabilities, task.positive))
     )
 
+    groups = np.asarray(scored.group_ids)
+
     def means(weights: NDArray[np.int32]) -> dict[str, FloatArray]:
         log_loss, brier = (weights @ terms / weights.sum(axis=1, keepdims=True)).T
         return {"log_loss": log_loss, "brier": brier}
 
     needs = dict.fromkeys(("log_loss", "brier"), "an image")
+    supports = mean_supports(count_rows(truth >= 0, groups), len(task.class_names))
     is_right = np.asarray(scored.predictions) == truth
     reliability = compute_reliability(probabilities.max(axis=1), is_right, N_BINS)
     return Calibration(
         round(compute_calibration_error(reliability), DECIMALS),
         round(compute_classwise_error(probabilities, truth), DECIMALS),
-        estimate(draw_figures(means, scored.group_ids, needs, bootstrap)),
+        estimate(draw_figures(means, groups, needs, bootstrap, supports)),
         reliability,
         _calibrate_classes(scored, task, bootstrap),
     )

@@ -15,7 +15,7 @@ from stages.dataset.task import Task
 from stages.evaluation.calibration import Calibration, RunsCalibration, calibrate_runs
 from stages.evaluation.class_calibration import RECALIBRATION
 from stages.evaluation.decision_curve import DecisionCurve, build_decision_curve
-from stages.evaluation.derived import add_derived
+from stages.evaluation.derived import estimate_with_derived
 from stages.evaluation.distributions import Distributions, count_probabilities
 from stages.evaluation.error_costs import ErrorCosts, score_errors
 from stages.evaluation.labels import LabelFigures, score_labels
@@ -82,6 +82,7 @@ class CaseReport:
         curves: class to the points of its curves, of the test rows.
         labels: where classes imply others; else None.
         n_test: test images.
+        n_test_groups: patients that they are of.
         n_leaking_groups: groups that the splits cut, of the data set or of a run.
         is_optimistic: whether the protocol makes the figures better than those on new patients.
     """
@@ -100,6 +101,7 @@ class CaseReport:
     curves: Mapping[str, Any]
     labels: Mapping[str, LabelFigures] | None
     n_test: int
+    n_test_groups: int
     n_leaking_groups: int
     is_optimistic: bool
 
@@ -113,6 +115,7 @@ class CaseReport:
             "classwise_ece": self.calibration.before.classwise_ece,
             "classwise_ece_calibrated": self.calibration.after.classwise_ece,
             "n_test": self.n_test,
+            "n_test_groups": self.n_test_groups,
             "n_runs": max(1, len(self.runs)),
             "n_leaking_groups": self.n_leaking_groups,
             "optimistic": self.is_optimistic,
@@ -192,7 +195,7 @@ def build_case_report(
     return CaseReport(
         task=task,
         test={
-            **estimate(add_derived(draw_metrics(scored, task, bootstrap), task)),
+            **estimate_with_derived(draw_metrics(scored, task, bootstrap), task),
             **score_errors(scored, errors, bootstrap),
         },
         subgroups=_score_strata(test, task, bootstrap),
@@ -213,6 +216,7 @@ def build_case_report(
         curves=build_curves(truth, said, task.class_names),
         labels=score_labels(test, info) if info.implies else None,
         n_test=n_test,
+        n_test_groups=int(test["group_id"].nunique()),
         n_leaking_groups=len({*info.leakage, *_groups_cut_by_runs(tables.runs)}),
         is_optimistic=is_optimistic,
     )

@@ -13,6 +13,7 @@ from stages.evaluation.metrics import HEADLINE_METRICS
 from stages.evaluation.outcomes import Outcomes
 from stages.evaluation.shared_draws import SharedDraws
 from stages.evaluation.statistics.bootstrap import compare, mean_interval
+from stages.evaluation.statistics.effective_size import detectable
 from stages.evaluation.statistics.paired_tests import (
     AccuracyTest,
     adjust_holm,
@@ -20,7 +21,7 @@ from stages.evaluation.statistics.paired_tests import (
     mcnemar_test,
 )
 from stages.evaluation.statistics.records import Bootstrap, Estimate, Paired
-from stages.evaluation.statistics.rounding import rounded
+from stages.evaluation.statistics.rounding import rounded, significant
 
 
 class RowsCompared(NamedTuple):
@@ -79,7 +80,7 @@ class Comparison(NamedTuple):
     def to_json(self) -> dict[str, Any]:
         """As metrics/comparisons.json has it; adjusted p-values beside those of a family."""
         adjusted = {
-            metric: pair.to_json() | {"p_value_holm": pair.difference.p_value_holm}
+            metric: pair.to_json() | pair.difference.of_family()
             for metric, pair in self.test.metrics.items()
         }
         return {
@@ -244,14 +245,13 @@ def _test_pair(shared: _Pair, task: Task) -> tuple[Estimate, AccuracyTest]:
         a["prediction"] == a["label"], b["prediction"] == b["label"], a["group_id"]
     )
     return (
-        Estimate(*(_significant(value) for value in auroc)),
-        AccuracyTest(*(_significant(value) for value in accuracy)),
+        Estimate(*(_rounded(value) for value in auroc)),
+        AccuracyTest(*(_rounded(value) for value in accuracy)),
     )
 
 
-def _significant(value: Any) -> Any:
-    """Numbers to six significant digits, so that a small p-value is not written as 0."""
-    return float(f"{value:.6g}") if isinstance(value, float) else value
+def _rounded(value: Any) -> Any:
+    return significant(value) if isinstance(value, float) else value
 
 
 def _compare_maps(a: pd.DataFrame, b: pd.DataFrame, bootstrap: Bootstrap) -> MapsCompared:
@@ -282,7 +282,7 @@ def _adjust(found: Mapping[str, Comparison]) -> dict[str, Comparison]:
         name: comparison._replace(
             test=comparison.test._replace(
                 metrics={
-                    metric: pair.with_p_value_holm(metrics[metric][name])
+                    metric: _in_family(pair, metrics[metric], name)
                     for metric, pair in comparison.test.metrics.items()
                 }
             ),
@@ -293,5 +293,14 @@ def _adjust(found: Mapping[str, Comparison]) -> dict[str, Comparison]:
     }
 
 
+def _in_family(pair: Paired, family: Mapping[str, float | None], name: str) -> Paired:
+    """A pair with its adjusted p-value, and what could be settled after that adjustment."""
+    least, tests = pair.difference.detectable, sum(p is not None for p in family.values())
+    if least is not None and tests:
+        # In proportion to the standard error, which stands in both.
+        least = rounded(least * detectable(1.0, tests) / detectable(1.0))
+    return pair.with_family(family[name], least)
+
+
 def _holm(p_values: Mapping[str, float | None]) -> dict[str, float | None]:
-    return {name: _significant(p_value) for name, p_value in adjust_holm(p_values).items()}
+    return {name: _rounded(p_value) for name, p_value in adjust_holm(p_values).items()}

@@ -1,29 +1,60 @@
-"""Figures that follow from others under the same draws."""
+"""Figures that follow from others, with the intervals that follow from theirs."""
+
+import math
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stages.dataset.task import Task
 from stages.evaluation.metrics import share
-from stages.evaluation.statistics.bootstrap import Draws
+from stages.evaluation.statistics.bootstrap import Draws, estimate
+from stages.evaluation.statistics.effective_size import ratio_interval
+from stages.evaluation.statistics.intervals import Interval, with_ends
+from stages.evaluation.statistics.records import Estimate, Estimates
+from stages.evaluation.statistics.rounding import rounded
 
 FloatArray = NDArray[np.float64]
 
 LIKELIHOOD_RATIOS = ("lr_positive", "lr_negative")
+RATES = ("sensitivity", "specificity")
 
 
-def add_derived(draws: Draws, task: Task) -> Draws:
-    """The draws of `draw_metrics`, likelihood ratios and `root_brier` among them.
+def estimate_with_derived(draws: Draws, task: Task) -> dict[str, Estimate]:
+    """The figures of `draw_metrics`, likelihood ratios and `root_brier` among them.
 
     The root of the Brier score is on the scale of a probability: how far one is typically off
-    (Maier-Hein et al. 2024, "Metrics reloaded").
+    (Maier-Hein et al. 2024, "Metrics reloaded"); the ends of its interval are the roots of theirs.
     """
-    values = draws.values
-    ratios = compute_likelihood_ratios(values["sensitivity"], values["specificity"])
-    found: dict[str, FloatArray] = dict(zip(LIKELIHOOD_RATIOS, ratios, strict=True))
-    found["root_brier"] = np.sqrt(values["brier"])
-    needs = needs_of_ratios(task.positive_name) | {"root_brier": "an image"}
-    return draws._replace(values={**values, **found}, needs={**draws.needs, **needs})
+    found = estimate(draws)
+    brier = found["brier"]
+    value, low, high = (None if end is None else rounded(math.sqrt(end)) for end in brier[:3])
+    found["root_brier"] = Estimate(value, low, high, brier.why_undefined)
+    return found | estimate_likelihood_ratios(draws, found, task.positive_name)
+
+
+def estimate_likelihood_ratios(
+    rates: Draws, figures: Estimates, positive: str
+) -> dict[str, Estimate]:
+    """LR+ and LR-, with intervals of their logarithms (Simel et al. 1991) from effective sizes.
+
+    Args:
+        rates: of sensitivity and specificity, with their supports.
+        figures: both of them, with their intervals.
+        positive: the class that is called.
+    """
+    ratios = compute_likelihood_ratios(*(rates.values[rate] for rate in RATES))
+    needs = needs_of_ratios(positive)
+    found = {}
+    for name, row in zip(LIKELIHOOD_RATIOS, ratios, strict=True):
+        value, without = float(row[0]), [r for r in RATES if not figures[r].has_interval]
+        if np.isnan(value):
+            found[name] = Estimate(None, why_undefined=f"needs {needs[name]}")
+        elif without:
+            reason = figures[without[0]].why_undefined
+            found[name] = with_ends(value, Interval(None, None, reason))
+        else:
+            found[name] = with_ends(value, _interval(name, value, rates))
+    return found
 
 
 def compute_likelihood_ratios(
@@ -44,3 +75,12 @@ def needs_of_ratios(positive: str) -> dict[str, str]:
         "lr_positive": f"{ill}, and {well} that is called {positive!r}",
         "lr_negative": f"{ill}, and {well} that is not",
     }
+
+
+def _interval(name: str, value: float, rates: Draws) -> Interval:
+    hit, spare = ((float(rates.values[rate][0]), rates.effective_size(rate)) for rate in RATES)
+    if name == "lr_positive":
+        low, high = ratio_interval(hit, spare)
+    else:  # the reciprocal of what the lack of a call makes of the odds of no disease
+        low, high = (1 / end for end in reversed(ratio_interval(spare, hit)))
+    return Interval(min(low, value), max(high, value))

@@ -87,6 +87,7 @@ class ExternalReport(NamedTuple):
             "drop": {
                 metric: {"own": pair.second.value, "external": pair.first.value}
                 | pair.difference.as_difference()
+                | {"detectable": pair.difference.detectable}
                 for metric, pair in self.drop.items()
             },
         }

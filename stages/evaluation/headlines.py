@@ -37,6 +37,7 @@ class Headline(NamedTuple):
             **self.auroc.first.named("auroc"),
             **self.auroc.second.named("shortcut_auroc"),
             **self.auroc.difference.named("difference"),
+            "detectable": self.auroc.difference.detectable,
             "most_accurate": self.most_accurate,
             **self.accuracy.first.named("accuracy"),
             **self.accuracy.second.named("shortcut_accuracy"),

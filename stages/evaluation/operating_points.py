@@ -15,14 +15,17 @@ from stages.dataset.predictions import DECIMALS
 from stages.dataset.task import Task
 from stages.evaluation.derived import (
     LIKELIHOOD_RATIOS,
-    compute_likelihood_ratios,
+    estimate_likelihood_ratios,
     needs_of_ratios,
 )
 from stages.evaluation.metrics import share
 from stages.evaluation.scored import Scored, ScoredRun
-from stages.evaluation.statistics.bootstrap import draw_figures, estimate
-from stages.evaluation.statistics.records import Bootstrap, Estimates, flatten, select
+from stages.evaluation.statistics.bootstrap import Draws, draw_figures, estimate
+from stages.evaluation.statistics.effective_size import predictive_interval
+from stages.evaluation.statistics.intervals import Interval, with_ends
+from stages.evaluation.statistics.records import Bootstrap, Estimate, Estimates, flatten, select
 from stages.evaluation.statistics.rounding import rounded
+from stages.evaluation.supports import count_rows, share_support
 
 FloatArray = NDArray[np.float64]
 
@@ -32,7 +35,8 @@ OPERATING_POINTS = (
     *("sensitivity_90", "sensitivity_95"),
 )
 RATES = ("sensitivity", "specificity")
-JUDGED = (*RATES, "precision", *LIKELIHOOD_RATIOS)
+COUNTED = (*RATES, "precision")
+JUDGED = (*COUNTED, *LIKELIHOOD_RATIOS)
 LEAST_RATES = (0.90, 0.95)  # of specificity_90 and specificity_95, and of sensitivity, on val
 # Above every probability: calling no image positive is a threshold too, and JSON has no infinity.
 NEVER = 1 + 10**-DECIMALS
@@ -176,22 +180,57 @@ def compute_rates(calls: Calls, weights: NDArray[np.int32]) -> tuple[FloatArray,
     return share(hits, positives), share(cleared, negatives)
 
 
+def _compute_shares(calls: Calls, weights: NDArray[np.int32]) -> tuple[FloatArray, ...]:
+    """COUNTED, (B,) each: the rates, and the share of positives among those that are called so."""
+    called = np.column_stack((calls.is_positive & calls.is_called, calls.is_called))
+    hits, all_called = (weights @ called.astype(np.float64)).T
+    return (*compute_rates(calls, weights), share(hits, all_called))
+
+
 def judge(calls: Calls, task: Task, prevalences: Sequence[float], bootstrap: Bootstrap) -> Judged:
-    """Every figure of n rows, all under the same draws."""
+    """Every figure of n rows, with other patients as well."""
+    needs, groups = _needs(task.positive_name, prevalences), calls.group_ids
+    rates = draw_figures(
+        lambda weights: dict(zip(COUNTED, _compute_shares(calls, weights), strict=True)),
+        groups,
+        {rate: needs[rate] for rate in COUNTED},
+        bootstrap,
+        {
+            "sensitivity": share_support(count_rows(calls.is_positive, groups)),
+            "specificity": share_support(count_rows(~calls.is_positive, groups)),
+            "precision": share_support(count_rows(calls.is_called, groups)),
+        },
+    )
+    figures = estimate(rates)
+    figures |= estimate_likelihood_ratios(rates, figures, task.positive_name)
+    for prevalence in prevalences:
+        sensitivity, specificity = (rates.values[rate] for rate in RATES)
+        values = compute_predictive_values(sensitivity, specificity, prevalence)
+        for name, value, order in zip(("ppv", "npv"), values, (RATES, RATES[::-1]), strict=True):
+            key = f"{name}_at_{prevalence}"
+            of_predicted = prevalence if name == "ppv" else 1 - prevalence
+            figures[key] = _predictive_value(
+                float(value[0]), rates, figures, order, of_predicted, needs[key]
+            )
+    return Judged(figures, prevalences)
 
-    def figures(weights: NDArray[np.int32]) -> dict[str, FloatArray]:
-        sensitivity, specificity = compute_rates(calls, weights)
-        ratios = compute_likelihood_ratios(sensitivity, specificity)
-        share_positive = weights @ calls.is_positive / weights.sum(axis=1)
-        here, _ = compute_predictive_values(sensitivity, specificity, share_positive)
-        values = dict(zip(JUDGED, (sensitivity, specificity, here, *ratios), strict=True))
-        for prevalence in prevalences:
-            ppv, npv = compute_predictive_values(sensitivity, specificity, prevalence)
-            values |= {f"ppv_at_{prevalence}": ppv, f"npv_at_{prevalence}": npv}
-        return values
 
-    needs = _needs(task.positive_name, prevalences)
-    return Judged(estimate(draw_figures(figures, calls.group_ids, needs, bootstrap)), prevalences)
+def _predictive_value(
+    value: float,
+    rates: Draws,
+    figures: Estimates,
+    order: Sequence[str],
+    prevalence: float,
+    need: str,
+) -> Estimate:
+    """A predictive value with its interval, from the rates in the order of what is predicted."""
+    if np.isnan(value):
+        return Estimate(None, why_undefined=f"needs {need}")
+    for rate in order:
+        if not figures[rate].has_interval:
+            return with_ends(value, Interval(None, None, figures[rate].why_undefined))
+    called, spared = ((float(rates.values[rate][0]), rates.effective_size(rate)) for rate in order)
+    return with_ends(value, predictive_interval(value, called, spared, prevalence))
 
 
 def judge_runs(

@@ -13,6 +13,7 @@ from stages.dataset.task import Task
 from stages.evaluation.metrics import compute_metrics, metric_requirements
 from stages.evaluation.statistics.bootstrap import Draws, draw_figures
 from stages.evaluation.statistics.records import Bootstrap
+from stages.evaluation.supports import metric_supports
 
 
 class Scored(NamedTuple):
@@ -88,7 +89,7 @@ def pool(parts: Iterable[Scored]) -> Scored:
 
 
 def draw_metrics(scored: Scored, task: Task, bootstrap: Bootstrap) -> Draws:
-    """Every metric of `compute_metrics` under draws of the patients."""
+    """Every metric of `compute_metrics`, and what it would be with other patients."""
     groups, n = np.asarray(scored.group_ids), len(np.asarray(scored.y_true))
     if len(groups) != n:
         raise UserError(f"group_ids: got {len(groups)} ids for {n} images; give one per image")
@@ -97,4 +98,5 @@ def draw_metrics(scored: Scored, task: Task, bootstrap: Bootstrap) -> Draws:
         scored.group_ids,
         metric_requirements(task),
         bootstrap,
+        metric_supports(scored.y_true, scored.predictions, task, groups),
     )

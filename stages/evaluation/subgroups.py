@@ -228,7 +228,7 @@ def _adjust(found: Sequence[PartitionFigures]) -> list[PartitionFigures]:
             groups=[
                 group._replace(
                     gaps={
-                        metric: gap.with_p_value_holm(adjusted[metric][f"{p} {g}"])
+                        metric: gap.with_family(adjusted[metric][f"{p} {g}"], None)
                         for metric, gap in group.gaps.items()
                     }
                 )

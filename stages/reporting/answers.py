@@ -169,9 +169,10 @@ def _ensembles(results: Results) -> list[str]:
 
 def _uncertainty(results: Results) -> list[str]:
     return [
-        f"95 % intervals from {results.params.evaluate.bootstrap_draws} bootstrap draws of whole "
-        "groups; named comparisons by paired bootstrap, DeLong's and McNemar's tests, adjusted by "
-        "Holm's method."
+        "95 % intervals over whole groups, Wilson's by a figure's effective sample size, their "
+        "coverage simulated; of maps, from "
+        f"{results.params.evaluate.bootstrap_draws} bootstrap draws. Named comparisons by paired "
+        "differences, DeLong's and McNemar's tests, adjusted by Holm's method."
     ]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from stages.evaluation.metrics import HEADLINE_METRICS
 from stages.evaluation.statistics.records import Estimate
+from stages.reporting.coverage import Sample, find_coverage, sample_of, with_coverage
 from stages.reporting.documents import CaseFigures, Confusions, Headline
 from stages.reporting.drawing import draw_diagonal, draw_legend, line_style, panel_row, to_svg
 from stages.reporting.results import CaseResults, DatasetResults
@@ -46,12 +47,17 @@ def build_headline_table(dataset: DatasetResults) -> Table:
 
 
 def _headline_row(case: CaseResults, beside: Sequence[str]) -> list[Cell]:
-    figures = case.figures
+    figures, sample = case.figures, sample_of(case)
+
+    def cell(name: str) -> Cell:
+        found = figures.get(name)
+        return with_coverage(estimate_cell(found), found, find_coverage(name, sample))
+
     return [
         case_cell(case),
-        estimate_cell(figures.get("auroc")),
-        *_shortcut_cells(case.headline),
-        *(estimate_cell(figures.get(name)) for name in beside),
+        cell("auroc"),
+        *_shortcut_cells(case.headline, sample),
+        *map(cell, beside),
         figure_cell(figures.train_accuracy),
         figure_cell(figures.val_accuracy),
         count_cell(figures.n_test),
@@ -61,16 +67,24 @@ def _headline_row(case: CaseResults, beside: Sequence[str]) -> list[Cell]:
     ]
 
 
-def _shortcut_cells(headline: Headline | None) -> list[Cell]:
+def _shortcut_cells(headline: Headline | None, sample: Sample) -> list[Cell]:
     """The best shortcuts' AUROC and accuracy, and what the case has above them."""
     if headline is None:
         nothing = [figure_cell(None).with_note("optimistic: no headline"), figure_cell(None)]
         return [*nothing, *nothing]
     return [
         _floor_cell(headline.shortcut, headline.shortcut_auroc),
-        difference_cell(headline.difference),
+        with_coverage(
+            difference_cell(headline.difference),
+            headline.difference,
+            find_coverage("auroc", sample, "difference"),
+        ),
         _floor_cell(headline.most_accurate, headline.shortcut_accuracy),
-        difference_cell(headline.accuracy_difference),
+        with_coverage(
+            difference_cell(headline.accuracy_difference),
+            headline.accuracy_difference,
+            find_coverage("accuracy", sample, "difference"),
+        ),
     ]
 
 

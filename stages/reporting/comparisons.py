@@ -1,10 +1,10 @@
 """The named comparisons of a data set: one table, and sentences on each."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from stages.evaluation.statistics.records import Estimate
 from stages.reporting.cases import describe_runs
+from stages.reporting.coverage import Sample, find_coverage, with_coverage
 from stages.reporting.differences import describe_differences
 from stages.reporting.documents import (
     CaseFigures,
@@ -26,26 +26,29 @@ from stages.reporting.wording import (
     DISCUSSED,
     METHOD_NAMES,
     OPTIMISTIC,
-    SIGNIFICANCE,
     Mark,
     difference_text,
     ends_text,
     label,
     p_values_text,
     percent,
+    power_text,
     standing,
     with_interval,
 )
 
 
 def build_comparison_table(
-    comparisons: Mapping[str, Comparison], marks: Mapping[str, Sequence[Mark]]
+    comparisons: Mapping[str, Comparison],
+    marks: Mapping[str, Sequence[Mark]],
+    samples: Mapping[str, Sample],
 ) -> Table:
     """First minus second case on the test images of both, with each test's adjusted p-value.
 
     Args:
         comparisons: by name.
         marks: of each case; a comparison has those of both.
+        samples: of each case.
     """
     return Table(
         "Comparisons: the first case minus the second, on the test images of both; p-values "
@@ -57,7 +60,10 @@ def build_comparison_table(
             "p, McNemar",
         ],
         [
-            [marked_cell(name, _marks_of_both(found, marks)), *_comparison_cells(found)]
+            [
+                marked_cell(name, _marks_of_both(found, marks)),
+                *_comparison_cells(found, samples[found.first]),
+            ]
             for name, found in comparisons.items()
         ],
     )
@@ -67,24 +73,34 @@ def _marks_of_both(found: Comparison, marks: Mapping[str, Sequence[Mark]]) -> li
     return list(dict.fromkeys([*marks[found.first], *marks[found.second]]))
 
 
-def _comparison_cells(found: Comparison) -> list[Cell]:
-    mcnemar = found.mcnemar
-    tested = [found.test.metrics[metric].difference for metric in DISCUSSED]
+def _comparison_cells(found: Comparison, sample: Sample) -> list[Cell]:
+    mcnemar, test = found.mcnemar, found.test
+    sample = sample._replace(n=test.n, n_groups=test.n_groups)
     return [
         Cell(found.first),
         Cell(found.second),
         count_cell(found.test.n),
         *(
             cell
-            for difference in (*tested, found.delong)
-            for cell in (
-                difference_cell(difference),
-                p_value_cell(difference.p_value, difference.p_value_holm),
+            for metric in DISCUSSED
+            for cell in _tested_cells(
+                test.metrics[metric].difference, find_coverage(metric, sample, "difference")
             )
         ),
+        *_tested_cells(found.delong, None),
         count_cell(mcnemar.n_only_first),
         count_cell(mcnemar.n_only_second),
         p_value_cell(mcnemar.p_value, mcnemar.p_value_holm),
+    ]
+
+
+def _tested_cells(difference: Estimate, held: float | None) -> list[Cell]:
+    """A difference, with what could have been settled where it is not, and its p-value."""
+    power = power_text(difference)
+    shown = difference_cell(difference).with_note(f"{power} settled" if power else "")
+    return [
+        with_coverage(shown, difference, held),
+        p_value_cell(difference.p_value, difference.p_value_holm),
     ]
 
 
@@ -209,16 +225,4 @@ def describe_settled(comparisons: Mapping[str, Comparison]) -> list[str]:
         )
         + "."
         for metric in DISCUSSED
-    ]
-
-
-def describe_draws(n_comparisons: int, draws: int) -> list[str]:
-    """Whether the bootstrap is too coarse for any of the adjusted p-values to be small."""
-    # The smallest p-value is 2 / (draws + 1), and Holm multiplies the smallest by the count.
-    needed = math.ceil(2 * n_comparisons / SIGNIFICANCE)
-    if draws >= needed:
-        return []
-    return [
-        f"With so few draws no metric can be settled: set evaluate.bootstrap_draws to {needed} or "
-        "more."
     ]

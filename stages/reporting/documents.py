@@ -27,7 +27,8 @@ def _estimate(*keys: str) -> BeforeValidator:
     """Reads a figure and its ends by these keys, and what may stand beside a difference."""
 
     def read(values: Mapping[str, Any]) -> Estimate:
-        beside = (values.get(key) for key in ("undefined", "p_value", "p_value_holm"))
+        names = ("undefined", "p_value", "p_value_holm", "detectable", "detectable_holm")
+        beside = (values.get(name) for name in names)
         return Estimate(*(values[key] for key in keys), *beside)
 
     return BeforeValidator(read)
@@ -59,6 +60,7 @@ class CaseFigures(Figures):
     """A file of metrics/cases/; `run_means` and `run_sds` are by metric, of several runs."""
 
     n_test: int
+    n_test_groups: int
     n_runs: int
     n_leaking_groups: int
     optimistic: bool
@@ -256,6 +258,7 @@ class LabelLook(Document):
 class CaseReport(Document):
     """A file of metrics/reports/."""
 
+    positive: str
     test: SplitReport
     calibration: CaseCalibration
     operating_points: dict[str, ChosenPoint]
@@ -512,7 +515,9 @@ class Headline(Document):
     shortcut: str
     auroc: Estimate
     shortcut_auroc: Estimate
-    difference: Estimate
+    difference: Annotated[
+        Estimate, _estimate("difference", "difference_low", "difference_high")
+    ] = _at("whole")
     most_accurate: str
     accuracy: Estimate
     shortcut_accuracy: Estimate

@@ -20,6 +20,7 @@ from stages.reporting.cases import (
 from stages.reporting.checklist import build_checklists
 from stages.reporting.comparisons import build_comparison_table
 from stages.reporting.cost import build_cost_table
+from stages.reporting.coverage import describe_coverage, sample_of
 from stages.reporting.data import build_data_card, describe_size
 from stages.reporting.discussion import INTRODUCTION, DatasetDiscussion
 from stages.reporting.external import build_external_test
@@ -40,6 +41,7 @@ from stages.reporting.probabilities import (
 from stages.reporting.results import DatasetResults, Results
 from stages.reporting.shortcuts import build_gap_table, build_probe_table
 from stages.reporting.subgroups import build_subgroup_table, describe_gaps
+from stages.reporting.table import Table
 from stages.reporting.training import (
     build_hardware_table,
     build_seed_table,
@@ -133,18 +135,16 @@ def _section(results: Results, name: str, discussion: DatasetDiscussion) -> Sect
 def _case_parts(results: Results, dataset: DatasetResults, sheet: Image.Image) -> Section:
     """What is shown of the cases of a data set."""
     cases, params = dataset.cases, results.params
+    headline, comparisons = build_headline_table(dataset), _comparison_table(dataset)
     prevalences, methods = params.evaluate.prevalences, params.cam.methods
     return {
-        "headline": build_headline_table(dataset),
+        "headline": headline,
+        "coverage": describe_coverage([headline, *([comparisons] if comparisons else [])]),
         "subgroups": build_subgroup_table(cases),
         "gaps": [sentence for case in cases for sentence in describe_gaps(case)],
         "details": [*build_run_tables(cases), *build_label_tables(dataset)],
         "confusions": [build_confusion_table(case.title, case.report.test) for case in cases],
-        "comparisons": build_comparison_table(
-            dataset.comparisons, {case.name: case.marks for case in cases}
-        )
-        if dataset.comparisons
-        else None,
+        "comparisons": comparisons,
         "test_curves": Markup(draw_test_curves(dataset)),
         "learning_curves": Markup(draw_learning_curves(cases)),
         "reliability": Markup(draw_reliability(cases)),
@@ -181,3 +181,14 @@ def _case_parts(results: Results, dataset: DatasetResults, sheet: Image.Image) -
             build_settings_table(cases),
         ],
     }
+
+
+def _comparison_table(dataset: DatasetResults) -> Table | None:
+    """None where no comparison is named."""
+    if not dataset.comparisons:
+        return None
+    return build_comparison_table(
+        dataset.comparisons,
+        {case.name: case.marks for case in dataset.cases},
+        {case.name: sample_of(case) for case in dataset.cases},
+    )

@@ -83,12 +83,27 @@ def _p_equation(value: float) -> str:
     return f"p {text}" if text.startswith("<") else f"p = {text}"
 
 
+def is_settled(difference: Estimate) -> bool:
+    """Zero outside the interval, the adjusted p-value small."""
+    return difference.excludes_zero and (difference.p_value_holm or 0) < SIGNIFICANCE
+
+
+def power_text(difference: Estimate) -> str:
+    """The least true difference that would have been settled; nothing where one is."""
+    in_family, alone = difference.detectable_holm, difference.detectable
+    least = alone if in_family is None else in_family
+    if least is None or not difference.has_interval or is_settled(difference):
+        return ""
+    return f"{least:.2f} would be"
+
+
 def standing(difference: Estimate, first: str, second: str, ahead: str = "in favour of") -> str:
-    """Who is ahead, if that is settled: zero outside the interval, the adjusted p-value small."""
+    """Who is ahead, if that is settled; else what so many images could have settled."""
     if not difference.has_interval:
         return "not compared"
-    if not difference.excludes_zero or (difference.p_value_holm or 0) >= SIGNIFICANCE:
-        return "not settled"
+    if not is_settled(difference):
+        power = power_text(difference)
+        return "not settled" + (f" (a difference of {power})" if power else "")
     assert difference.low is not None  # it has an interval
     return f"settled {ahead} {first if difference.low > 0 else second}"
 

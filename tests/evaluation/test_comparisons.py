@@ -72,7 +72,7 @@ def test_the_order_of_the_cases_turns_the_sign(outcomes: Outcomes) -> None:
     one = compared(outcomes, "lungs-bce", "full-ce").test.metrics["auroc"]
     other = compared(outcomes, "full-ce", "lungs-bce").test.metrics["auroc"]
     assert (one.first, one.second) == (other.second, other.first)
-    value, low, high, _, p_value, _ = other.difference
+    value, low, high, _, p_value = other.difference[:5]
     assert value is not None
     assert low is not None
     assert high is not None
@@ -82,7 +82,8 @@ def test_the_order_of_the_cases_turns_the_sign(outcomes: Outcomes) -> None:
 
 def test_a_case_does_not_differ_from_itself(outcomes: Outcomes) -> None:
     found = compared(outcomes, "full-ce", "full-ce")
-    assert found.test.metrics["auroc"].difference == Estimate(0.0, 0.0, 0.0, p_value=1.0)
+    difference = found.test.metrics["auroc"].difference
+    assert (difference.value, difference.p_value, difference.excludes_zero) == (0.0, 1.0, False)
     assert found.differs == {}
     assert found.maps["gradcam"].difference.value == 0
 
@@ -176,7 +177,9 @@ def test_all_rows_of_an_image_are_compared(outcomes: Outcomes) -> None:
     counts, metrics = compared(changed, "lungs-bce", "full-ce").test
     assert (counts["n"], counts["n_rows_first"], counts["n_rows_second"]) == (60, 120, 60)
     assert metrics["accuracy"].first.value == 0.5
-    assert metrics["accuracy"].first.low == 0.5  # drawn with its image, both rows or none
+    alone = compared(outcomes, "full-ce", "lungs-bce").test.metrics["accuracy"].first
+    assert metrics["accuracy"].first.has_interval
+    assert alone.has_interval
 
 
 def test_rows_averaged_over_runs_need_no_fold(outcomes: Outcomes) -> None:
@@ -295,6 +298,7 @@ def test_the_paired_tests_are_on_the_shared_images(outcomes: Outcomes) -> None:
         "low": pytest.approx(auroc.low, rel=1e-5),
         "high": pytest.approx(auroc.high, rel=1e-5),
         "p_value": pytest.approx(auroc.p_value, rel=1e-5),
+        "detectable": pytest.approx(auroc.detectable, rel=1e-5),
         "undefined": None,
         "p_value_holm": None,
     }
@@ -387,11 +391,16 @@ def test_a_case_is_drawn_once_per_set_of_images(outcomes: Outcomes) -> None:
     pairs = {"crop": ["lungs-bce", "full-ce"], "turned": ["full-ce", "lungs-bce"]}
     chosen = with_comparisons(replace(outcomes, cases=single), **pairs)
     draws = SharedDraws(BOOTSTRAP)
+    probes = {
+        (view, best[view].name)
+        for best in (outcomes.shortcuts, outcomes.most_accurate)
+        for view in {outcomes.params.case(case).view for case in single}
+    }
     with mock.patch.object(shared_draws, "draw_metrics", wraps=draw_metrics) as drawn:
         compare_all_cases(chosen, draws)
         assert drawn.call_count == 2 * 3  # cases, by all images and two strata
         build_headlines(chosen, draws)
-        assert drawn.call_count == 2 * 3 + 2  # and the shortcuts of their two views
+        assert drawn.call_count == 2 * 3 + len(probes)  # and the best probes of their two views
 
 
 def test_two_protocols_that_test_every_image_once_are_compared_image_by_image(

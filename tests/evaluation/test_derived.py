@@ -3,26 +3,25 @@ import pytest
 from sklearn.metrics import brier_score_loss, class_likelihood_ratios
 
 from stages.dataset.task import Task
-from stages.evaluation.derived import add_derived, compute_likelihood_ratios
+from stages.evaluation.derived import compute_likelihood_ratios, estimate_with_derived
 from stages.evaluation.scored import Scored, draw_metrics
-from stages.evaluation.statistics.bootstrap import Draws, estimate
-from stages.evaluation.statistics.records import Bootstrap
+from stages.evaluation.statistics.records import Bootstrap, Estimate
 
 TASK = Task(("normal", "covid"), 1)
 
 
-def draws_of(told: list[float], truth: list[int]) -> Draws:
+def figures_of(told: list[float], truth: list[int]) -> dict[str, Estimate]:
     second = np.array(told)
     rows = np.column_stack((1 - second, second))
     scored = Scored(np.array(truth), rows, rows.argmax(axis=1), np.arange(len(truth)))
-    return add_derived(draw_metrics(scored, TASK, Bootstrap(200, 0)), TASK)
+    return estimate_with_derived(draw_metrics(scored, TASK, Bootstrap(200, 0)), TASK)
 
 
 TOLD, TRUTH = [0.1, 0.6, 0.2, 0.3, 0.9, 0.7, 0.4, 0.8], [0, 0, 0, 0, 1, 1, 1, 1]
 
 
 def test_they_are_those_of_scikit_learn() -> None:
-    found = estimate(draws_of(TOLD, TRUTH))
+    found = figures_of(TOLD, TRUTH)
     positive, negative = class_likelihood_ratios(TRUTH, np.array(TOLD) > 0.5)
     assert found["lr_positive"].value == pytest.approx(positive) == 3
     assert found["lr_negative"].value == pytest.approx(negative, abs=1e-6)
@@ -30,16 +29,28 @@ def test_they_are_those_of_scikit_learn() -> None:
     assert found["root_brier"].value == pytest.approx(root, abs=1e-6)
 
 
-def test_they_follow_from_the_others_under_every_draw() -> None:
-    values = draws_of(TOLD, TRUTH).values
-    assert values["root_brier"] ** 2 == pytest.approx(values["brier"])
-    defined = values["specificity"] < 1
-    expected = values["sensitivity"][defined] / (1 - values["specificity"][defined])
-    assert values["lr_positive"][defined] == pytest.approx(expected, nan_ok=True)
+def test_their_intervals_follow_from_those_of_the_others() -> None:
+    found = figures_of(TOLD, TRUTH)
+    assert found["root_brier"].low == pytest.approx(found["brier"].low ** 0.5, abs=1e-6)
+    assert found["root_brier"].high == pytest.approx(found["brier"].high ** 0.5, abs=1e-6)
+    # Sensitivity 3 of 4 and specificity 3 of 4, each with z^2 = 3.84 images added, half of them
+    # right: 4.92 of 7.84. The ratio is 0.6276 / 0.3724 = 1.685, and half of the interval of its
+    # logarithm z sqrt((0.3724 / 0.6276 + 0.6276 / 0.3724) / 7.84) = 1.056.
+    assert found["lr_positive"].low == pytest.approx(1.685 / np.exp(1.056), abs=2e-3)
+    assert found["lr_positive"].high == pytest.approx(1.685 * np.exp(1.056), abs=2e-2)
+    assert found["lr_negative"].low == pytest.approx(1 / 1.685 / np.exp(1.056), abs=2e-3)
+
+
+def test_of_one_patient_they_have_values_and_no_intervals() -> None:
+    scored = Scored(np.array(TRUTH), np.tile([0.4, 0.6], (8, 1)), np.ones(8, int), np.zeros(8, int))
+    found = estimate_with_derived(draw_metrics(scored, TASK, Bootstrap(200, 0)), TASK)
+    assert found["lr_positive"].value == 1
+    assert not found["lr_positive"].has_interval
+    assert found["root_brier"].why_undefined == found["brier"].why_undefined
 
 
 def test_without_a_false_alarm_there_is_no_positive_ratio() -> None:
-    found = estimate(draws_of([0.1, 0.2, 0.9, 0.4], [0, 0, 1, 1]))
+    found = figures_of([0.1, 0.2, 0.9, 0.4], [0, 0, 1, 1])
     assert found["lr_positive"].value is None
     assert found["lr_positive"].why_undefined == (
         "needs an image of class 'covid', and one of another class that is called 'covid'"

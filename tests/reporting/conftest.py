@@ -6,7 +6,9 @@ drawn: classes imply others; one case. `elsewhere` is an external test of `lungs
 `crop` a comparison of `lungs-bce` with `full-ce`.
 """
 
+import itertools
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -24,6 +26,7 @@ from stages.config.writing import write_csv
 from stages.dataset.image_set import DatasetInfo
 from stages.dataset.metadata import Column, Metadata, tabulate_metadata
 from stages.evaluation.operating_points import OPERATING_POINTS
+from stages.reporting import coverage
 from stages.reporting.results import Results, load_results
 
 Json = dict[str, Any]
@@ -129,6 +132,23 @@ class Files:
 def write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
+
+
+@pytest.fixture(autouse=True, scope="package")
+def intervals_that_hold() -> Iterator[None]:
+    """As if every interval held the truth in 95 % of simulated sets: no figure is marked."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(coverage, "load_coverage", lambda: make_coverage(0.95))
+        yield
+
+
+def make_coverage(held: float) -> pd.DataFrame:
+    """A simulation of two sizes in which all intervals hold the truth as often."""
+    columns = ["figure", "metric", "n", "clustered", "prevalence", "auroc"]
+    designs = itertools.product(
+        ("metric", "difference"), FIGURES, (20, 100), (0.0, 1.0), (0.5, 0.1), (0.8, 0.97)
+    )
+    return pd.DataFrame(designs, columns=columns).assign(coverage=held)
 
 
 @pytest.fixture
@@ -413,6 +433,7 @@ def make_report(predictions: pd.DataFrame, classes: list[str]) -> Json:
         "precision_recall": {"recall": [1.0, 0.75, 0.0], "precision": [0.5, 0.75, 1.0]},
     }
     return {
+        "positive": "covid",
         "test": {
             "class_names": classes,
             "confusion_matrix": counts.to_numpy().tolist(),
@@ -606,7 +627,7 @@ def make_metrics(skill: float) -> Json:
         flat |= with_ends(**{f"sensitivity_{point}": 0.85, f"specificity_{point}": 0.75})
     for occlusion, auroc in (("lungs_hidden", 0.61), ("lungs_only", 0.72)):
         flat |= with_ends(**{f"auroc_{occlusion}": auroc, f"balanced_accuracy_{occlusion}": 0.55})
-    counts = {"n_test": 2 * PATIENTS, "n_runs": 1, "n_leaking_groups": 0}
+    counts = {"n_test": 2 * PATIENTS, "n_test_groups": PATIENTS, "n_runs": 1, "n_leaking_groups": 0}
     counts["optimistic"] = False
     return flat | counts | {"train_accuracy": 0.75, "val_accuracy": 0.625}
 

@@ -4,12 +4,13 @@ from typing import get_args
 import pytest
 
 from stages.config.params import CamMethod
+from stages.reporting import coverage
 from stages.reporting.comparisons import (
     build_comparison_table,
-    describe_draws,
     describe_settled,
     discuss,
 )
+from stages.reporting.coverage import Sample
 from stages.reporting.discussion import INTRODUCTION
 from stages.reporting.documents import CaseFigures, Comparison
 from stages.reporting.table import Cell
@@ -19,6 +20,7 @@ from tests.reporting.conftest import (
     adjusted,
     make_compared,
     make_comparison,
+    make_coverage,
     make_metrics,
 )
 
@@ -42,7 +44,8 @@ def said_of(comparison: Json, **figures: Json) -> list[str]:
 def shown(comparison: Json, *marks: Mark) -> dict[str, Cell]:
     """The cells of the table's row; of two columns of one heading, the first."""
     found = {"look": Comparison.model_validate(comparison)}
-    table = build_comparison_table(found, {"crop": marks, "full": ()})
+    samples = dict.fromkeys(("crop", "full"), Sample(90, 30, 0.5, 0.8))
+    table = build_comparison_table(found, {"crop": marks, "full": ()}, samples)
     return dict(zip(reversed(table.columns), reversed(table.rows[0]), strict=True))
 
 
@@ -82,12 +85,26 @@ def test_the_spread_over_the_runs_of_a_case_is_told(comparison: Json) -> None:
     assert not any(sentence.startswith("The models of full") for sentence in sentences)
 
 
-def test_too_few_draws_for_any_verdict_are_said_to_be() -> None:
-    """The smallest p-value of D draws is 2 / (D + 1); adjusted for N comparisons, N times that."""
-    assert describe_draws(n_comparisons=5, draws=200) == []
-    assert describe_draws(n_comparisons=6, draws=200) == [  # 6 * 2 / 201 > 0.05
-        "With so few draws no metric can be settled: set evaluate.bootstrap_draws to 240 or more."
-    ]
+def test_what_is_not_settled_stands_beside_what_would_be(comparison: Json) -> None:
+    comparison["test"]["auroc"] |= {"p_value_holm": 0.2, "detectable": 0.08}
+    comparison["test"]["auroc"]["detectable_holm"] = 0.123
+    assert shown(comparison)["AUROC"].note == "+0.050 to +0.150; 0.12 would be settled"
+    assert shown(comparison)["balanced accuracy"].note == "+0.050 to +0.150"
+    assert "AUROC not settled (a difference of 0.12 would be)" in said_of(comparison)[-1]
+    comparison["subgroups"] = {"marker": comparison["test"]}
+    del comparison["test"]["auroc"]["detectable_holm"]  # strata are of no family
+    comparison["test"]["auroc"]["low"] = -0.01
+    assert "on images of marker, balanced accuracy settled" in said_of(comparison)[-1]
+    assert said_of(comparison)[-1].endswith("AUROC not settled (a difference of 0.08 would be).")
+
+
+def test_a_difference_whose_intervals_do_not_hold_is_marked(
+    comparison: Json, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(coverage, "load_coverage", lambda: make_coverage(0.9))
+    cells = shown(comparison)
+    assert cells["AUROC"].note == "+0.050 to +0.150; ¶ 90%"
+    assert cells["AUROC, DeLong"].note == "+0.051 to +0.153"  # not simulated
 
 
 def test_nothing_named_is_nothing_settled() -> None:

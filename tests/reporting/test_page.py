@@ -204,6 +204,7 @@ def spoil(files: Files) -> None:
     counts = {kind: {"normal": 1, HOSTILE: 1} for kind in ("train", "drawn_per_epoch")}
     case.training |= {"class_counts": counts, "blocks_trained": [HOSTILE], "device": HOSTILE}
     case.report["test"]["class_names"] = ["normal", HOSTILE]
+    case.report["positive"] = HOSTILE
     case.report["test"]["curves"][HOSTILE] = case.report["test"]["curves"]["covid"]
     case.report["test"]["probabilities"] = make_distributions(["normal", HOSTILE])
     for side in ("before", "after"):

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from statsmodels.stats.multitest import multipletests
 
+from stages.evaluation.statistics.effective_size import detectable
 from stages.evaluation.statistics.intervals import LEVEL
 from stages.evaluation.statistics.records import Estimate
 
@@ -78,7 +79,13 @@ def delong_test(
         return Estimate(difference, why_undefined=reason, p_value=p_value)
     half = NormalDist().inv_cdf((1 + LEVEL) / 2) * math.sqrt(variance)
     p_value = _two_sided(difference / math.sqrt(variance))
-    return Estimate(difference, difference - half, difference + half, p_value=p_value)
+    return Estimate(
+        difference,
+        difference - half,
+        difference + half,
+        p_value=p_value,
+        detectable=detectable(math.sqrt(variance)),
+    )
 
 
 def mcnemar_test(

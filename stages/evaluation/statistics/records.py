@@ -35,6 +35,9 @@ class Estimate(NamedTuple):
         why_undefined: why the value, or where it has one the interval, is None.
         p_value: two-sided, of no difference; of differences only.
         p_value_holm: the same, adjusted for a family of tests; None where it is of none.
+        detectable: of a difference, the least true one that so many images settle at 0.05 in 8 of
+            10 samples; None where that is not known.
+        detectable_holm: the same at 0.05 divided by the tests of the family.
     """
 
     value: float | None
@@ -43,6 +46,8 @@ class Estimate(NamedTuple):
     why_undefined: str | None = None
     p_value: float | None = None
     p_value_holm: float | None = None
+    detectable: float | None = None
+    detectable_holm: float | None = None
 
     @property
     def has_interval(self) -> bool:
@@ -63,8 +68,16 @@ class Estimate(NamedTuple):
         return {"difference": self.value, "low": self.low, "high": self.high}
 
     def as_test(self) -> dict[str, Any]:
-        """A difference with its p-value, and why there is none; not the adjusted one."""
-        return self.as_difference() | {"p_value": self.p_value, "undefined": self.why_undefined}
+        """A difference with its p-value, and why there is none; nothing of its family."""
+        return self.as_difference() | {
+            "p_value": self.p_value,
+            "detectable": self.detectable,
+            "undefined": self.why_undefined,
+        }
+
+    def of_family(self) -> dict[str, float | None]:
+        """What a family of tests makes of it, by the names that files have it by."""
+        return {"p_value_holm": self.p_value_holm, "detectable_holm": self.detectable_holm}
 
 
 Estimates = Mapping[str, Estimate]
@@ -85,9 +98,10 @@ class Paired(NamedTuple):
             **self.difference.as_test(),
         }
 
-    def with_p_value_holm(self, p_value: float | None) -> Self:
+    def with_family(self, p_value: float | None, detectable: float | None) -> Self:
         """The same pair, its difference being one of a family of tests."""
-        return self._replace(difference=self.difference._replace(p_value_holm=p_value))
+        difference = self.difference._replace(p_value_holm=p_value, detectable_holm=detectable)
+        return self._replace(difference=difference)
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
@@ -103,6 +117,8 @@ class Paired(NamedTuple):
             why_undefined=content["undefined"],
             p_value=content["p_value"],
             p_value_holm=content.get("p_value_holm"),
+            detectable=content.get("detectable"),
+            detectable_holm=content.get("detectable_holm"),
         )
         return cls(first, second, difference)
 

@@ -4,14 +4,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
 
 from stages.config.errors import UserError
 from stages.dataset.task import Task
 from stages.evaluation.metrics import compute_metrics
 from stages.evaluation.scored import Scored, draw_metrics
 from stages.evaluation.statistics.bootstrap import (
+    Draws,
     bootstrap_weights,
     compare,
+    draw_figures,
     estimate,
     estimate_mean,
 )
@@ -20,6 +23,7 @@ from stages.evaluation.statistics.records import Bootstrap, Estimate
 
 TASK = Task(("no", "yes"), 1)
 BOOTSTRAP = Bootstrap(draws=200, seed=0)
+Z2 = 1.959963984540054**2
 
 
 class Model(NamedTuple):
@@ -125,23 +129,44 @@ def test_each_metric_stands_between_its_ends_and_has_six_decimals() -> None:
     y_true = np.tile([0, 1], 40)
     found = estimates_of(y_true, noisy_model(y_true, 1, 0.5), np.repeat(np.arange(40), 2))
     assert len(found) == 11 + 4
-    for value, low, high, why_undefined, p_value, p_value_holm in found.values():
+    for value, low, high, why_undefined, *of_differences in found.values():
         assert value is not None
         assert low is not None
         assert high is not None
         assert low < value < high
         assert value == round(value, 6)
-        assert (why_undefined, p_value, p_value_holm) == (None, None, None)
+        assert why_undefined is None
+        assert of_differences == [None] * 4
 
 
-def test_same_seed_gives_the_same_estimates() -> None:
+def unsupported(values: NDArray[np.float64], group_ids: Any, bootstrap: Bootstrap) -> Draws:
+    """The mean of some values, of which nothing is known but that."""
+
+    def mean(weights: NDArray[np.int32]) -> dict[str, NDArray[np.float64]]:
+        return {"mean": weights @ values / weights.sum(axis=1)}
+
+    return draw_figures(mean, group_ids, {"mean": "an image"}, bootstrap)
+
+
+def test_draws_are_made_where_a_figure_has_no_support_and_depend_on_the_seed() -> None:
+    values = np.random.default_rng(1).random(40)
+    first, again, other = (
+        unsupported(values, np.arange(40), Bootstrap(200, seed)) for seed in (5, 5, 6)
+    )
+    assert estimate(first) == estimate(again) != estimate(other)
+    assert first.values["mean"].shape == (201,)
+    assert estimate(first)["mean"][1:3] == tuple(
+        round(end, 6) for end in percentile_interval(first.values["mean"][1:])[:2]
+    )
+
+
+def test_metrics_need_no_draws_and_do_not_depend_on_the_seed() -> None:
     y_true = np.tile([0, 1], 20)
     model = noisy_model(y_true, 1, 0.5)
-    first, again, other = (
-        estimates_of(y_true, model, np.arange(40), Bootstrap(200, seed)) for seed in (5, 5, 6)
+    one, other = (
+        estimates_of(y_true, model, np.arange(40), Bootstrap(200, seed)) for seed in (5, 6)
     )
-    assert first == again
-    assert first != other
+    assert one == other
 
 
 def test_a_test_set_of_one_class_gives_none_with_a_reason_for_what_needs_the_other() -> None:
@@ -155,13 +180,13 @@ def test_a_test_set_of_one_class_gives_none_with_a_reason_for_what_needs_the_oth
 
 
 def test_a_metric_that_rare_images_decide_has_a_value_but_no_interval() -> None:
-    # The one positive patient is missing from about 37 % of the draws.
+    # Without the one positive patient there is no AUROC.
     found = estimates_of([0] * 9 + [1], model_that_says([0.2] * 9 + [0.9]), np.arange(10))
     assert found["auroc"].value == 1.0
     assert not found["auroc"].has_interval
     assert found["auroc"].why_undefined is not None
-    assert "of 200 draws; at most 5% may be" in found["auroc"].why_undefined
-    assert found["specificity"].low == 1.0
+    assert "without one of the patients it has no value" in found["auroc"].why_undefined
+    assert found["specificity"].low == pytest.approx(9 / (9 + Z2), abs=1e-6)
 
 
 def test_one_patient_gives_values_without_intervals() -> None:
@@ -176,17 +201,62 @@ def test_a_group_per_image_is_asked_for() -> None:
         estimates_of([0, 1], model_that_says([0.2, 0.9]), ["p1", "p2", "p3"])
 
 
-def test_accuracy_interval_agrees_with_scipy_when_each_image_is_a_group() -> None:
-    y_true = np.tile([0, 1], 75)
-    model = noisy_model(y_true, 4, 1.0)
-    found = estimates_of(y_true, model, np.arange(150), Bootstrap(4000, seed=0))["accuracy"]
-    right = (np.asarray(model.predictions) == y_true).astype(float)
+def test_percentiles_agree_with_scipy_when_each_image_is_a_group() -> None:
+    right = (np.random.default_rng(4).random(150) < 0.8).astype(float)
+    found = estimate(unsupported(right, np.arange(150), Bootstrap(4000, seed=0)))["mean"]
     expected = stats.bootstrap(
         (right,), np.mean, n_resamples=4000, method="percentile", rng=np.random.default_rng(1)
     ).confidence_interval
-    # One image is 0.0067 of the accuracy; the two sets of draws may differ by that.
+    # One image is 0.0067 of the mean; the two sets of draws may differ by that.
     assert found.low == pytest.approx(expected.low, abs=0.0134)
     assert found.high == pytest.approx(expected.high, abs=0.0134)
+
+
+def test_shares_have_wilson_s_interval_where_each_patient_has_one_image() -> None:
+    y_true = np.tile([0, 1], 30)
+    model = noisy_model(y_true, 4, 0.6)
+    found = estimates_of(y_true, model, np.arange(60))
+    decided = np.asarray(model.predictions)
+    for name, rows, of in (
+        ("accuracy", decided == y_true, y_true >= 0),
+        ("sensitivity", decided == 1, y_true == 1),
+        ("specificity", decided == 0, y_true == 0),
+        ("precision", y_true == 1, decided == 1),
+        ("recall_no", decided == 0, y_true == 0),
+    ):
+        expected = proportion_confint((rows & of).sum(), of.sum(), method="wilson")
+        assert found[name][1:3] == pytest.approx(expected, abs=2e-6), name
+
+
+def test_no_perfect_score_has_an_interval_of_one_point() -> None:
+    y_true = np.tile([0, 1], 10)
+    found = estimates_of(y_true, model_that_says(0.1 + 0.8 * y_true), np.arange(20))
+    low = 20 / (20 + Z2)  # Wilson's of 20 of 20, and of 10 of 10
+    for name in ("accuracy", "balanced_accuracy", "f1_macro"):
+        assert found[name][:3] == (1.0, pytest.approx(low, abs=1e-6), 1.0), name
+    for name in ("sensitivity", "specificity", "precision", "average_precision", "recall_yes"):
+        assert found[name][:3] == (1.0, pytest.approx(10 / (10 + Z2), abs=1e-6), 1.0), name
+    # 10 * 10 / (1 + 9 / 2) = 18.2 (Newcombe 2006); mcc goes from -1 to 1.
+    assert found["auroc"].low == pytest.approx((100 / 5.5) / (100 / 5.5 + Z2), abs=1e-6)
+    assert found["mcc"].low == pytest.approx(2 * low - 1, abs=1e-6)
+
+
+def test_a_perfect_score_counts_patients_and_not_their_images() -> None:
+    y_true = np.tile([0, 1], 10)
+    found = estimates_of(y_true, model_that_says(0.1 + 0.8 * y_true), np.arange(20) // 4)
+    for name in ("accuracy", "balanced_accuracy", "sensitivity", "auroc", "f1_macro"):
+        assert found[name].low == pytest.approx(5 / (5 + Z2), abs=1e-6), name
+
+
+def test_a_metric_that_no_patient_moves_is_as_sure_as_its_images() -> None:
+    # Always the same answer: half right, whoever is left out with both images.
+    found = estimates_of(np.tile([0, 1], 20), model_that_says([0.2] * 40), np.arange(40) // 2)
+    low, high = proportion_confint(20, 40, method="wilson")
+    assert found["accuracy"][:3] == (
+        0.5,
+        pytest.approx(low, abs=1e-6),
+        pytest.approx(high, abs=1e-6),
+    )
 
 
 def test_copies_of_an_image_do_not_narrow_the_interval() -> None:
@@ -196,7 +266,9 @@ def test_copies_of_an_image_do_not_narrow_the_interval() -> None:
     once = estimates_of(y_true, model, np.arange(60))
     fourfold = estimates_of(np.repeat(y_true, 4), copied, np.repeat(np.arange(60), 4))
     for name, found in fourfold.items():
-        assert found[:3] == pytest.approx(once[name][:3], abs=1e-6)
+        assert found.value == pytest.approx(once[name].value, abs=1e-6)
+        # Somewhat wider, as Student's t of the patients is over that of the images.
+        assert 1 <= width(found) / width(once[name]) < 1.04, name
 
 
 def test_patient_intervals_cover_the_truth_where_image_intervals_do_not() -> None:
@@ -234,27 +306,38 @@ def test_a_pair_has_both_models_as_they_are_alone_and_their_difference() -> None
         )
 
 
-def test_identical_models_differ_by_exactly_zero() -> None:
+def test_identical_models_differ_by_zero_as_far_as_so_many_images_show() -> None:
     y_true = np.tile([0, 1], 20)
     model = noisy_model(y_true, 3, 0.5)
-    for found in difference_of(y_true, model, model, np.arange(40)).values():
-        assert found == Estimate(0.0, 0.0, 0.0, p_value=1.0)
+    found = difference_of(y_true, model, model, np.arange(40))
+    for name, difference in found.items():
+        assert difference.value == 0, name
+        assert difference.p_value == 1, name
+        assert not difference.excludes_zero, name
+    # One image more on which they disagree: a standard error of 1 / 41.
+    assert found["accuracy"].high == pytest.approx(Z2**0.5 / 41, abs=1e-6)
+    assert found["accuracy"].low == -found["accuracy"].high
+    # A loss without bounds is known to be the same.
+    assert found["log_loss"][:3] == (0.0, 0.0, 0.0)
 
 
-def test_a_model_with_every_row_twice_differs_from_itself_by_exactly_zero() -> None:
+def test_a_model_with_every_row_twice_does_not_differ_from_itself() -> None:
     y_true = np.tile([0, 1], 20)
     once = Scored(y_true, *noisy_model(y_true, 3, 0.5), [f"p{i // 2}" for i in range(40)])
     twice = Scored(*(np.concatenate([part, part]) for part in once))
     for found in differences(twice, once).values():
-        assert found == Estimate(0.0, 0.0, 0.0, p_value=1.0)
+        assert (found.value, found.p_value, found.excludes_zero) == (0.0, 1.0, False)
 
 
 def test_each_model_is_scored_on_its_own_rows() -> None:
     # The first is right on 3 of 4 rows, the second on 1 of 2, of the same two patients.
     first = Scored([0, 1, 0, 1], *model_that_says([0.1, 0.9, 0.2, 0.3]), ["p", "q", "p", "q"])
     second = Scored([1, 0], *model_that_says([0.8, 0.7]), ["q", "p"])
-    # Only p drawn: 1 - 0. Only q: 0.5 - 1. A quarter of the draws each.
-    assert differences(first, second)["accuracy"][:3] == (0.25, -0.5, 1.0)
+    assert differences(first, second)["accuracy"].value == 0.25
+    # Without q: 1 - 0. Without p: 0.5 - 1.
+    one, other = (draw_metrics(side, TASK, BOOTSTRAP) for side in (first, second))
+    left_out = one.left_out["accuracy"] - other.left_out["accuracy"]
+    assert left_out.tolist() == [-0.5, 1.0]
 
 
 def test_models_of_other_patients_are_refused() -> None:
@@ -284,13 +367,56 @@ def test_swapping_the_models_mirrors_the_interval_and_keeps_the_p_value() -> Non
     assert forward.p_value == backward.p_value
 
 
-def test_a_perfect_model_beats_a_reversed_one_with_the_smallest_p_value() -> None:
+def test_a_perfect_model_beats_a_reversed_one() -> None:
     y_true = np.tile([0, 1], 20)
     perfect, reversed_ = model_that_says(0.1 + 0.8 * y_true), model_that_says(0.9 - 0.8 * y_true)
-    found = difference_of(y_true, perfect, reversed_, np.arange(40), Bootstrap(199, seed=0))
-    assert found["accuracy"] == Estimate(1.0, 1.0, 1.0, p_value=2 / 200)
+    found = difference_of(y_true, perfect, reversed_, np.arange(40))
+    # Shrunk to 40 / 41, with a standard error of 1 / 41.
+    assert found["accuracy"][:3] == (1.0, pytest.approx((40 - Z2**0.5) / 41, abs=1e-6), 1.0)
+    assert found["accuracy"].p_value == pytest.approx(2 * stats.norm.sf(40))
     assert found["accuracy"].excludes_zero
+    # A log loss that differs by as much for every patient: no spread, and no p-value.
     assert found["log_loss"].value == pytest.approx(np.log(0.1) - np.log(0.9), abs=1e-6)
+    assert found["log_loss"].p_value is None
+
+
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("images_per_patient", [1, 3])
+def test_a_p_value_is_below_one_in_twenty_exactly_where_the_interval_excludes_zero(
+    paired: bool, images_per_patient: int
+) -> None:
+    y_true = np.tile([0, 1], 30)
+    groups = np.arange(60) // images_per_patient
+    seen = set()
+    for seed in range(30):
+        models = noisy_model(y_true, seed, 0.9), noisy_model(y_true, seed + 100, 0.4)
+        first, second = (Scored(y_true, *model, groups) for model in models)
+        found = differences(first, second) if paired else differences_elsewhere(first, second)
+        for name, difference in found.items():
+            assert difference.p_value is not None, name
+            assert difference.excludes_zero == (difference.p_value < 0.05), (name, seed)
+            seen.add(difference.excludes_zero)
+    assert seen == {True, False}
+
+
+def test_what_could_have_been_settled_is_two_point_eight_standard_errors() -> None:
+    y_true = np.tile([0, 1], 30)
+    found = difference_of(
+        y_true, noisy_model(y_true, 3, 0.9), noisy_model(y_true, 4, 0.6), np.arange(60)
+    )["auroc"]
+    # 1.959964 standard errors on either side; 1.959964 + 0.841621 for 80 % power.
+    assert found.detectable == pytest.approx(width(found) / 2 * 2.801585 / 1.959964, abs=1e-5)
+
+
+def test_differences_of_a_figure_without_support_have_percentiles_and_their_p_value() -> None:
+    values = np.random.default_rng(2).random((2, 30))
+    first, second = (unsupported(side, np.arange(30), BOOTSTRAP) for side in values)
+    found = compare(first, second, paired=True)["mean"].difference
+    drawn = first.values["mean"][1:] - second.values["mean"][1:]
+    tails = min((drawn <= 0).sum(), (drawn >= 0).sum()) + 1
+    assert found.p_value == pytest.approx(min(1, 2 * tails / 201), abs=1e-6)
+    assert found[1:3] == pytest.approx(percentile_interval(drawn)[:2], abs=1e-6)
+    assert found.detectable is None
 
 
 def test_shared_draws_make_the_difference_of_like_models_narrower_than_each_model() -> None:

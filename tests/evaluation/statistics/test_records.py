@@ -116,10 +116,10 @@ def test_an_interval_excludes_zero_only_where_it_is_known() -> None:
     "difference", [Estimate(0.1, -0.1, 0.3, None, 0.04), Estimate(None, None, None, "no image")]
 )
 def test_a_pair_comes_back_from_json_as_it_went(difference: Estimate, holm: float | None) -> None:
-    pair = Paired(Estimate(0.9, 0.8, 1.0), Estimate(0.8), difference).with_p_value_holm(holm)
+    pair = Paired(Estimate(0.9, 0.8, 1.0), Estimate(0.8), difference).with_family(holm, holm)
     content = pair.to_json()
     assert "p_value_holm" not in content
-    read = Paired.from_json(json.loads(json.dumps(content | {"p_value_holm": holm})))
+    read = Paired.from_json(json.loads(json.dumps(content | pair.difference.of_family())))
     assert read == pair
     assert Paired.from_json(content).difference.p_value_holm is None
 
@@ -131,7 +131,8 @@ def test_a_pair_in_json_has_both_sides_and_the_difference() -> None:
     assert pair.to_json() == {
         **{"first": 0.9, "first_low": 0.8, "first_high": 1.0},
         **{"second": 0.7, "second_low": 0.6, "second_high": 0.8},
-        **{"difference": 0.2, "low": 0.1, "high": 0.3, "p_value": 0.01, "undefined": None},
+        **{"difference": 0.2, "low": 0.1, "high": 0.3, "p_value": 0.01, "detectable": None},
+        "undefined": None,
     }
 
 
