@@ -16,7 +16,13 @@ from stages.config.writing import write_csv, write_json
 from stages.dataset.image_set import ImageSet, load_image_set
 from stages.dataset.split import deal_folds
 from stages.evaluation.audit_report import build_audit, tabulate_probe
-from stages.evaluation.shortcuts import PROBES, leakage_probabilities, probe_probabilities
+from stages.evaluation.shortcuts import (
+    PROBES,
+    leakage_probabilities,
+    p_values,
+    probe_probabilities,
+)
+from stages.evaluation.statistics.permutation import Permutations
 from stages.evaluation.statistics.records import Bootstrap
 
 logger = logging.getLogger(__name__)
@@ -34,18 +40,23 @@ def audit_view(params: Params, name: str, paths: Paths) -> None:
     by_group, by_image = (
         deal_folds(labels, units, folds, seed=params.seed) for units in (groups, images)
     )
+    features = {name: probe.features(view) for name, probe in PROBES.items()}
     said = {
-        name: probe_probabilities(probe.features(view), view.targets, by_group)
-        for name, probe in PROBES.items()
+        name: probe_probabilities(shown, view.targets, by_group) for name, shown in features.items()
+    }
+    permutations = Permutations(params.audit.permutations, params.seed)
+    tests = {
+        name: p_values(shown, view, by_group, permutations) for name, shown in features.items()
     }
     leaking = [leakage_probabilities(view, fold_of) for fold_of in (by_image, by_group)]
     bootstrap = Bootstrap(params.evaluate.bootstrap_draws, params.seed)
-    audit = build_audit(view, said, by_group, leaking, bootstrap)
+    audit = build_audit(view, said, tests, by_group, leaking, bootstrap)
     write_json(paths.audit(name), {"folds": folds, **audit.to_json()})
     tables = [tabulate_probe(view, probe, shares) for probe, shares in said.items()]
     write_csv(paths.audit_predictions(name), pd.concat(tables))
     for probe, figures in audit.probes.items():
-        logger.info("%s: %s alone: auroc %s", name, probe, figures.metrics["auroc"].value)
+        auroc = figures.metrics["auroc"]
+        logger.info("%s: %s alone: auroc %s, p %s", name, probe, auroc.value, auroc.p_value)
 
 
 def _require_groups(view: ImageSet, folds: int, name: str) -> None:

@@ -1,7 +1,8 @@
 """Probes: how well can the label be told without looking at the disease?
 
 Each probe gives one row of features per image to a plain logistic regression. What it can tell
-from the file, from the border, or with the lungs hidden, a network can tell too.
+from the file, from the border, or with the lungs hidden, a network can tell too. Whether it tells
+anything is decided by dealing the labels anew (`p_values`).
 """
 
 from collections.abc import Callable, Mapping
@@ -19,13 +20,21 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from stages.dataset.image_set import ImageSet
+from stages.dataset.occlusion import find_lungs_anywhere
+from stages.evaluation.cells import CELLS, describe_cells, frame_cells
+from stages.evaluation.statistics.permutation import (
+    Permutations,
+    PValues,
+    permutation_p_values,
+)
 
 FloatArray = NDArray[np.float64]
 THUMBNAIL_PX = 16
-PICTURE_PX = 32  # of the other picture probes; more pixels told no more on the public sets
-BORDER_SHARE = 0.1  # of the side, on each side
-RARE_LUNG = 0.01  # share of the images that have lung at a pixel of the border, at the most
+PICTURE_PX = 32  # of the references; more pixels told no more on the public sets
 REGULARISATION = 0.01  # strong: hundreds of pixels against a few hundred patients
+# Of least squares as the first step of that logistic regression from even odds, where the second
+# derivative of its loss is a quarter (Hastie et al. 2009, section 4.4.1).
+RIDGE_PENALTY = 4 / REGULARISATION
 NEIGHBOURS = 5
 MEMORISER = f"{NEIGHBOURS} nearest neighbours on {THUMBNAIL_PX} x {THUMBNAIL_PX} thumbnails"
 
@@ -75,8 +84,11 @@ def whole_features(view: ImageSet) -> FloatArray:
 
 
 def no_lungs_features(view: ImageSet) -> FloatArray:
-    """The view with the lungs hidden; their outline still shows."""
-    return _pictures(view, lambda lungs: ~lungs, PICTURE_PX)
+    """The view with the lungs hidden: every pixel at which any image has lung, in all images.
+
+    In a crop of the lungs that leaves the corners.
+    """
+    return _outside_features(view, np.ones((CELLS, CELLS), bool))
 
 
 def lungs_only_features(view: ImageSet) -> FloatArray:
@@ -85,16 +97,8 @@ def lungs_only_features(view: ImageSet) -> FloatArray:
 
 
 def border_features(view: ImageSet) -> FloatArray:
-    """A frame of a tenth of the side alone, less the pixels at which some image has lung.
-
-    In a crop of the lungs that leaves the corners. The same pixels are left out of every image:
-    hiding its own lungs would show their outline, which lesions change.
-    """
-    assert view.lung_masks is not None  # a view has them
-    kept = np.mean(np.asarray(view.lung_masks) > 0, axis=0) <= RARE_LUNG
-    width = round(len(kept) * BORDER_SHARE)
-    kept[width:-width, width:-width] = False
-    return _pictures(view, lambda lungs: kept, PICTURE_PX)
+    """The same, of the frame of the picture alone."""
+    return _outside_features(view, frame_cells())
 
 
 PROBES: Mapping[str, Probe] = {
@@ -106,6 +110,8 @@ PROBES: Mapping[str, Probe] = {
     "lungs_only": Probe("reference", lungs_only_features),
     "whole": Probe("reference", whole_features),
 }
+# Needs no network, but can show the disease: that it tells the class is no finding.
+SHOWS_DISEASE = ("thumbnail",)
 
 
 def probe_probabilities(
@@ -122,6 +128,24 @@ def probe_probabilities(
         StandardScaler(), LogisticRegression(C=REGULARISATION, class_weight="balanced")
     )
     return _cross_validate(model, features, targets, fold_of)
+
+
+def p_values(
+    features: FloatArray,
+    view: ImageSet,
+    fold_of: NDArray[np.int64],
+    permutations: Permutations,
+) -> PValues:
+    """Whether the features (N, F) tell the classes, overall and each from the rest."""
+    groups = view.manifest["group_id"].to_numpy(str)
+    return permutation_p_values(
+        features,
+        view.targets,
+        groups,
+        fold_of,
+        penalty=RIDGE_PENALTY,
+        permutations=permutations,
+    )
 
 
 def leakage_probabilities(view: ImageSet, fold_of: NDArray[np.int64]) -> FloatArray:
@@ -148,6 +172,13 @@ def _cross_validate(
             fitted = clone(model).fit(features[~tested], targets[~tested])
             probabilities[tested] = fitted.predict_proba(features[tested])
     return probabilities
+
+
+def _outside_features(view: ImageSet, cells: NDArray[np.bool_]) -> FloatArray:
+    assert view.lung_masks is not None  # a view has them
+    assert view.boxes is not None
+    hidden = find_lungs_anywhere(view.lung_masks)
+    return describe_cells(view.images, view.boxes, hidden, cells)
 
 
 def _pictures(

@@ -2,24 +2,26 @@
 
 from collections.abc import Mapping, Sequence
 
+from stages.evaluation.statistics.records import Estimate
 from stages.reporting.documents import Audit, Headline
 from stages.reporting.table import Cell, Table, difference_cell, estimate_cell
 from stages.reporting.wording import (
+    SIGNIFICANCE,
     difference_text,
     label,
+    p_values_text,
     standing,
     with_interval,
 )
 
-CHANCE = 0.5  # AUROC
 SHORTCUT = "shortcut"  # the kind of probe that needs no lungs
 GAP_METRICS = ("auroc", "balanced_accuracy")
 PROBE_NOTES = {
     "file": "the file's size, shape, mode and format",
     "geometry": "where the picture lies in the view",
     "thumbnail": "a thumbnail of the whole view",
-    "no_lungs": "the view with the lungs hidden",
-    "border": "the frame of the view alone",
+    "no_lungs": "the view where no image has lung",
+    "border": "the same, of the frame alone",
     "lungs_only": "the view with all but the lungs hidden",
     "whole": "the whole view",
 }
@@ -46,10 +48,17 @@ def _probe_rows(view: str, audit: Audit, class_names: Sequence[str]) -> list[lis
             Cell(found.kind, "the best shortcut" if name == audit.best_shortcut else ""),
             estimate_cell(found.auroc),
             estimate_cell(found.balanced_accuracy),
-            *(estimate_cell(found.by_class[class_]) for class_ in class_names),
+            *(_tested_cell(found.by_class[class_]) for class_ in class_names),
         ]
         for name, found in ordered
     ]
+
+
+def _tested_cell(auroc: Estimate) -> Cell:
+    """A figure over its interval and what the permutation test says of it."""
+    if auroc.p_value is None:
+        return estimate_cell(auroc)
+    return estimate_cell(auroc).with_note(p_values_text(auroc.p_value, auroc.p_value_holm))
 
 
 def build_gap_table(audits: Mapping[str, Audit]) -> Table:
@@ -72,19 +81,26 @@ def _gap_row(view: str, audit: Audit) -> list[Cell]:
 
 
 def describe_giveaway(view: str, positive: str, audit: Audit) -> str:
-    """Which shortcuts tell the positive class from the rest in a view, by their intervals."""
+    """Which shortcuts tell the positive class from the rest in a view, by permutation tests.
+
+    Only those with an adjusted p-value: the others can show the disease.
+    """
     telling = {
         name: auroc
         for name, probe in audit.probes.items()
-        if probe.kind == SHORTCUT
-        and (auroc := probe.by_class[positive]).low is not None
-        and auroc.low > CHANCE
+        if (auroc := probe.by_class[positive]).p_value_holm is not None
+        and auroc.p_value_holm < SIGNIFICANCE
     }
     if not telling:
-        return f"No shortcut tells {positive} from the rest in the view {view}."
+        return f"No shortcut is seen to tell {positive} from the rest in the view {view}."
     ranked = sorted(telling, key=lambda name: -(telling[name].value or 0))
-    said = "; ".join(f"{label(name)} {with_interval(telling[name])}" for name in ranked)
+    said = "; ".join(f"{label(name)} {_tested_text(telling[name])}" for name in ranked)
     return f"Shortcuts that tell {positive} from the rest in the view {view}, by AUROC: {said}."
+
+
+def _tested_text(auroc: Estimate) -> str:
+    assert auroc.p_value is not None  # it told something
+    return f"{with_interval(auroc)}, {p_values_text(auroc.p_value, auroc.p_value_holm)}"
 
 
 def describe_headline(case: str, found: Headline) -> str:

@@ -233,7 +233,7 @@ def make_params() -> Params:
                     "classes": {"normal": "normal", "covid": "covid"},
                 }
             },
-            "audit": {"folds": 2},
+            "audit": {"folds": 2, "permutations": 99},
             "evaluate": {"bootstrap_draws": 200, "prevalences": list(PREVALENCES)},
             "cam": {
                 "methods": list(METHODS),
