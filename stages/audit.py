@@ -18,6 +18,7 @@ from stages.dataset.split import deal_folds
 from stages.evaluation.audit_report import build_audit, tabulate_probe
 from stages.evaluation.shortcuts import (
     PROBES,
+    Shown,
     leakage_probabilities,
     p_values,
     probe_probabilities,
@@ -40,14 +41,13 @@ def audit_view(params: Params, name: str, paths: Paths) -> None:
     by_group, by_image = (
         deal_folds(labels, units, folds, seed=params.seed) for units in (groups, images)
     )
-    features = {name: probe.features(view) for name, probe in PROBES.items()}
+    shown = Shown(view)
+    features = {name: probe.features(shown) for name, probe in PROBES.items()}
     said = {
-        name: probe_probabilities(shown, view.targets, by_group) for name, shown in features.items()
+        name: probe_probabilities(rows, view.targets, by_group) for name, rows in features.items()
     }
     permutations = Permutations(params.audit.permutations, params.seed)
-    tests = {
-        name: p_values(shown, view, by_group, permutations) for name, shown in features.items()
-    }
+    tests = {name: p_values(rows, view, by_group, permutations) for name, rows in features.items()}
     leaking = [leakage_probabilities(view, fold_of) for fold_of in (by_image, by_group)]
     bootstrap = Bootstrap(params.evaluate.bootstrap_draws, params.seed)
     audit = build_audit(view, said, tests, by_group, leaking, bootstrap)

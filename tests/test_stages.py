@@ -320,7 +320,7 @@ def test_an_audit_has_every_probe_with_its_interval(chain: Chain) -> None:
         assert set(report["probes"]) == set(PROBES)
         for figures in report["probes"].values():
             names = {f"{name}{end}" for name in PROBE_FIGURES for end in ENDS}
-            assert set(figures) == names | {"kind", "by_class"}
+            assert set(figures) == names | {"kind", "by_class", "p_value", "p_value_holm"}
             assert set(figures["by_class"]) == {"covid", "normal"}
         said = load_predictions(chain.paths.audit_predictions(view))
         assert said.groupby("probe")["image_id"].nunique().to_dict() == dict.fromkeys(

@@ -30,8 +30,9 @@ OCCLUSIONS: Mapping[str, Callable[[BoolArray, BoolArray], BoolArray]] = {
 
 def find_lungs_anywhere(lung_masks: Iterable[NDArray[np.uint8]]) -> BoolArray:
     """(S, S) where more than RARE_LUNG of the images (N, S, S) have lung, and a little around."""
-    counts, n = np.int64(0), 0
-    for lung_mask in lung_masks:
+    counts: NDArray[np.int64] = np.zeros((), np.int64)
+    n = 0
+    for lung_mask in lung_masks:  # one by one: they may be a file larger than the memory
         counts, n = counts + (np.asarray(lung_mask) > 0), n + 1
     common = np.asarray(counts > RARE_LUNG * n)
     return np.asarray(maximum_filter(common, 1 + 2 * round(EDGE_SHARE * len(common))))

@@ -6,6 +6,7 @@ anything is decided by dealing the labels anew (`p_values`).
 """
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from stages.dataset.image_set import ImageSet
 from stages.dataset.occlusion import find_lungs_anywhere
-from stages.evaluation.cells import CELLS, describe_cells, frame_cells
+from stages.evaluation.cells import describe_cells, rank_marks, select_border
 from stages.evaluation.statistics.permutation import (
     Permutations,
     PValues,
@@ -48,7 +49,30 @@ class Probe(NamedTuple):
     """
 
     kind: Literal["shortcut", "reference"]
-    features: Callable[[ImageSet], FloatArray]
+    features: Callable[["Shown"], FloatArray]
+
+
+class Shown:
+    """A view as probes look at it; what several look at is made once.
+
+    Attributes:
+        view: N images.
+    """
+
+    def __init__(self, view: ImageSet) -> None:
+        """Nothing is computed yet."""
+        self.view = view
+
+    @cached_property
+    def outside(self) -> FloatArray:
+        """(N, 3, CELLS, CELLS) `describe_cells` of all that lies where no image has lung.
+
+        In a crop of the lungs that leaves the corners.
+        """
+        assert self.view.lung_masks is not None  # a view has them
+        assert self.view.boxes is not None
+        hidden = find_lungs_anywhere(self.view.lung_masks)
+        return describe_cells(self.view.images, self.view.boxes, hidden)
 
 
 def file_features(view: ImageSet) -> FloatArray:
@@ -83,32 +107,20 @@ def whole_features(view: ImageSet) -> FloatArray:
     return _pictures(view, lambda lungs: np.ones_like(lungs), PICTURE_PX)
 
 
-def no_lungs_features(view: ImageSet) -> FloatArray:
-    """The view with the lungs hidden: every pixel at which any image has lung, in all images.
-
-    In a crop of the lungs that leaves the corners.
-    """
-    return _outside_features(view, np.ones((CELLS, CELLS), bool))
-
-
 def lungs_only_features(view: ImageSet) -> FloatArray:
     """The view with everything but the lungs hidden."""
     return _pictures(view, lambda lungs: lungs, PICTURE_PX)
 
 
-def border_features(view: ImageSet) -> FloatArray:
-    """The same, of the frame of the picture alone."""
-    return _outside_features(view, frame_cells())
-
-
 PROBES: Mapping[str, Probe] = {
-    "file": Probe("shortcut", file_features),
-    "geometry": Probe("shortcut", geometry_features),
-    "thumbnail": Probe("shortcut", thumbnail_features),
-    "no_lungs": Probe("shortcut", no_lungs_features),
-    "border": Probe("shortcut", border_features),
-    "lungs_only": Probe("reference", lungs_only_features),
-    "whole": Probe("reference", whole_features),
+    "file": Probe("shortcut", lambda shown: file_features(shown.view)),
+    "geometry": Probe("shortcut", lambda shown: geometry_features(shown.view)),
+    "thumbnail": Probe("shortcut", lambda shown: thumbnail_features(shown.view)),
+    "no_lungs": Probe("shortcut", lambda shown: shown.outside.reshape(len(shown.outside), -1)),
+    "border": Probe("shortcut", lambda shown: select_border(shown.outside)),
+    "marks": Probe("shortcut", lambda shown: rank_marks(shown.outside)),
+    "lungs_only": Probe("reference", lambda shown: lungs_only_features(shown.view)),
+    "whole": Probe("reference", lambda shown: whole_features(shown.view)),
 }
 # Needs no network, but can show the disease: that it tells the class is no finding.
 SHOWS_DISEASE = ("thumbnail",)
@@ -172,13 +184,6 @@ def _cross_validate(
             fitted = clone(model).fit(features[~tested], targets[~tested])
             probabilities[tested] = fitted.predict_proba(features[tested])
     return probabilities
-
-
-def _outside_features(view: ImageSet, cells: NDArray[np.bool_]) -> FloatArray:
-    assert view.lung_masks is not None  # a view has them
-    assert view.boxes is not None
-    hidden = find_lungs_anywhere(view.lung_masks)
-    return describe_cells(view.images, view.boxes, hidden, cells)
 
 
 def _pictures(

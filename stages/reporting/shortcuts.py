@@ -22,6 +22,7 @@ PROBE_NOTES = {
     "thumbnail": "a thumbnail of the whole view",
     "no_lungs": "the view where no image has lung",
     "border": "the same, of the frame alone",
+    "marks": "small bright or dark things where no image has lung, wherever they lie",
     "lungs_only": "the view with all but the lungs hidden",
     "whole": "the whole view",
 }

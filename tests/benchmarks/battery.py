@@ -2,9 +2,9 @@
 
 Cohorts of phantoms are drawn with a marker on half of the ill and a twentieth of the healthy,
 without any, and without any and with the labels dealt to the patients at random. A probe tells
-where its p-value is below 0.05; the report, where that of a shortcut is after Holm's adjustment.
-Lesions are in the lungs alone, so that what is told of a cohort without a marker is a false alarm,
-but not of the thumbnail and of the references, which show the lungs.
+where its p-value is below 0.05; the report, where that of one is after Holm's adjustment. Lesions
+are in the lungs alone, so that what is told of a cohort without a marker is a false alarm, but not
+of the thumbnail, which shows the lungs and which the report leaves out.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from statsmodels.stats.proportion import proportion_confint
 from stages.config.params import Cohort, Crop, LungCrop, NoCrop
 from stages.dataset.image_set import DatasetInfo, ImageSet
 from stages.dataset.split import deal_folds
-from stages.evaluation.shortcuts import PROBES, SHOWS_DISEASE, p_values
+from stages.evaluation.shortcuts import PROBES, SHOWS_DISEASE, Shown, p_values
 from stages.evaluation.statistics.paired_tests import adjust_holm
 from stages.evaluation.statistics.permutation import Permutations
 from stages.imaging.cropping import crop_image
@@ -35,6 +35,7 @@ VIEWS: dict[str, tuple[Crop, str]] = {
     "full": (NoCrop(kind="none"), "letterbox"),
     "lungs": (LungCrop(kind="lungs", margin=0.05, fallback_fraction=0.8), "stretch"),
 }
+SHORTCUTS = [name for name, probe in PROBES.items() if probe.kind == "shortcut"]
 REPORT = "the report"
 CONDITIONS = ("marker", "no marker", "labels dealt")
 Told = dict[tuple[str, str], list[bool]]  # probe and condition to whether it told, by cohort
@@ -168,16 +169,13 @@ def _probe(view: ImageSet, draws: int, seed: int) -> dict[str, bool]:
     labels, groups = (view.manifest[column].to_numpy(str) for column in ("label", "group_id"))
     fold_of = deal_folds(labels, groups, FOLDS, seed=seed)
     of_positive = view.info.positive_index
+    shown = Shown(view)
     found = {
-        name: p_values(probe.features(view), view, fold_of, Permutations(draws, seed))
-        for name, probe in PROBES.items()
+        name: p_values(PROBES[name].features(shown), view, fold_of, Permutations(draws, seed))
+        for name in SHORTCUTS
     }
     plain = {name: values.by_class[of_positive] for name, values in found.items()}
-    family = {
-        name: p_value
-        for name, p_value in plain.items()
-        if PROBES[name].kind == "shortcut" and name not in SHOWS_DISEASE
-    }
+    family = {name: p_value for name, p_value in plain.items() if name not in SHOWS_DISEASE}
     adjusted = [p_value for p_value in adjust_holm(family).values() if p_value is not None]
     return {name: p < LEVEL for name, p in plain.items()} | {REPORT: min(adjusted) < LEVEL}
 
@@ -189,7 +187,7 @@ def _record(told: Told, condition: str, found: Mapping[str, bool]) -> None:
 
 def _show(told: Told) -> None:
     print(f"{'told by':<12}" + "".join(f"{condition:>26}" for condition in CONDITIONS))
-    for probe in (*PROBES, REPORT):
+    for probe in (*SHORTCUTS, REPORT):
         cells = (_share(told.get((probe, condition), [])) for condition in CONDITIONS)
         print(f"{probe:<12}" + "".join(f"{cell:>26}" for cell in cells), flush=True)
 
