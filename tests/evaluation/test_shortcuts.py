@@ -12,12 +12,11 @@ from stages.evaluation.audit_report import Audit, build_audit, tabulate_probe
 from stages.evaluation.shortcuts import (
     PROBES,
     SHOWS_DISEASE,
-    border_features,
+    Shown,
     file_features,
     geometry_features,
     leakage_probabilities,
     lungs_only_features,
-    no_lungs_features,
     p_values,
     probe_probabilities,
     thumbnail_features,
@@ -86,7 +85,7 @@ def folds_of(view: ImageSet, folds: int = 5) -> NDArray[np.int64]:
 
 def audit_of(view: ImageSet, *probes: str) -> Audit:
     folds = folds_of(view)
-    features = {probe: PROBES[probe].features(view) for probe in probes}
+    features = {probe: PROBES[probe].features(Shown(view)) for probe in probes}
     said = {
         probe: probe_probabilities(shown, view.targets, folds) for probe, shown in features.items()
     }
@@ -109,21 +108,21 @@ def test_a_probe_finds_nothing_where_there_is_nothing(probe: str) -> None:
     assert found.p_value > 0.05
 
 
-@pytest.mark.parametrize("probe", ["no_lungs", "border"])
-def test_a_marker_on_half_of_a_class_is_found_wherever_it_lies_in_the_frame(probe: str) -> None:
-    # Four pixels of 1,024 on pictures of any exposure: a mean of everything would not show them.
+def test_a_marker_on_half_of_a_class_is_found_wherever_it_lies() -> None:
+    # On pictures of any exposure; of 60 images of covid 30 have it, each in one of 4 corners.
     exposures = np.random.default_rng(3).integers(60, 200, 2 * PATIENTS, dtype=np.uint8)
     images = np.tile(exposures[:, None, None], (1, 64, 64))
     for number in np.flatnonzero(is_covid())[::2]:
-        corner = number // 4 % 4
-        rows, columns = (slice(1, 3) if end else slice(-3, -1) for end in divmod(corner, 2))
+        rows, columns = (
+            slice(1, 3) if end else slice(-3, -1) for end in divmod(number // 4 % 4, 2)
+        )
         images[number, rows, columns] = 255
-    found = auroc_of(probe, view_of(images))
+    found = auroc_of("marks", view_of(images))
     assert found.p_value is not None
     assert found.p_value <= 0.01
 
 
-@pytest.mark.parametrize("probe", ["no_lungs", "border"])
+@pytest.mark.parametrize("probe", ["no_lungs", "border", "marks"])
 def test_lungs_that_are_found_smaller_in_a_class_do_not_show(probe: str) -> None:
     # All images are alike but for the size of the lungs, dark ones in a brighter chest.
     view = view_of(np.full((2 * PATIENTS, SIDE, SIDE), 120, np.uint8))
@@ -200,46 +199,32 @@ def test_what_a_probe_may_not_see_is_of_the_mean_grey() -> None:
     assert (pictures(whole_features(view))[:, inside] == 200).all()
 
 
-def cells(features: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(N, 3, 16, 16): mean, brightest and darkest level."""
-    return features.reshape(-1, 3, 16, 16)
-
-
 def test_without_lungs_every_cell_but_theirs_is_seen() -> None:
-    seen = cells(no_lungs_features(bright_lungs()))
+    seen = Shown(bright_lungs()).outside[:, 0]
     # Lungs are cells 4 to 11; the pixel around them that is hidden too leaves half of cells 3, 12.
     lungs = np.zeros((16, 16), bool)
     lungs[4:12, 4:12] = True
-    assert (seen[:, :, lungs] == 0).all()
-    assert (seen[:, :, ~lungs] == 100).all()
-
-
-def test_the_border_is_of_the_picture_and_not_of_its_padding() -> None:
-    images = np.zeros((4, 64, 64), np.uint8)
-    images[:, 16:48] = 90
-    view = view_of(images)
-    assert view.boxes is not None
-    boxes = view.boxes.assign(view_y0=16.0, view_y1=48.0)
-    seen = border_features(replace(view, boxes=boxes, lung_masks=np.zeros_like(images)))
-    assert (seen == 90).all()
+    assert (seen[:, lungs] == 0).all()
+    assert (seen[:, ~lungs] == 100).all()
 
 
 def test_where_any_image_has_lung_every_image_is_hidden() -> None:
     view = bright_lungs()
     masks = np.array(view.lung_masks)
     masks[0, :, :3] = 1  # and a pixel beside: cells 0 and 1
-    seen = cells(no_lungs_features(replace(view, lung_masks=masks)))
+    seen = Shown(replace(view, lung_masks=masks)).outside[:, 0]
     assert (seen[..., :2] == 0).all()
     assert (seen[..., -2:] == 100).all()
 
 
-def test_of_the_border_the_same_is_seen_in_a_frame_of_an_eighth_of_the_side() -> None:
-    view = bright_lungs(160)
-    frame = np.ones((16, 16), bool)
-    frame[2:-2, 2:-2] = False
-    seen = border_features(view).reshape(-1, 3, frame.sum())
-    np.testing.assert_array_equal(seen, cells(no_lungs_features(view))[:, :, frame])
-    assert (seen == 100).all()
+def test_the_probes_outside_the_lungs_see_the_same_cells() -> None:
+    shown = Shown(view_of(noise()))
+    everything, border, marks = (
+        PROBES[name].features(shown) for name in ("no_lungs", "border", "marks")
+    )
+    assert everything.shape == (2 * PATIENTS, 3 * 16 * 16)
+    assert set(border.ravel()) < set(everything.ravel())
+    assert set(marks.ravel()) < set(everything.ravel())
 
 
 def test_the_thumbnail_is_a_small_picture_of_everything() -> None:
@@ -337,7 +322,7 @@ def test_twins_in_two_folds_show_as_a_leakage_gap() -> None:
         for fold_of in (deal_folds(labels, ids, 5, seed=0), folds_of(view))
     ]
     folds = folds_of(view)
-    said = {"border": probe_probabilities(border_features(view), view.targets, folds)}
+    said = {"border": probe_probabilities(whole_features(view), view.targets, folds)}
     tests = {"border": UNTOLD}
     audit = build_audit(view, said, tests, folds, leaking, Bootstrap(draws=200, seed=0))
     gap = audit.to_json()["leakage_gap"]
