@@ -51,7 +51,8 @@ def audit_view(params: Params, name: str, paths: Paths) -> None:
     leaking = [leakage_probabilities(view, fold_of) for fold_of in (by_image, by_group)]
     bootstrap = Bootstrap(params.evaluate.bootstrap_draws, params.seed)
     audit = build_audit(view, said, tests, by_group, leaking, bootstrap)
-    write_json(paths.audit(name), {"folds": folds, **audit.to_json()})
+    hidden = round(float(shown.hidden.mean()), 6)
+    write_json(paths.audit(name), {"folds": folds, "hidden_share": hidden, **audit.to_json()})
     tables = [tabulate_probe(view, probe, shares) for probe, shares in said.items()]
     write_csv(paths.audit_predictions(name), pd.concat(tables))
     for probe, figures in audit.probes.items():

@@ -317,6 +317,7 @@ def test_an_audit_has_every_probe_with_its_interval(chain: Chain) -> None:
     for view in chain.params.views:
         report = load_json(chain.paths.audit(view))
         assert report["n"] == IMAGES
+        assert 0 < report["hidden_share"] < 1
         assert set(report["probes"]) == set(PROBES)
         for figures in report["probes"].values():
             names = {f"{name}{end}" for name in PROBE_FIGURES for end in ENDS}

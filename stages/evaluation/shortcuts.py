@@ -64,15 +64,16 @@ class Shown:
         self.view = view
 
     @cached_property
-    def outside(self) -> FloatArray:
-        """(N, 3, CELLS, CELLS) `describe_cells` of all that lies where no image has lung.
-
-        In a crop of the lungs that leaves the corners.
-        """
+    def hidden(self) -> NDArray[np.bool_]:
+        """(S, S) where any image has lung; in a crop of the lungs all but the corners."""
         assert self.view.lung_masks is not None  # a view has them
-        assert self.view.boxes is not None
-        hidden = find_lungs_anywhere(self.view.lung_masks)
-        return describe_cells(self.view.images, self.view.boxes, hidden)
+        return find_lungs_anywhere(self.view.lung_masks)
+
+    @cached_property
+    def outside(self) -> FloatArray:
+        """(N, 3, CELLS, CELLS) `describe_cells` of what is not hidden."""
+        assert self.view.boxes is not None  # a view has them
+        return describe_cells(self.view.images, self.view.boxes, self.hidden)
 
 
 def file_features(view: ImageSet) -> FloatArray:

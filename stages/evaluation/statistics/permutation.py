@@ -91,8 +91,7 @@ def permutation_p_values(
     """
     units = _find_units(targets, groups, fold_of)
     labels = _deal(units, permutations)  # (U, 1 + B), as they are in column 0
-    classes = np.arange(targets.max() + 1)
-    found = np.zeros((len(classes), labels.shape[1]))
+    found = np.zeros((targets.max() + 1, labels.shape[1]))
     with threadpool_limits(limits=1, user_api="blas"):
         for fold in np.unique(fold_of):
             found += _score_fold(features, units, labels, fold_of == fold, penalty)
@@ -134,13 +133,13 @@ def _score_fold(
     of_units = units.total(_scatter(weights.T, ~tested))[~is_own].T  # (F, U - own)
     scored = units.mean(standard)[is_own]  # (own, F)
     smoother = scored @ of_units if len(scored) < scored.shape[1] else None
-    classes = np.arange(units.label.max() + 1)
+    n_classes = int(units.label.max()) + 1
     rows = []
-    for number in classes:
+    for number in range(n_classes) if n_classes > 2 else [1]:
         shown = (labels[~is_own] == number).astype(np.float64)
         scores = scored @ (of_units @ shown) if smoother is None else smoother @ shown
         rows.append(_auroc(scores.round(SCORE_DECIMALS), labels[is_own] == number))
-    return np.stack(rows)
+    return np.stack(rows if n_classes > 2 else rows * 2)  # of two each is told as the other is
 
 
 def _scatter(rows: FloatArray, where: NDArray[np.bool_]) -> FloatArray:
