@@ -6,7 +6,9 @@ Writes: metrics/audit/<name>.json, data/audit/<name>.csv (what each probe says o
 
 import logging
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from stages.config.command import run_stage
 from stages.config.errors import UserError
@@ -14,7 +16,7 @@ from stages.config.params import Params
 from stages.config.paths import Paths
 from stages.config.writing import write_csv, write_json
 from stages.dataset.image_set import ImageSet, load_image_set
-from stages.dataset.metadata import load_metadata
+from stages.dataset.metadata import Metadata, load_metadata
 from stages.dataset.split import deal_folds
 from stages.evaluation.audit_report import build_audit, tabulate_probe
 from stages.evaluation.label_errors import look_at_labels
@@ -22,9 +24,19 @@ from stages.evaluation.lung_agreement import measure_lungs
 from stages.evaluation.metadata_probes import (
     MAJORITY,
     majority_probabilities,
+    metadata_p_values,
     metadata_probabilities,
+    nothing_told,
 )
-from stages.evaluation.shortcuts import PROBES, leakage_probabilities, probe_probabilities
+from stages.evaluation.shortcuts import (
+    PROBES,
+    FloatArray,
+    Shown,
+    leakage_probabilities,
+    p_values,
+    probe_probabilities,
+)
+from stages.evaluation.statistics.permutation import Permutations, PValues
 from stages.evaluation.statistics.records import Bootstrap
 
 logger = logging.getLogger(__name__)
@@ -44,27 +56,47 @@ def audit_view(params: Params, name: str, paths: Paths) -> None:
     by_group, by_image = (
         deal_folds(labels, units, folds, seed=params.seed) for units in (groups, images)
     )
-    said = {
-        name: probe_probabilities(probe.features(view), view.targets, by_group)
-        for name, probe in PROBES.items()
-    }
+    shown = Shown(view)
     metadata = load_metadata(paths.metadata(name)).of_images(images)
-    said |= metadata_probabilities(view, metadata, by_group)
-    said[MAJORITY] = majority_probabilities(view.targets, by_group)
+    permutations = Permutations(params.audit.permutations, params.seed)
+    said, tests = _ask_probes(shown, metadata, by_group, permutations)
     leaking = [leakage_probabilities(view, fold_of) for fold_of in (by_image, by_group)]
     bootstrap = Bootstrap(params.evaluate.bootstrap_draws, params.seed)
-    audit = build_audit(view, said, by_group, leaking, bootstrap)
+    audit = build_audit(view, said, tests, by_group, leaking, bootstrap)
     lungs = measure_lungs(view, bootstrap)
     tables = {probe: tabulate_probe(view, probe, shares) for probe, shares in said.items()}
     look = look_at_labels(tables[LABEL_PROBE], view.info.task, n_images=len(images))
     found = {
+        "hidden_share": round(float(shown.hidden.mean()), 6),
+        **audit.to_json(),
         "lungs": None if lungs is None else lungs.to_json(),
         "label_errors": look.to_json(),
     }
-    write_json(paths.audit(name), {"folds": folds, **audit.to_json(), **found})
+    write_json(paths.audit(name), {"folds": folds, **found})
     write_csv(paths.audit_predictions(name), pd.concat(tables.values()))
     for probe, figures in audit.probes.items():
-        logger.info("%s: %s alone: auroc %s", name, probe, figures.metrics["auroc"].value)
+        auroc = figures.metrics["auroc"]
+        logger.info("%s: %s alone: auroc %s, p %s", name, probe, auroc.value, auroc.p_value)
+
+
+def _ask_probes(
+    shown: Shown,
+    metadata: Metadata,
+    fold_of: NDArray[np.int64],
+    permutations: Permutations,
+) -> tuple[dict[str, FloatArray], dict[str, PValues]]:
+    """What each probe says of each image, and whether it tells the classes."""
+    view = shown.view
+    features = {name: probe.features(shown) for name, probe in PROBES.items()}
+    said = {
+        name: probe_probabilities(rows, view.targets, fold_of) for name, rows in features.items()
+    }
+    tests = {name: p_values(rows, view, fold_of, permutations) for name, rows in features.items()}
+    said |= metadata_probabilities(view, metadata, fold_of)
+    tests |= metadata_p_values(view, metadata, fold_of, permutations)
+    said[MAJORITY] = majority_probabilities(view.targets, fold_of)
+    tests[MAJORITY] = nothing_told(view.info.class_names)
+    return said, tests
 
 
 def _require_groups(view: ImageSet, folds: int, name: str) -> None:

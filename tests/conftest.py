@@ -71,7 +71,7 @@ def shrink(raw: RawParams) -> RawParams:
     }
     raw["comparisons"] = {"crop": ["lungs-bce", "full-ce"]}
     raw["external"] = {}
-    raw["audit"]["folds"] = 2
+    raw["audit"] = {"folds": 2, "permutations": 99}
     raw["evaluate"]["bootstrap_draws"] = 200
     raw["cam"] |= {"methods": ["gradcam", "eigencam"], "target_layers": {"cnn3": "conv2"}}
     raw["cam"] |= {"positive": 3, "negative": 2, "errors": 1, "uncertain": 1, "road_images": 1}

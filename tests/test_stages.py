@@ -340,11 +340,13 @@ def test_an_audit_has_every_probe_with_its_interval(chain: Chain) -> None:
     for view in chain.params.views:
         report = load_json(chain.paths.audit(view))
         assert report["n"] == IMAGES
+        assert 0 < report["hidden_share"] < 1
         probes = {*PROBES, MAJORITY}
         assert set(report["probes"]) == probes
         for figures in report["probes"].values():
             names = {f"{name}{end}" for name in PROBE_FIGURES for end in ENDS}
-            assert set(figures) == names | {"kind", "by_class", "by_pair"}
+            beside = {"kind", "by_class", "by_pair", "p_value", "p_value_holm"}
+            assert set(figures) == names | beside
             assert set(figures["by_class"]) == {"covid", "normal"}
         said = load_predictions(chain.paths.audit_predictions(view))
         assert said.groupby("probe")["image_id"].nunique().to_dict() == dict.fromkeys(

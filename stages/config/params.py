@@ -540,9 +540,10 @@ class Compute(Section):
 
 
 class Audit(Section):
-    """Cross-validation of the shortcut probes."""
+    """Cross-validation of the shortcut probes, and the deals of labels that they are tested by."""
 
     folds: Annotated[StrictInt, Field(ge=2, le=20)]
+    permutations: Annotated[StrictInt, Field(ge=99, le=100_000)]
 
 
 Cost = Annotated[Number, Field(ge=0, le=1e9)]

@@ -20,19 +20,26 @@ from stages.evaluation.operating_points import (
     compute_rates,
 )
 from stages.evaluation.scored import Scored, draw_metrics, only_classes
-from stages.evaluation.shortcuts import MEMORISER
+from stages.evaluation.shortcuts import MEMORISER, SHOWS_DISEASE
 from stages.evaluation.statistics.bootstrap import compare
 from stages.evaluation.statistics.intervals import estimate_over_folds
+from stages.evaluation.statistics.paired_tests import adjust_holm
+from stages.evaluation.statistics.permutation import PValues
 from stages.evaluation.statistics.records import Bootstrap, Estimate, Estimates, Paired, flatten
+from stages.evaluation.statistics.rounding import rounded
 
 REPORTED = ("auroc", "balanced_accuracy")
 PROBE_METRICS = (*REPORTED, "accuracy", "f1_macro", "sensitivity")
 PROBE_POINT = "specificity_90"
 AGAINST_REST = Task(("rest", "class"), 1)
+OVERALL = None  # all classes at once; no class is called None
 
 
 class ProbeFigures(NamedTuple):
     """Means over the folds, with intervals that allow for the images that trainings share.
+
+    An AUROC has the p-value of a permutation test beside it: the interval says how large it may be,
+    the test whether there is anything to tell.
 
     Attributes:
         kind: shortcut, baseline or reference.
@@ -87,7 +94,12 @@ class Audit(NamedTuple):
             "n_groups": self.n_groups,
             "probes": {
                 name: {"kind": found.kind, **flatten(found.metrics).values}
-                | {"by_class": {of: flatten(v).values for of, v in found.by_class.items()}}
+                | _p_values(found.metrics)
+                | {
+                    "by_class": {
+                        of: flatten(v).values | _p_values(v) for of, v in found.by_class.items()
+                    }
+                }
                 | {"by_pair": {of: flatten(v).values for of, v in found.by_pair.items()}}
                 for name, found in self.probes.items()
             },
@@ -108,6 +120,7 @@ class Audit(NamedTuple):
 def build_audit(
     view: ImageSet,
     said: Mapping[str, FloatArray],
+    tests: Mapping[str, PValues],
     fold_of: NDArray[np.int64],
     leaking: Sequence[FloatArray],
     bootstrap: Bootstrap,
@@ -117,6 +130,8 @@ def build_audit(
     Args:
         view: N images.
         said: probe to its (N, K) out-of-fold probabilities.
+        tests: probe to whether it tells the classes. Those of the shortcuts that cannot show the
+            disease are adjusted as a family, class by class.
         fold_of: (N,) fold of each image, whole groups.
         leaking: those of the model that memorises, split by image and split by group.
         bootstrap: behind the intervals of the leakage gap, both sides on the same draws.
@@ -126,15 +141,22 @@ def build_audit(
         draw_metrics(_score(view, shares), view.info.task, bootstrap).only(REPORTED)
         for shares in leaking
     )
+    tested = _adjust(tests, view.info.class_names)
     return Audit(
         n=len(view.manifest),
         n_groups=int(view.manifest["group_id"].nunique()),
         probes={
             probe: ProbeFigures(
                 kind_of(probe),
-                _over_folds(_score(view, shares), view.info.task, weights, PROBE_METRICS)
+                _with_p_value(
+                    _over_folds(_score(view, shares), view.info.task, weights, PROBE_METRICS),
+                    tested[probe][OVERALL],
+                )
                 | _at_operating_point(_score(view, shares), view.info.task, fold_of),
-                _by_class(view, shares, weights),
+                {
+                    of: _with_p_value(found, tested[probe][of])
+                    for of, found in _by_class(view, shares, weights).items()
+                },
                 _by_pair(view, shares, weights),
             )
             for probe, shares in said.items()
@@ -149,6 +171,43 @@ def tabulate_probe(view: ImageSet, probe: str, probabilities: FloatArray) -> pd.
         probe=probe, label=view.manifest["label"]
     )
     return with_probabilities(table, probabilities, view.info.class_names)
+
+
+class _Tested(NamedTuple):
+    p_value: float
+    p_value_holm: float | None
+
+
+def _adjust(
+    tests: Mapping[str, PValues], class_names: Sequence[str]
+) -> dict[str, dict[str | None, _Tested]]:
+    """By probe, then by class and OVERALL; Holm's is None where a probe is not of the family."""
+    plain = {
+        probe: {OVERALL: found.overall, **dict(zip(class_names, found.by_class, strict=True))}
+        for probe, found in tests.items()
+    }
+    family = [n for n in tests if kind_of(n) == "shortcut" and n not in SHOWS_DISEASE]
+    adjusted = {
+        of: adjust_holm({probe: plain[probe][of] for probe in family})
+        for of in (OVERALL, *class_names)
+    }
+    return {
+        probe: {of: _Tested(p_value, adjusted[of].get(probe)) for of, p_value in found.items()}
+        for probe, found in plain.items()
+    }
+
+
+def _with_p_value(figures: Estimates, tested: _Tested) -> dict[str, Estimate]:
+    holm = tested.p_value_holm
+    auroc = figures["auroc"]._replace(
+        p_value=rounded(tested.p_value), p_value_holm=None if holm is None else rounded(holm)
+    )
+    return {**figures, "auroc": auroc}
+
+
+def _p_values(figures: Estimates) -> dict[str, float | None]:
+    """Of the AUROC, by the names that files have them by."""
+    return {name: getattr(figures["auroc"], name) for name in _Tested._fields}
 
 
 def _score(view: ImageSet, probabilities: FloatArray) -> Scored:

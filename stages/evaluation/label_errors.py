@@ -1,20 +1,20 @@
 """Labels that may be wrong: images of which models that never saw them say another class.
 
-Confident learning (Northcutt, Jiang and Chuang 2021, JAIR 70:1373-1411), computed by cleanlab: an
-image counts towards class j once its probability of j reaches the mean that images labelled j get
-(eq. 2). So counted, label by class (the confident joint, eq. 1, scaled to the labels' own numbers,
-eq. 3), says how many images labelled i are of class j; that many are listed, those of the largest
-margin p_j - p_i (section 3.2, prune by noise rate). What is listed is to be looked at: a hard case
-is not an error, and the fewer labels are wrong, the more of a list are hard cases.
+Confident learning (Northcutt, Jiang and Chuang 2021, JAIR 70:1373-1411): an image counts towards
+class j once its probability of j reaches the mean that images labelled j get (eq. 2). So counted,
+label by class (the confident joint, eq. 1, scaled to the labels' own numbers, eq. 3), says how many
+images labelled i are of class j; that many are listed, those of the largest margin p_j - p_i
+(section 3.2, prune by noise rate). What is listed is to be looked at: a hard case is not an error,
+and the fewer labels are wrong, the more of a list are hard cases.
+
+The list is that of cleanlab, whose import takes longer than all of `evaluate`.
 """
 
-import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from cleanlab.filter import find_label_issues
 from numpy.typing import NDArray
 
 from stages.dataset.predictions import probability_columns, rows_by_run
@@ -23,6 +23,8 @@ from stages.dataset.task import Task
 from stages.evaluation.metrics import compute_metrics
 from stages.evaluation.statistics.rounding import rounded
 
+# Added up in another order, shares of one image alone would miss their own mean.
+ROUNDING = 1e-6
 FEWEST = 2  # images of a class without which none of its labels can be doubted
 
 
@@ -127,19 +129,42 @@ def look_at_labels(judged: pd.DataFrame, task: Task, *, n_images: int) -> LabelL
 
 def _rank(targets: NDArray[np.int64], shares: NDArray[np.float64]) -> NDArray[np.int64]:
     """Rows of the labels that may be wrong, by their margin."""
-    if len(np.unique(targets)) < 2:  # by one class alone there is nothing to count
-        return np.empty(0, np.int64)
-    with warnings.catch_warnings():  # of classes with too few images, which are named
-        warnings.filterwarnings("ignore", message="May not flag all label issues")
-        found: NDArray[np.int64] = find_label_issues(
-            targets,
-            shares,
-            filter_by="prune_by_noise_rate",
-            return_indices_ranked_by="normalized_margin",
-            min_examples_per_class=FEWEST - 1,
-            n_jobs=1,
-        )
-    return found
+    own = shares[np.arange(len(targets)), targets]
+    joint = _count_jointly(targets, shares)
+    doubted = np.zeros(len(targets), dtype=bool)
+    for label, other in zip(*np.nonzero(joint), strict=True):
+        rows = np.flatnonzero(targets == label)
+        if label == other or len(rows) < FEWEST:
+            continue
+        margins = shares[rows, other] - own[rows]
+        doubted[rows[np.argsort(-margins, kind="stable")[: joint[label, other]]]] = True
+    likeliest = shares.max(axis=1)
+    doubted &= likeliest > own  # the more classes, the more may have been counted twice
+    found = np.flatnonzero(doubted)
+    return found[np.argsort((own - likeliest)[found], kind="stable")]
+
+
+def _count_jointly(targets: NDArray[np.int64], shares: NDArray[np.float64]) -> NDArray[np.int64]:
+    """(K, K): how many images of each label (row) are of each class, by eq. 1 to 3.
+
+    One image of each label is left with it.
+    """
+    n_classes = shares.shape[1]
+    counts = np.bincount(targets, minlength=n_classes)
+    of_label = np.array([shares[targets == label].sum(axis=0) for label in range(n_classes)])
+    # A class without images has no images that reach it.
+    reached = np.divide(
+        of_label.diagonal(), counts, out=np.full(n_classes, np.inf), where=counts > 0
+    )
+    is_reached = shares >= reached - ROUNDING
+    surest = np.where(is_reached, shares, -1.0).argmax(axis=1)
+    joint = np.zeros((n_classes, n_classes))
+    counted = is_reached.any(axis=1)
+    np.add.at(joint, (targets[counted], surest[counted]), 1)
+    totals = joint.sum(axis=1)
+    scale = np.divide(counts, totals, out=np.zeros(n_classes), where=totals > 0)
+    scaled = np.rint(joint * scale[:, None]).astype(np.int64)
+    return np.minimum(scaled, np.maximum(counts - 1, 0)[:, None])
 
 
 def _balanced_accuracy(

@@ -4,6 +4,7 @@ Age, sex and view go with the label in many collections, and show in the picture
 reads them off gains by it without a look at the disease.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -19,6 +20,11 @@ from threadpoolctl import threadpool_limits
 from stages.dataset.image_set import ImageSet
 from stages.dataset.metadata import Metadata
 from stages.evaluation.shortcuts import PROBES, file_features
+from stages.evaluation.statistics.permutation import (
+    Permutations,
+    PValues,
+    permutation_p_values,
+)
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -27,6 +33,7 @@ ALL_COLUMNS, WITH_FILE, MAJORITY = "metadata", "file + metadata", "majority"
 KNOTS = 4  # of a cubic spline in each number, at its quantiles: risks rise and fall with age
 MAX_CATEGORIES = 50  # of a column; the rarer ones are one
 REGULARISATION = 1.0  # scikit-learn's; there are few columns
+RIDGE_PENALTY = 4 / REGULARISATION  # the same of least squares, as in shortcuts.py
 
 
 def kind_of(probe: str) -> Literal["shortcut", "baseline", "reference"]:
@@ -56,17 +63,36 @@ def metadata_probabilities(
         metadata: of these images, row by row.
         fold_of: (N,) fold of each image, each with every class; `deal_folds` keeps groups whole.
     """
-    names = list(metadata.columns)
-    if not names:
-        return {}
-    table = metadata.table[names]
-    file = pd.DataFrame(file_features(view))
-    features = {column_probe(name): table[[name]] for name in names}
-    features |= {ALL_COLUMNS: table, WITH_FILE: pd.concat([file, table], axis=1)}
     return {
         probe: _cross_validate(columns, view.targets, fold_of)
-        for probe, columns in features.items()
+        for probe, columns in _tables(view, metadata).items()
     }
+
+
+def metadata_p_values(
+    view: ImageSet, metadata: Metadata, fold_of: IntArray, permutations: Permutations
+) -> dict[str, PValues]:
+    """Whether each of these probes tells the classes; arguments as of `metadata_probabilities`.
+
+    Splines and categories are laid over all images at once: they see no label.
+    """
+    groups = view.manifest["group_id"].to_numpy(str)
+    return {
+        probe: permutation_p_values(
+            np.asarray(_build_model(columns)[0].fit_transform(columns), np.float64),
+            view.targets,
+            groups,
+            fold_of,
+            penalty=RIDGE_PENALTY,
+            permutations=permutations,
+        )
+        for probe, columns in _tables(view, metadata).items()
+    }
+
+
+def nothing_told(class_names: Sequence[str]) -> PValues:
+    """Of a probe that sees nothing."""
+    return PValues(1.0, (1.0,) * len(class_names))
 
 
 def majority_probabilities(targets: IntArray, fold_of: IntArray) -> FloatArray:
@@ -79,9 +105,23 @@ def majority_probabilities(targets: IntArray, fold_of: IntArray) -> FloatArray:
     return np.array([shares[fold] for fold in fold_of])
 
 
-def _cross_validate(table: pd.DataFrame, targets: IntArray, fold_of: IntArray) -> FloatArray:
+def _tables(view: ImageSet, metadata: Metadata) -> dict[str, pd.DataFrame]:
+    """What each probe sees; nothing where there are no columns."""
+    names = list(metadata.columns)
+    if not names:
+        return {}
+    table = metadata.table[names]
+    file = pd.DataFrame(file_features(view))
+    seen = {column_probe(name): table[[name]] for name in names}
+    seen |= {ALL_COLUMNS: table, WITH_FILE: pd.concat([file, table], axis=1)}
     # By number: two columns may have one name, of the file and of the table.
-    features = table.set_axis([str(number) for number in range(table.shape[1])], axis=1)
+    return {
+        probe: columns.set_axis([str(number) for number in range(columns.shape[1])], axis=1)
+        for probe, columns in seen.items()
+    }
+
+
+def _cross_validate(features: pd.DataFrame, targets: IntArray, fold_of: IntArray) -> FloatArray:
     probabilities = np.zeros((len(targets), targets.max() + 1))
     with threadpool_limits(limits=1, user_api="blas"):  # small fits: threads wait for each other
         for fold in np.unique(fold_of):

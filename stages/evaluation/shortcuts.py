@@ -1,10 +1,12 @@
 """Probes: how well can the label be told without looking at the disease?
 
 Each probe gives one row of features per image to a plain logistic regression. What it can tell
-from the file, from the border, or with the lungs hidden, a network can tell too.
+from the file, from the border, or with the lungs hidden, a network can tell too. Whether it tells
+anything is decided by dealing the labels anew (`p_values`).
 """
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -19,13 +21,21 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from stages.dataset.image_set import ImageSet
+from stages.dataset.occlusion import find_lungs_anywhere
+from stages.evaluation.cells import describe_cells, rank_marks, select_border
+from stages.evaluation.statistics.permutation import (
+    Permutations,
+    PValues,
+    permutation_p_values,
+)
 
 FloatArray = NDArray[np.float64]
 THUMBNAIL_PX = 16
-PICTURE_PX = 32  # of the other picture probes; more pixels told no more on the public sets
-BORDER_SHARE = 0.1  # of the side, on each side
-RARE_LUNG = 0.01  # share of the images that have lung at a pixel of the border, at the most
+PICTURE_PX = 32  # of the references; more pixels told no more on the public sets
 REGULARISATION = 0.01  # strong: hundreds of pixels against a few hundred patients
+# Of least squares as the first step of that logistic regression from even odds, where the second
+# derivative of its loss is a quarter (Hastie et al. 2009, section 4.4.1).
+RIDGE_PENALTY = 4 / REGULARISATION
 NEIGHBOURS = 5
 MEMORISER = f"{NEIGHBOURS} nearest neighbours on {THUMBNAIL_PX} x {THUMBNAIL_PX} thumbnails"
 
@@ -39,7 +49,31 @@ class Probe(NamedTuple):
     """
 
     kind: Literal["shortcut", "reference"]
-    features: Callable[[ImageSet], FloatArray]
+    features: Callable[["Shown"], FloatArray]
+
+
+class Shown:
+    """A view as probes look at it; what several look at is made once.
+
+    Attributes:
+        view: N images.
+    """
+
+    def __init__(self, view: ImageSet) -> None:
+        """Nothing is computed yet."""
+        self.view = view
+
+    @cached_property
+    def hidden(self) -> NDArray[np.bool_]:
+        """(S, S) where any image has lung; in a crop of the lungs all but the corners."""
+        assert self.view.lung_masks is not None  # a view has them
+        return find_lungs_anywhere(self.view.lung_masks)
+
+    @cached_property
+    def outside(self) -> FloatArray:
+        """(N, 3, CELLS, CELLS) `describe_cells` of what is not hidden."""
+        assert self.view.boxes is not None  # a view has them
+        return describe_cells(self.view.images, self.view.boxes, self.hidden)
 
 
 def file_features(view: ImageSet) -> FloatArray:
@@ -74,38 +108,23 @@ def whole_features(view: ImageSet) -> FloatArray:
     return _pictures(view, lambda lungs: np.ones_like(lungs), PICTURE_PX)
 
 
-def no_lungs_features(view: ImageSet) -> FloatArray:
-    """The view with the lungs hidden; their outline still shows."""
-    return _pictures(view, lambda lungs: ~lungs, PICTURE_PX)
-
-
 def lungs_only_features(view: ImageSet) -> FloatArray:
     """The view with everything but the lungs hidden."""
     return _pictures(view, lambda lungs: lungs, PICTURE_PX)
 
 
-def border_features(view: ImageSet) -> FloatArray:
-    """A frame of a tenth of the side alone, less the pixels at which some image has lung.
-
-    In a crop of the lungs that leaves the corners. The same pixels are left out of every image:
-    hiding its own lungs would show their outline, which lesions change.
-    """
-    assert view.lung_masks is not None  # a view has them
-    kept = np.mean(np.asarray(view.lung_masks) > 0, axis=0) <= RARE_LUNG
-    width = round(len(kept) * BORDER_SHARE)
-    kept[width:-width, width:-width] = False
-    return _pictures(view, lambda lungs: kept, PICTURE_PX)
-
-
 PROBES: Mapping[str, Probe] = {
-    "file": Probe("shortcut", file_features),
-    "geometry": Probe("shortcut", geometry_features),
-    "thumbnail": Probe("shortcut", thumbnail_features),
-    "no_lungs": Probe("shortcut", no_lungs_features),
-    "border": Probe("shortcut", border_features),
-    "lungs_only": Probe("reference", lungs_only_features),
-    "whole": Probe("reference", whole_features),
+    "file": Probe("shortcut", lambda shown: file_features(shown.view)),
+    "geometry": Probe("shortcut", lambda shown: geometry_features(shown.view)),
+    "thumbnail": Probe("shortcut", lambda shown: thumbnail_features(shown.view)),
+    "no_lungs": Probe("shortcut", lambda shown: shown.outside.reshape(len(shown.outside), -1)),
+    "border": Probe("shortcut", lambda shown: select_border(shown.outside)),
+    "marks": Probe("shortcut", lambda shown: rank_marks(shown.outside)),
+    "lungs_only": Probe("reference", lambda shown: lungs_only_features(shown.view)),
+    "whole": Probe("reference", lambda shown: whole_features(shown.view)),
 }
+# Needs no network, but can show the disease: that it tells the class is no finding.
+SHOWS_DISEASE = ("thumbnail",)
 
 
 def probe_probabilities(
@@ -122,6 +141,24 @@ def probe_probabilities(
         StandardScaler(), LogisticRegression(C=REGULARISATION, class_weight="balanced")
     )
     return _cross_validate(model, features, targets, fold_of)
+
+
+def p_values(
+    features: FloatArray,
+    view: ImageSet,
+    fold_of: NDArray[np.int64],
+    permutations: Permutations,
+) -> PValues:
+    """Whether the features (N, F) tell the classes, overall and each from the rest."""
+    groups = view.manifest["group_id"].to_numpy(str)
+    return permutation_p_values(
+        features,
+        view.targets,
+        groups,
+        fold_of,
+        penalty=RIDGE_PENALTY,
+        permutations=permutations,
+    )
 
 
 def leakage_probabilities(view: ImageSet, fold_of: NDArray[np.int64]) -> FloatArray:

@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stages.dataset.image_set import ImageSet
-from stages.dataset.occlusion import OCCLUSIONS, compute_mean_grey, occlude, select_with_lungs
+from stages.dataset.occlusion import (
+    OCCLUSIONS,
+    compute_mean_grey,
+    find_lungs_anywhere,
+    occlude,
+    select_with_lungs,
+)
 from stages.dataset.predictions import WHOLE, average_test_rows, tabulate_run
 from stages.dataset.runs import Run, RunTable, load_runs
 from stages.modeling.checkpoint import load_classifier, load_meta, outputs_of, run_folder
@@ -107,13 +113,14 @@ def predict_run(
     images, lung_masks = view.images[rows], view.lung_masks[rows]
     manifest, tested = view.manifest.iloc[rows], replace(run, splits=np.full(len(rows), "test"))
     grey = compute_mean_grey(view.images, run.rows("train"))
+    anywhere = find_lungs_anywhere(view.lung_masks)
     predict = partial(
         predict_probabilities, fuse(classifier), outputs, hardware=hardware, mirror=mirror
     )
     names = outputs.class_names
     tables = {WHOLE: tabulate_run(view.manifest, run, predict(view.images), names)}
     for occlusion in OCCLUSIONS:
-        hidden = occlude(images, lung_masks, occlusion, grey=grey)
+        hidden = occlude(images, lung_masks, occlusion, anywhere=anywhere, grey=grey)
         tables[occlusion] = tabulate_run(manifest, tested, predict(hidden), names)
     return tables
 

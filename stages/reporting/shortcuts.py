@@ -7,13 +7,14 @@ from stages.evaluation.statistics.records import Estimate
 from stages.reporting.documents import Audit, Headline
 from stages.reporting.table import Cell, Table, difference_cell, estimate_cell
 from stages.reporting.wording import (
+    SIGNIFICANCE,
     difference_text,
     label,
+    p_values_text,
     standing,
     with_interval,
 )
 
-CHANCE = 0.5  # AUROC
 KINDS = ("shortcut", "baseline", "reference")  # the first needs no lungs, the second nothing
 SHORTCUT = KINDS[0]
 GAP_METRICS = ("auroc", "balanced_accuracy")
@@ -21,8 +22,9 @@ PROBE_NOTES = {
     "file": "the file's size, shape, mode and format",
     "geometry": "where the picture lies in the view",
     "thumbnail": "a thumbnail of the whole view",
-    "no_lungs": "the view with the lungs hidden",
-    "border": "the frame of the view alone",
+    "no_lungs": "the view where no image has lung",
+    "border": "the same, of the frame alone",
+    "marks": "small bright or dark things where no image has lung, wherever they lie",
     "lungs_only": "the view with all but the lungs hidden",
     "whole": "the whole view",
     "metadata": "all columns of the metadata, no pixel",
@@ -66,7 +68,7 @@ def _probe_rows(
             Cell(probe_label(name), describe_probe(name)),
             Cell(found.kind, _distinction(name, audit)),
             *map(estimate_cell, (found.auroc, found.accuracy, found.balanced_accuracy)),
-            *(estimate_cell(found.by_class[class_]) for class_ in class_names),
+            *(_tested_cell(found.by_class[class_]) for class_ in class_names),
             *(estimate_cell(found.by_pair[pair]) for pair in pairs),
         ]
         for name, found in ordered
@@ -94,6 +96,13 @@ def _distinction(name: str, audit: Audit) -> str:
     return f"the best by {' and '.join(by)}" if by else ""
 
 
+def _tested_cell(auroc: Estimate) -> Cell:
+    """A figure over its interval and what the permutation test says of it."""
+    if auroc.p_value is None:
+        return estimate_cell(auroc)
+    return estimate_cell(auroc).with_note(p_values_text(auroc.p_value, auroc.p_value_holm))
+
+
 def build_gap_table(audits: Mapping[str, Audit]) -> Table:
     """What the same model scores when images, and when whole groups, are split at random."""
     sides = ("split by image", "split by group", "gap")
@@ -114,13 +123,15 @@ def _gap_row(view: str, audit: Audit) -> list[Cell]:
 
 
 def find_giveaways(positive: str, audit: Audit) -> dict[str, Estimate]:
-    """The shortcuts that tell the positive class from the rest, by their intervals: AUROCs."""
+    """The shortcuts that tell the positive class from the rest, by permutation tests: AUROCs.
+
+    Only those with an adjusted p-value: the others can show the disease.
+    """
     return {
         name: auroc
         for name, probe in audit.probes.items()
-        if probe.kind == SHORTCUT
-        and (auroc := probe.by_class[positive]).low is not None
-        and auroc.low > CHANCE
+        if (auroc := probe.by_class[positive]).p_value_holm is not None
+        and auroc.p_value_holm < SIGNIFICANCE
     }
 
 
@@ -128,10 +139,15 @@ def describe_giveaway(view: str, positive: str, audit: Audit) -> str:
     """Which shortcuts tell the positive class from the rest in a view."""
     telling = find_giveaways(positive, audit)
     if not telling:
-        return f"No shortcut tells {positive} from the rest in the view {view}."
+        return f"No shortcut is seen to tell {positive} from the rest in the view {view}."
     ranked = sorted(telling, key=lambda name: -(telling[name].value or 0))
-    said = "; ".join(f"{probe_label(name)} {with_interval(telling[name])}" for name in ranked)
+    said = "; ".join(f"{probe_label(name)} {_tested_text(telling[name])}" for name in ranked)
     return f"Shortcuts that tell {positive} from the rest in the view {view}, by AUROC: {said}."
+
+
+def _tested_text(auroc: Estimate) -> str:
+    assert auroc.p_value is not None  # it told something
+    return f"{with_interval(auroc)}, {p_values_text(auroc.p_value, auroc.p_value_holm)}"
 
 
 def describe_headline(case: str, found: Headline) -> list[str]:

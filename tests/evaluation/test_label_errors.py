@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from cleanlab.filter import find_label_issues
 
 from stages.dataset.predictions import tabulate_run
 from stages.dataset.runs import BOTH, Run
@@ -167,3 +168,27 @@ def test_whoever_has_an_image_in_training_is_not_judged_nor_are_copies() -> None
     table = table.astype({"fold": str, "seed": str})
     assert judge_out_of_fold(table, TWO.class_names)["image_id"].tolist() == ["i2", "i3"]
     assert look_at_labels_of_case(table, TWO).n_images == 5
+
+
+@pytest.mark.parametrize(("n_classes", "n", "may_differ"), [(2, 400, 0), (3, 300, 2), (4, 900, 3)])
+def test_the_list_is_that_of_cleanlab_but_for_rounded_counts(
+    n_classes: int, n: int, may_differ: int
+) -> None:
+    rng = np.random.default_rng(n)
+    truth = rng.integers(n_classes, size=n)
+    logits = rng.normal(size=(n, n_classes))
+    logits[np.arange(n), truth] += 2.0
+    shares = np.exp(1.5 * logits)
+    shares /= shares.sum(axis=1, keepdims=True)
+    given = np.where(rng.random(n) < 0.06, (truth + 1) % n_classes, truth)
+    names = tuple("abcd"[:n_classes])
+    rows = [(names[label], list(row)) for label, row in zip(given, shares, strict=True)]
+    task = Task(names, 0)
+    found = look_at_labels(judged(rows, task), task, n_images=n).suspected
+    theirs = find_label_issues(
+        given, shares, filter_by="prune_by_noise_rate", min_examples_per_class=1, n_jobs=1
+    )
+    ours = np.zeros(n, dtype=bool)
+    ours[[int(one.image_id.removeprefix("i")) for one in found]] = True
+    assert theirs.sum() > 10
+    assert (ours != theirs).sum() <= may_differ

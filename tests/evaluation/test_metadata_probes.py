@@ -21,8 +21,11 @@ from stages.evaluation.metadata_probes import (
     column_probe,
     kind_of,
     majority_probabilities,
+    metadata_p_values,
     metadata_probabilities,
+    nothing_told,
 )
+from stages.evaluation.statistics.permutation import Permutations
 from stages.evaluation.statistics.records import Bootstrap, Estimate
 from tests.dataset.sample import info_of
 
@@ -76,7 +79,9 @@ def audit_of(view: ImageSet = VIEW, **columns: NDArray[np.generic]) -> Audit:
     folds, said = folds_of(view), said_of(view, **columns)
     said[MAJORITY] = majority_probabilities(view.targets, folds)
     leaking = [said[MAJORITY]] * 2
-    return build_audit(view, said, folds, leaking, Bootstrap(draws=100, seed=0))
+    tests = metadata_p_values(view, metadata_of(view, columns), folds, Permutations(99, 0))
+    tests[MAJORITY] = nothing_told(view.info.class_names)
+    return build_audit(view, said, tests, folds, leaking, Bootstrap(draws=100, seed=0))
 
 
 def low(estimate: Estimate) -> float:
@@ -94,7 +99,10 @@ def test_a_column_that_gives_the_class_away_is_found_and_an_independent_one_is_n
     site = np.where(RNG.random(IMAGES) < 0.5, "a", "b")
     audit = audit_of(age=ages, site=site)
     assert low(audit.probes[column_probe("age")].by_class["covid"]["auroc"]) > 0.9
+    assert audit.probes[column_probe("age")].by_class["covid"]["auroc"].p_value == 0.01
     chance = audit.probes[column_probe("site")].metrics["auroc"]
+    assert chance.p_value is not None
+    assert chance.p_value > 0.05
     assert low(chance) <= 0.5 <= (chance.high or 0)
     for probe in (ALL_COLUMNS, WITH_FILE):
         assert low(audit.probes[probe].by_class["covid"]["auroc"]) > 0.9

@@ -198,7 +198,7 @@ def test_in_json_predictive_values_stand_by_prevalence_and_reasons_by_name() -> 
             **{"specificity": 1.0, "specificity_low": 0.510109, "specificity_high": 1.0},
             **dict.fromkeys(("precision", "precision_low", "precision_high"), None),
             **dict.fromkeys(("lr_positive", "lr_positive_low", "lr_positive_high"), None),
-            **{"lr_negative": 1.0, "lr_negative_low": 0.5691, "lr_negative_high": 1.7572},
+            **{"lr_negative": 1.0, "lr_negative_low": 0.5691, "lr_negative_high": 1.7573},
         },
         abs=1e-4,
     )

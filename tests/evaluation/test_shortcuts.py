@@ -11,21 +11,25 @@ from stages.dataset.split import deal_folds
 from stages.evaluation.audit_report import Audit, build_audit, tabulate_probe
 from stages.evaluation.shortcuts import (
     PROBES,
-    border_features,
+    SHOWS_DISEASE,
+    Shown,
     file_features,
     geometry_features,
     leakage_probabilities,
     lungs_only_features,
-    no_lungs_features,
+    p_values,
     probe_probabilities,
     thumbnail_features,
     whole_features,
 )
+from stages.evaluation.statistics.permutation import Permutations, PValues
 from stages.evaluation.statistics.records import Bootstrap, Estimate
 from tests.dataset.sample import COVID_CT
 
 PATIENTS = 60
 SIDE = 32
+PERMUTATIONS = Permutations(199, seed=0)
+UNTOLD = PValues(1, (1, 1))
 PROBE_FIGURES = (
     *("auroc", "balanced_accuracy", "accuracy", "f1_macro", "sensitivity"),
     *("sensitivity_specificity_90", "specificity_specificity_90"),
@@ -57,9 +61,9 @@ def view_of(images: NDArray[np.uint8], **columns: Any) -> ImageSet:
         boxes=pd.DataFrame(
             {
                 "view_x0": np.zeros(len(images)),
-                "view_y0": 4.0,
-                "view_x1": 32.0,
-                "view_y1": 28.0,
+                "view_y0": 0.0,
+                "view_x1": images.shape[2],
+                "view_y1": images.shape[1],
             }
         ),
     )
@@ -81,12 +85,13 @@ def folds_of(view: ImageSet, folds: int = 5) -> NDArray[np.int64]:
 
 def audit_of(view: ImageSet, *probes: str) -> Audit:
     folds = folds_of(view)
+    features = {probe: PROBES[probe].features(Shown(view)) for probe in probes}
     said = {
-        probe: probe_probabilities(PROBES[probe].features(view), view.targets, folds)
-        for probe in probes
+        probe: probe_probabilities(shown, view.targets, folds) for probe, shown in features.items()
     }
+    tests = {probe: p_values(shown, view, folds, PERMUTATIONS) for probe, shown in features.items()}
     leaking = [leakage_probabilities(view, folds)] * 2
-    return build_audit(view, said, folds, leaking, Bootstrap(draws=200, seed=0))
+    return build_audit(view, said, tests, folds, leaking, Bootstrap(draws=200, seed=0))
 
 
 def auroc_of(probe: str, view: ImageSet) -> Estimate:
@@ -99,6 +104,35 @@ def test_a_probe_finds_nothing_where_there_is_nothing(probe: str) -> None:
     assert found.low is not None
     assert found.high is not None
     assert found.low <= 0.5 <= found.high
+    assert found.p_value is not None
+    assert found.p_value > 0.05
+
+
+def test_a_marker_on_half_of_a_class_is_found_wherever_it_lies() -> None:
+    # On pictures of any exposure; of 60 images of covid 30 have it, each in one of 4 corners.
+    exposures = np.random.default_rng(3).integers(60, 200, 2 * PATIENTS, dtype=np.uint8)
+    images = np.tile(exposures[:, None, None], (1, 64, 64))
+    for number in np.flatnonzero(is_covid())[::2]:
+        rows, columns = (
+            slice(1, 3) if end else slice(-3, -1) for end in divmod(number // 4 % 4, 2)
+        )
+        images[number, rows, columns] = 255
+    found = auroc_of("marks", view_of(images))
+    assert found.p_value is not None
+    assert found.p_value <= 0.01
+
+
+@pytest.mark.parametrize("probe", ["no_lungs", "border", "marks"])
+def test_lungs_that_are_found_smaller_in_a_class_do_not_show(probe: str) -> None:
+    # All images are alike but for the size of the lungs, dark ones in a brighter chest.
+    view = view_of(np.full((2 * PATIENTS, SIDE, SIDE), 120, np.uint8))
+    masks = np.array(view.lung_masks)
+    masks[is_covid(), 8:14] = 0
+    images = np.where(masks > 0, 30, view.images).astype(np.uint8)
+    view = replace(view, images=images, lung_masks=masks)
+    found = auroc_of(probe, view)
+    assert (found.value, found.p_value) == (0.5, 1)
+    assert auroc_of("whole", view).value == pytest.approx(1)
 
 
 def test_the_file_probe_finds_a_class_that_comes_in_another_size() -> None:
@@ -162,27 +196,35 @@ def test_what_a_probe_may_not_see_is_of_the_mean_grey() -> None:
     only = pictures(lungs_only_features(view))
     assert (only[:, inside] == 200).all()
     assert (only[:, ~inside] == 125).all()
-    without = pictures(no_lungs_features(view))
-    assert (without[:, inside] == 125).all()
-    assert (without[:, ~inside] == 100).all()
     assert (pictures(whole_features(view))[:, inside] == 200).all()
 
 
-def test_the_border_is_a_frame_of_a_tenth_of_the_side() -> None:
-    seen = pictures(border_features(bright_lungs(160)))[0]
-    # 16 of 160 px are 3.2 of 32: three whole rows and a fifth of the next on each side.
-    assert (seen[:3] == 100).all()
-    assert seen[3, 16] == pytest.approx(100 * 0.2 + 125 * 0.8, abs=1)
-    assert (seen[4:28, 4:28] == 125).all()
+def test_without_lungs_every_cell_but_theirs_is_seen() -> None:
+    seen = Shown(bright_lungs()).outside[:, 0]
+    # Lungs are cells 4 to 11; the pixel around them that is hidden too leaves half of cells 3, 12.
+    lungs = np.zeros((16, 16), bool)
+    lungs[4:12, 4:12] = True
+    assert (seen[:, lungs] == 0).all()
+    assert (seen[:, ~lungs] == 100).all()
 
 
-def test_where_an_image_has_lung_the_border_of_every_image_is_left_out() -> None:
+def test_where_any_image_has_lung_every_image_is_hidden() -> None:
     view = bright_lungs()
     masks = np.array(view.lung_masks)
-    masks[0, :, :2] = 1
-    seen = pictures(border_features(replace(view, lung_masks=masks)))
-    assert (seen[:, :, :2] == 125).all()
-    assert (seen[:, :, -2:] == 100).all()
+    masks[0, :, :3] = 1  # and a pixel beside: cells 0 and 1
+    seen = Shown(replace(view, lung_masks=masks)).outside[:, 0]
+    assert (seen[..., :2] == 0).all()
+    assert (seen[..., -2:] == 100).all()
+
+
+def test_the_probes_outside_the_lungs_see_the_same_cells() -> None:
+    shown = Shown(view_of(noise()))
+    everything, border, marks = (
+        PROBES[name].features(shown) for name in ("no_lungs", "border", "marks")
+    )
+    assert everything.shape == (2 * PATIENTS, 3 * 16 * 16)
+    assert set(border.ravel()) < set(everything.ravel())
+    assert set(marks.ravel()) < set(everything.ravel())
 
 
 def test_the_thumbnail_is_a_small_picture_of_everything() -> None:
@@ -194,14 +236,16 @@ def test_the_thumbnail_is_a_small_picture_of_everything() -> None:
 def test_the_geometry_probe_sees_where_the_picture_lies_and_nothing_else() -> None:
     view = view_of(noise())
     assert view.boxes is not None
-    assert geometry_features(view)[0].tolist() == [0, 4 / 32, 1, 28 / 32]
-    wide = view.boxes.assign(view_y0=np.where(is_covid(), 6.0, 4.0))
+    flat = view.boxes.assign(view_y0=4.0, view_y1=28.0)
+    assert geometry_features(replace(view, boxes=flat))[0].tolist() == [0, 4 / 32, 1, 28 / 32]
+    wide = flat.assign(view_y0=np.where(is_covid(), 6.0, 4.0))
     assert auroc_of("geometry", replace(view, boxes=wide)).value == pytest.approx(1.0)
 
 
 def test_where_every_picture_lies_alike_geometry_says_nothing() -> None:
     found = auroc_of("geometry", view_of(noise()))
-    assert found == Estimate(0.5, 0.5, 0.5)
+    # The only shortcuts of this audit, so that Holm adjusts for two.
+    assert found == Estimate(0.5, 0.5, 0.5, p_value=1, p_value_holm=1)
 
 
 def test_the_file_probe_finds_a_class_of_larger_files() -> None:
@@ -243,6 +287,31 @@ def test_of_two_classes_each_is_told_from_the_other_alike() -> None:
     assert list(found.by_class) == ["normal", "covid"]
 
 
+def test_p_values_are_adjusted_over_the_shortcuts_that_cannot_show_the_disease() -> None:
+    view, folds = view_of(noise()), folds_of(view_of(noise()))
+    shares = np.tile([0.3, 0.7], (2 * PATIENTS, 1))
+    plain = {"file": 0.01, "border": 0.04, "no_lungs": 0.03, "thumbnail": 0.001, "whole": 0.001}
+    tests = {probe: PValues(p / 2, (p, p)) for probe, p in plain.items()}
+    said = dict.fromkeys(plain, shares)
+    bootstrap = Bootstrap(draws=200, seed=0)
+    audit = build_audit(view, said, tests, folds, [shares, shares], bootstrap).to_json()
+    holm = {
+        name: found["by_class"]["covid"]["p_value_holm"] for name, found in audit["probes"].items()
+    }
+    # Three tests: 3 x 0.01, 2 x 0.03, then 0.04, which may not be below the one before it.
+    assert holm == {
+        **{"file": 0.03, "border": 0.06, "no_lungs": 0.06},
+        **{"thumbnail": None, "whole": None},
+    }
+    overall = {name: found["p_value"] for name, found in audit["probes"].items()}
+    assert overall == {probe: p / 2 for probe, p in plain.items()}
+    assert audit["probes"]["file"]["p_value_holm"] == 0.015
+
+
+def test_shortcuts_that_can_show_the_disease_are_probes() -> None:
+    assert {PROBES[name].kind for name in SHOWS_DISEASE} == {"shortcut"}
+
+
 def test_twins_in_two_folds_show_as_a_leakage_gap() -> None:
     images = noise()
     images[1::2] = images[::2]  # both images of a patient are the same
@@ -253,8 +322,9 @@ def test_twins_in_two_folds_show_as_a_leakage_gap() -> None:
         for fold_of in (deal_folds(labels, ids, 5, seed=0), folds_of(view))
     ]
     folds = folds_of(view)
-    said = {"border": probe_probabilities(border_features(view), view.targets, folds)}
-    audit = build_audit(view, said, folds, leaking, Bootstrap(draws=200, seed=0))
+    said = {"border": probe_probabilities(whole_features(view), view.targets, folds)}
+    tests = {"border": UNTOLD}
+    audit = build_audit(view, said, tests, folds, leaking, Bootstrap(draws=200, seed=0))
     gap = audit.to_json()["leakage_gap"]
     assert gap["random"]["auroc"] > 0.6
     assert gap["grouped"]["auroc"] < 0.6
@@ -273,7 +343,12 @@ def test_in_json_every_figure_of_an_audit_has_both_ends() -> None:
         *("n", "n_groups", "probes", "best_shortcut", "most_accurate", "leakage_gap")
     ]
     for found in content["probes"].values():
-        assert set(found) == of_probes | {"kind", "by_class", "by_pair"}
+        beside = {"kind", "by_class", "by_pair", "p_value", "p_value_holm"}
+        assert set(found) == of_probes | beside
+        for of_class in found["by_class"].values():
+            assert set(of_class) == {
+                *("auroc", "auroc_low", "auroc_high", "p_value", "p_value_holm")
+            }
     gap = content["leakage_gap"]
     assert set(gap["random"]) == set(gap["grouped"]) == ends
     assert list(gap["difference"]) == ["auroc", "balanced_accuracy"]
@@ -298,7 +373,8 @@ def test_a_fold_is_called_from_the_threshold_that_the_other_folds_chose() -> Non
     view = replace(view, manifest=manifest)
     shares = np.column_stack((1 - scores, scores))
     leaking = [shares, shares]
-    audit = build_audit(view, {"file": shares}, fold_of, leaking, Bootstrap(draws=200, seed=0))
+    bootstrap = Bootstrap(draws=200, seed=0)
+    audit = build_audit(view, {"file": shares}, {"file": UNTOLD}, fold_of, leaking, bootstrap)
     found = audit.probes["file"].metrics
     assert found["sensitivity_specificity_90"].value == pytest.approx((0 + 15 / 20) / 2)
     assert found["specificity_specificity_90"].value == pytest.approx((1 + 36 / 40) / 2)

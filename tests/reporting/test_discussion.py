@@ -140,27 +140,33 @@ def test_a_case_that_cannot_be_compared_with_its_shortcut_is_named(files: Files)
     ).conclusion
 
 
-def set_shortcuts(files: Files, view: str, **figures: tuple[float, float, float]) -> None:
-    """AUROC of the positive class and its ends, of the shortcuts named; 0.5 of all others."""
+Told = tuple[float, float, float, float, float | None]
+
+
+def set_shortcuts(files: Files, view: str, **figures: Told) -> None:
+    """AUROC of the positive class, ends and p-values, of the probes named; 0.5 of all others."""
     for probe, found in files.audits[view]["probes"].items():
-        ends = figures.get(probe, (0.5, 0.4, 0.6))
-        found["by_class"]["covid"] = dict(
-            zip(("auroc", "auroc_low", "auroc_high"), ends, strict=True)
-        )
+        names = ("auroc", "auroc_low", "auroc_high", "p_value", "p_value_holm")
+        told = figures.get(probe, (0.5, 0.4, 0.6, 0.5, 1.0))
+        found["by_class"]["covid"] = dict(zip(names, told, strict=True))
 
 
 def test_shortcuts_that_tell_the_positive_class_are_named_the_best_first(files: Files) -> None:
-    telling = {"border": (0.7, 0.6, 0.8), "file": (0.996, 0.984, 1.0)}
-    set_shortcuts(files, "full", **telling, lungs_only=(0.9, 0.8, 1.0))
+    telling = {"border": (0.7, 0.49, 0.8, 0.01, 0.04), "file": (0.996, 0.984, 1.0, 0.001, 0.005)}
+    shown = {"lungs_only": (0.9, 0.8, 1.0, 0.001, None), "thumbnail": (0.8, 0.7, 0.9, 0.001, None)}
+    set_shortcuts(files, "full", **telling, **shown)
     assert (
         "Shortcuts that tell covid from the rest in the view full, by AUROC: "
-        "file 0.996 (95 % interval 0.984 to 1.000); border 0.700 (95 % interval 0.600 to 0.800)."
+        "file 0.996 (95 % interval 0.984 to 1.000), p = 0.001, adjusted p = 0.005; "
+        "border 0.700 (95 % interval 0.490 to 0.800), p = 0.010, adjusted p = 0.040."
     ) in discuss_ct(files).conclusion
 
 
 def test_a_view_in_which_no_shortcut_tells_is_said_to_have_none(files: Files) -> None:
-    set_shortcuts(files, "full", border=(0.6, 0.49, 0.7))
-    assert "No shortcut tells covid from the rest in the view full." in discuss_ct(files).conclusion
+    # By its interval it would tell, and by its p-value alone.
+    set_shortcuts(files, "full", border=(0.6, 0.51, 0.7, 0.02, 0.06))
+    said = "No shortcut is seen to tell covid from the rest in the view full."
+    assert said in discuss_ct(files).conclusion
 
 
 def test_an_external_test_is_told_with_its_case(results: Results) -> None:

@@ -33,7 +33,8 @@ class Estimate(NamedTuple):
         low: lower end of the interval; None where there is none.
         high: upper end.
         why_undefined: why the value, or where it has one the interval, is None.
-        p_value: two-sided, of no difference; of differences only.
+        p_value: two-sided, of no difference, or one-sided, of a probe that tells nothing; of
+            differences and of probes only.
         p_value_holm: the same, adjusted for a family of tests; None where it is of none.
         detectable: of a difference, the least true one that so many images settle at 0.05 in 8 of
             10 samples; None where that is not known.
