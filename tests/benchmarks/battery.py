@@ -55,10 +55,11 @@ def main() -> None:
     watch = measure.Stopwatch()
     for kind in args.kinds:
         told: dict[str, Told] = {view: defaultdict(list) for view in args.views}
-        for seed in range(max(args.cohorts, args.marked)):
-            drawn = _draw(kind, args, seed)
+        for number in range(max(args.cohorts, args.marked)):
+            seed = args.first + number
+            drawn = _draw(kind, args, seed, with_marker=number < args.marked)
             for view, found in told.items():
-                for condition, images in _conditions(drawn, kind, view, args, seed):
+                for condition, images in _conditions(drawn, kind, view, args, number):
                     _record(found, condition, _probe(images, args.permutations, seed))
         for view, found in told.items():
             print(f"\n{kind}, {view}, {args.patients} patients of each class, {args.px} px")
@@ -76,12 +77,13 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--patients", type=int, default=60, help="of each class, an image of each")
     parser.add_argument("--cohorts", type=int, default=3, help="without a marker")
     parser.add_argument("--marked", type=int, default=3, help="cohorts with a marker")
+    parser.add_argument("--first", type=int, default=0, help="seed of the first cohort")
     parser.add_argument("--px", type=int, default=64, help="side of the pictures and of the views")
     parser.add_argument("--permutations", type=int, default=199, help="deals of the labels")
     return parser.parse_args()
 
 
-def _draw(kind: str, args: argparse.Namespace, seed: int) -> Drawn:
+def _draw(kind: str, args: argparse.Namespace, seed: int, *, with_marker: bool) -> Drawn:
     classes = PHANTOM_CLASSES[kind]
     cohort = Cohort.model_validate(
         {
@@ -93,7 +95,6 @@ def _draw(kind: str, args: argparse.Namespace, seed: int) -> Drawn:
     )
     plan = plan_cohort(cohort, size_px=args.px, seed=seed)
     clean = [replace(image, marker_share=0.0).draw() for image in plan]
-    with_marker = seed < args.marked
     marked = [
         image.draw() if with_marker and image.has_marker else drawn
         for image, drawn in zip(plan, clean, strict=True)
@@ -102,14 +103,14 @@ def _draw(kind: str, args: argparse.Namespace, seed: int) -> Drawn:
 
 
 def _conditions(
-    drawn: Drawn, kind: str, view: str, args: argparse.Namespace, seed: int
+    drawn: Drawn, kind: str, view: str, args: argparse.Namespace, number: int
 ) -> Iterator[tuple[str, ImageSet]]:
-    if seed < args.marked:
+    if number < args.marked:
         yield CONDITIONS[0], _make_view(drawn.plan, drawn.marked, kind, view)
-    if seed < args.cohorts:
+    if number < args.cohorts:
         clean = _make_view(drawn.plan, drawn.clean, kind, view)
         yield CONDITIONS[1], clean
-        dealt = np.random.default_rng(seed).permutation(clean.manifest["label"])
+        dealt = np.random.default_rng(args.first + number).permutation(clean.manifest["label"])
         yield CONDITIONS[2], replace(clean, manifest=clean.manifest.assign(label=dealt))
 
 
