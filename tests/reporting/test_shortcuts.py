@@ -50,7 +50,7 @@ def test_probes_of_metadata_and_the_baseline_say_what_they_see(files: Files) -> 
 
 def test_below_a_figure_stands_what_the_permutation_test_says_of_it(results: Results) -> None:
     rows = {row[1].text: row for row in probes(results, "labels").rows}
-    notes = {name: rows[name][5].note for name in ("border", "thumbnail")}
+    notes = {name: rows[name][6].note for name in ("border", "thumbnail")}
     assert notes == {
         "border": "0.450 to 0.650; p = 0.300, adjusted p = 0.900",
         "thumbnail": "0.450 to 0.650; p = 0.300",
@@ -61,7 +61,7 @@ def test_an_audit_without_a_test_of_a_probe_shows_its_interval_alone(files: File
     for found in files.audits["labels-full"]["probes"].values():
         for figures in found["by_class"].values():
             figures["p_value"] = figures["p_value_holm"] = None
-    assert {row[5].note for row in probes(files.load(), "labels").rows} == {"0.450 to 0.650"}
+    assert {row[6].note for row in probes(files.load(), "labels").rows} == {"0.450 to 0.650"}
 
 
 def test_the_leakage_gap_stands_beside_both_splits(results: Results) -> None:
