@@ -10,8 +10,8 @@ part of any loss is due to that.
 from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter
 
 BoolArray = NDArray[np.bool_]
 
@@ -35,7 +35,11 @@ def find_lungs_anywhere(lung_masks: Iterable[NDArray[np.uint8]]) -> BoolArray:
     for lung_mask in lung_masks:  # one by one: they may be a file larger than the memory
         counts, n = counts + (np.asarray(lung_mask) > 0), n + 1
     common = np.asarray(counts > RARE_LUNG * n)
-    return np.asarray(maximum_filter(common, 1 + 2 * round(EDGE_SHARE * len(common))))
+    edge = round(EDGE_SHARE * len(common))
+    wide = np.pad(common, edge)
+    for axis in (0, 1):  # a square is widened by rows and by columns; scipy is slow to import
+        wide = sliding_window_view(wide, 1 + 2 * edge, axis=axis).any(axis=-1)
+    return wide
 
 
 def compute_mean_grey(images: NDArray[np.uint8], rows: NDArray[np.int64]) -> int:
