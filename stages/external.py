@@ -43,10 +43,8 @@ def score_elsewhere(params: Params, name: str, paths: Paths) -> None:
     said = paths.case_predictions(entry.case)
     own, there = KnownPictures.load(said), KnownPictures.load(paths.view(entry.view))
     rows, shared = _choose_rows(own, there, entry.classes, paths.scratch(f"external-{name}"))
-    counts = {
-        "n_left_out": len(there.manifest) - len(rows) - len(shared),
-        "n_shared_with_training": len(shared),
-    }
+    n_left_out = len(there.manifest) - len(rows) - len(shared)
+    counts = {"n_left_out": n_left_out, "n_shared_with_training": len(shared)}
     _require_images(name, rows, counts)
     tested = elsewhere.manifest.iloc[rows]
     run_table = predict_case(
@@ -81,7 +79,7 @@ def score_elsewhere(params: Params, name: str, paths: Paths) -> None:
     }
     write_csv(paths.external_predictions(name), table)
     write_json(paths.external(name), facts | report.to_json())
-    logger.info("%s: %s", name, {key: facts[key] for key in ("case", "view", "n", *counts)})
+    logger.info("%s: %s", name, {key: facts[key] for key in ("case", "view", "n")} | counts)
     if len(shared):
         logger.warning("%d pictures are the case's own too (%s)", len(shared), paths.external(name))
     logger.info("auroc %s", report.drop["auroc"].to_json())

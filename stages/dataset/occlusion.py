@@ -38,7 +38,7 @@ def find_lungs_anywhere(lung_masks: Iterable[NDArray[np.uint8]]) -> BoolArray:
     edge = round(EDGE_SHARE * len(common))
     wide = np.pad(common, edge)
     for axis in (0, 1):  # a square is widened by rows and by columns; scipy is slow to import
-        wide = sliding_window_view(wide, 1 + 2 * edge, axis=axis).any(axis=-1)
+        wide = np.asarray(sliding_window_view(wide, 1 + 2 * edge, axis=axis).any(axis=-1))
     return wide
 
 

@@ -21,7 +21,7 @@ from stages.evaluation.error_costs import ErrorCosts, score_errors
 from stages.evaluation.labels import LabelFigures, score_labels
 from stages.evaluation.metrics import HEADLINE_METRICS, metric_requirements
 from stages.evaluation.operating_points import RATES, OperatingPoint, judge_runs
-from stages.evaluation.scored import ScoredRun, draw_metrics, score_rows, score_runs
+from stages.evaluation.scored import Scored, ScoredRun, draw_metrics, score_rows, score_runs
 from stages.evaluation.split_report import build_curves, build_split_report, draw_class_balanced
 from stages.evaluation.statistics.bootstrap import estimate
 from stages.evaluation.statistics.records import (
@@ -194,10 +194,7 @@ def build_case_report(
     n_test = int(test["image_id"].nunique())
     return CaseReport(
         task=task,
-        test={
-            **estimate_with_derived(draw_metrics(scored, task, bootstrap), task),
-            **score_errors(scored, errors, bootstrap),
-        },
+        test=_score_whole(scored, errors, task, bootstrap),
         subgroups=_score_strata(test, task, bootstrap),
         occlusions={
             name: _score_occluded(rows, n_test, task, bootstrap)
@@ -220,6 +217,14 @@ def build_case_report(
         n_leaking_groups=len({*info.leakage, *_groups_cut_by_runs(tables.runs)}),
         is_optimistic=is_optimistic,
     )
+
+
+def _score_whole(
+    scored: Scored, errors: ErrorCosts, task: Task, bootstrap: Bootstrap
+) -> dict[str, Estimate]:
+    """Every metric of all test rows, and what their errors cost."""
+    metrics = estimate_with_derived(draw_metrics(scored, task, bootstrap), task)
+    return {**metrics, **score_errors(scored, errors, bootstrap)}
 
 
 def _score_apart(runs: Sequence[ScoredRun], task: Task, bootstrap: Bootstrap) -> list[RunFigures]:

@@ -7,7 +7,7 @@ import pandas as pd
 from stages.config.params import Dataset, Grey, TableGroup, WindowGrey
 from stages.config.text import visible
 from stages.dataset.image_set import SPLITS, DatasetInfo
-from stages.reporting.documents import Grouping, LabelledFile
+from stages.reporting.data_documents import Grouping, LabelledFile
 from stages.reporting.metadata import build_metadata_table
 from stages.reporting.results import DatasetResults
 from stages.reporting.table import Cell, Table, count_cell, fact_table

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from stages.explain.sheets import draw_side_by_side
-from stages.reporting.documents import ExplainedImage, MapScores
+from stages.reporting.map_documents import ExplainedImage, MapScores
 from stages.reporting.results import CaseResults, Results
 from stages.reporting.wording import METHOD_NAMES, percent
 

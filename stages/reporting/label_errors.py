@@ -8,7 +8,7 @@ from PIL import Image
 from stages.config.text import visible
 from stages.dataset.arrays import open_images
 from stages.dataset.image_set import without_padding
-from stages.reporting.documents import LabelLook, SuspectedLabel
+from stages.reporting.data_documents import LabelLook, SuspectedLabel
 from stages.reporting.gallery import to_uri
 from stages.reporting.results import DatasetResults
 from stages.reporting.table import Cell, Table, count_cell, figure_cell

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from stages.reporting.documents import CamScores, Checks, Mean
+from stages.reporting.map_documents import CamScores, Checks, Mean
 from stages.reporting.results import CaseResults
 from stages.reporting.table import Cell, Table, case_cell, estimate_cell, figure_cell
 from stages.reporting.wording import METHOD_NAMES, label, method_label

@@ -2,7 +2,12 @@
 
 from collections.abc import Sequence
 
-from stages.reporting.documents import CalibrationPair, OperatingPoint, Temperature, Threshold
+from stages.reporting.documents import (
+    CalibrationPair,
+    OperatingPoint,
+    Temperature,
+    Threshold,
+)
 from stages.reporting.drawing import draw_diagonal, draw_legend, line_style, panel_row, to_svg
 from stages.reporting.results import CaseResults
 from stages.reporting.table import (

@@ -14,18 +14,17 @@ from stages.config.paths import Paths
 from stages.dataset.finished import first_missing, leave_out
 from stages.dataset.image_set import IMAGES, DatasetInfo, load_dataset_info, load_manifest
 from stages.dataset.metadata import Metadata, load_metadata
+from stages.reporting.data_documents import Audit, Grouping
 from stages.reporting.documents import (
-    Audit,
-    CamScores,
     CaseFigures,
     CaseReport,
     Comparison,
     Document,
     ExternalReport,
-    Grouping,
     Headline,
     Training,
 )
+from stages.reporting.map_documents import CamScores
 from stages.reporting.wording import LEAKAGE, OPTIMISTIC, STARTS_AT_CHANCE, Mark
 
 D = TypeVar("D", bound=Document)
@@ -145,11 +144,7 @@ def load_results(params: Params, paths: Paths) -> Results:
     params = leave_out(asked, lacking)
     cases = {case: _load_case(params, case, headlines.get(case), paths) for case in params.cases}
     comparisons = _read_all(paths.comparisons, Comparison)
-    external = {
-        name: _read(paths.external(name), ExternalReport)
-        for name in params.external
-        if paths.external(name).exists()
-    }
+    external = _load_external(params, paths)
     datasets = {}
     for name, settings in params.datasets.items():
         folder, views = paths.prepared(name), _views_of(params, name)
@@ -177,6 +172,15 @@ def load_results(params: Params, paths: Paths) -> Results:
             left_out=_left_out(asked, views, cases, external),
         )
     return Results(params, datasets, cases, external)
+
+
+def _load_external(params: Params, paths: Paths) -> dict[str, ExternalReport]:
+    """Those that have results."""
+    return {
+        name: _read(paths.external(name), ExternalReport)
+        for name in params.external
+        if paths.external(name).exists()
+    }
 
 
 def _left_out(

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 from stages.evaluation.statistics.records import Estimate
-from stages.reporting.documents import Audit, Headline
+from stages.reporting.data_documents import Audit
+from stages.reporting.documents import Headline
 from stages.reporting.table import Cell, Table, difference_cell, estimate_cell
 from stages.reporting.wording import (
     SIGNIFICANCE,

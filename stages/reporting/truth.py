@@ -6,7 +6,8 @@ import pandas as pd
 
 from stages.config.text import visible
 from stages.evaluation.statistics.records import Estimate, Paired
-from stages.reporting.documents import Audit, LungAgreement, Pointing
+from stages.reporting.data_documents import Audit, LungAgreement
+from stages.reporting.map_documents import Pointing
 from stages.reporting.results import CaseResults
 from stages.reporting.table import (
     Cell,

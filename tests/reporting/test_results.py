@@ -6,7 +6,8 @@ from pydantic import ValidationError
 
 from stages.config.paths import Paths
 from stages.evaluation.statistics.records import Estimate, of_class
-from stages.reporting.documents import Calibration, Compared, MapScores, Mean
+from stages.reporting.documents import Calibration, Compared
+from stages.reporting.map_documents import MapScores, Mean
 from stages.reporting.results import Results
 from tests.reporting.conftest import Files, make_calibration, make_compared
 
