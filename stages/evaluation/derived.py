@@ -35,7 +35,7 @@ def estimate_with_derived(draws: Draws, task: Task) -> dict[str, Estimate]:
 def estimate_likelihood_ratios(
     rates: Draws, figures: Estimates, positive: str
 ) -> dict[str, Estimate]:
-    """LR+ and LR-, with intervals of their logarithms (Simel et al. 1991) from effective sizes.
+    """LR+ and LR-, with intervals from the effective sizes of both rates.
 
     Args:
         rates: of sensitivity and specificity, with their supports.
@@ -53,7 +53,7 @@ def estimate_likelihood_ratios(
             reason = figures[without[0]].why_undefined
             found[name] = with_ends(value, Interval(None, None, reason))
         else:
-            found[name] = with_ends(value, _interval(name, value, rates))
+            found[name] = with_ends(value, _interval(name, rates))
     return found
 
 
@@ -77,10 +77,10 @@ def needs_of_ratios(positive: str) -> dict[str, str]:
     }
 
 
-def _interval(name: str, value: float, rates: Draws) -> Interval:
-    hit, spare = ((float(rates.values[rate][0]), rates.effective_size(rate)) for rate in RATES)
+def _interval(name: str, rates: Draws) -> Interval:
+    (hit, n_hit), (spare, n_spare) = (
+        (float(rates.values[rate][0]), rates.effective_size(rate)) for rate in RATES
+    )
     if name == "lr_positive":
-        low, high = ratio_interval(hit, spare)
-    else:  # the reciprocal of what the lack of a call makes of the odds of no disease
-        low, high = (1 / end for end in reversed(ratio_interval(spare, hit)))
-    return Interval(min(low, value), max(high, value))
+        return Interval(*ratio_interval((hit, n_hit), (1 - spare, n_spare)))
+    return Interval(*ratio_interval((1 - hit, n_hit), (spare, n_spare)))

@@ -21,7 +21,7 @@ from stages.evaluation.derived import (
 from stages.evaluation.metrics import share
 from stages.evaluation.scored import Scored, ScoredRun
 from stages.evaluation.statistics.bootstrap import Draws, draw_figures, estimate
-from stages.evaluation.statistics.effective_size import predictive_interval
+from stages.evaluation.statistics.effective_size import ratio_interval
 from stages.evaluation.statistics.intervals import Interval, with_ends
 from stages.evaluation.statistics.records import Bootstrap, Estimate, Estimates, flatten, select
 from stages.evaluation.statistics.rounding import rounded
@@ -223,14 +223,22 @@ def _predictive_value(
     prevalence: float,
     need: str,
 ) -> Estimate:
-    """A predictive value with its interval, from the rates in the order of what is predicted."""
+    """A predictive value with its interval, from the rates in the order of what is predicted.
+
+    By Bayes' rule its odds are those of the prevalence times the likelihood ratio.
+    """
     if np.isnan(value):
         return Estimate(None, why_undefined=f"needs {need}")
     for rate in order:
         if not figures[rate].has_interval:
             return with_ends(value, Interval(None, None, figures[rate].why_undefined))
-    called, spared = ((float(rates.values[rate][0]), rates.effective_size(rate)) for rate in order)
-    return with_ends(value, predictive_interval(value, called, spared, prevalence))
+    (hit, n_hit), (spare, n_spare) = (
+        (float(rates.values[rate][0]), rates.effective_size(rate)) for rate in order
+    )
+    odds = prevalence / (1 - prevalence)
+    ratios = ratio_interval((hit, n_hit), (1 - spare, n_spare))
+    low, high = (1 - 1 / (1 + odds * ratio) for ratio in ratios)
+    return with_ends(value, Interval(low, high))
 
 
 def judge_runs(

@@ -33,12 +33,14 @@ def test_their_intervals_follow_from_those_of_the_others() -> None:
     found = figures_of(TOLD, TRUTH)
     assert found["root_brier"].low == pytest.approx(found["brier"].low ** 0.5, abs=1e-6)
     assert found["root_brier"].high == pytest.approx(found["brier"].high ** 0.5, abs=1e-6)
-    # Sensitivity 3 of 4 and specificity 3 of 4, each with z^2 = 3.84 images added, half of them
-    # right: 4.92 of 7.84. The ratio is 0.6276 / 0.3724 = 1.685, and half of the interval of its
-    # logarithm z sqrt((0.3724 / 0.6276 + 0.6276 / 0.3724) / 7.84) = 1.056.
-    assert found["lr_positive"].low == pytest.approx(1.685 / np.exp(1.056), abs=2e-3)
-    assert found["lr_positive"].high == pytest.approx(1.685 * np.exp(1.056), abs=2e-2)
-    assert found["lr_negative"].low == pytest.approx(1 / 1.685 / np.exp(1.056), abs=2e-3)
+    # Sensitivity and specificity 3 of 4, of which Wilson's interval is 0.3006 to 0.9544, and the
+    # product with a false-alarm rate of 1 in 4 is 0.1875. LR+ of 3, by Donner and Zou:
+    # 0.3606 / (0.1875 + sqrt(0.1875^2 + 0.3606 * 0.1395)) = 0.7515, and
+    # (0.1875 + sqrt(0.1875^2 - 0.5207 * 0.0207)) / 0.0207 = 16.58. LR- of 1 in 3 is its reciprocal.
+    assert found["lr_positive"].low == pytest.approx(0.7515, abs=1e-3)
+    assert found["lr_positive"].high == pytest.approx(16.58, abs=0.02)
+    assert found["lr_negative"].low == pytest.approx(1 / 16.58, abs=1e-3)
+    assert found["lr_negative"].high == pytest.approx(1 / 0.7515, abs=1e-3)
 
 
 def test_of_one_patient_they_have_values_and_no_intervals() -> None:

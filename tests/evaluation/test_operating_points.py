@@ -190,15 +190,14 @@ def test_in_json_predictive_values_stand_by_prevalence_and_reasons_by_name() -> 
     content = judged(calls_of([1] * 4 + [0] * 4, [0] * 8), 0.1, 0.5).to_json()
     assert list(content) == ["test", "prevalences", "undefined"]
     # Wilson's interval of 0 of 4 is (0, z^2 / (4 + z^2)), z = 1.96.
-    # LR-: odds of 5.92 in 7.84 adjusted to the same, so 1; half of it on the log scale is
-    # sqrt(2 z^2 * 0.2449 / (0.7551 * 7.84)) = 0.5637.
+    # LR- is 4 of 4 over 4 of 4, from the lower end of either to its reciprocal.
     assert content["test"] == pytest.approx(
         {
             **{"sensitivity": 0.0, "sensitivity_low": 0.0, "sensitivity_high": 0.489891},
             **{"specificity": 1.0, "specificity_low": 0.510109, "specificity_high": 1.0},
             **dict.fromkeys(("precision", "precision_low", "precision_high"), None),
             **dict.fromkeys(("lr_positive", "lr_positive_low", "lr_positive_high"), None),
-            **{"lr_negative": 1.0, "lr_negative_low": 0.5691, "lr_negative_high": 1.7573},
+            **{"lr_negative": 1.0, "lr_negative_low": 0.510109, "lr_negative_high": 1.960365},
         },
         abs=1e-4,
     )

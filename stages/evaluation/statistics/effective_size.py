@@ -165,41 +165,32 @@ def independent_interval(
     return _test((shares[0] - shares[1]) * span, spread * span**2, quantile, span)
 
 
-def predictive_interval(
-    value: float, called: tuple[float, float], spared: tuple[float, float], prevalence: float
-) -> Interval:
-    """Of a predictive value: the logit interval of Mercaldo et al. 2007, adjusted for rates of 1.
+def ratio_interval(first: tuple[float, float], second: tuple[float, float]) -> tuple[float, float]:
+    """Of the ratio of two independent shares, by MOVER-R from the Wilson interval of each.
+
+    Donner and Zou 2012, equation 9, written without a difference in a denominator; Newcombe 2016.
+    Normal logarithms with added images (Agresti and Coull 1998) are too narrow where the second
+    share is small: of 100 images and a specificity of 0.99, 95 % intervals of LR+ held 7 of 10.
 
     Args:
-        value: the predictive value, which the interval holds in any case.
-        called: share of those who have what is predicted of whom it is predicted, and the
-            effective size behind it; of a positive predictive value that is the sensitivity.
-        spared: likewise of those who do not have it; the specificity.
-        prevalence: of what is predicted.
+        first: a share and the effective size behind it.
+        second: likewise, of the denominator.
+
+    Returns:
+        Two ends from 0 up; the upper one is infinite where the second share may be 0.
     """
-    odds = prevalence / (1 - prevalence)
-    low, high = (1 - 1 / (1 + odds * ratio) for ratio in ratio_interval(called, spared))
-    return Interval(min(low, value), max(high, value))
-
-
-def ratio_interval(called: tuple[float, float], spared: tuple[float, float]) -> tuple[float, float]:
-    """Of called / (1 - spared), a likelihood ratio: normal on the log scale, adjusted for 0 and 1.
-
-    Simel et al. 1991, with z^2 images added to each side, half of them right (Agresti and Coull
-    1998), as Mercaldo et al. 2007 do.
-
-    Args:
-        called: share of those who have what is predicted of whom it is predicted, and the
-            effective size behind it.
-        spared: likewise of those who do not have it.
-    """
-    z2 = ndtri(UPPER) ** 2
-    (hit, n_hit), (spare, n_spare) = (
-        ((share * size + z2 / 2) / (size + z2), size + z2) for share, size in (called, spared)
+    (top, _), (bottom, _) = first, second
+    (low, high), (least, most) = wilson(*first), wilson(*second)
+    product = top * bottom
+    from_low, from_most = low * (2 * top - low), most * (2 * bottom - most)
+    from_high, from_least = high * (2 * top - high), least * (2 * bottom - least)
+    # Both roots are of numbers from 0 up, but for rounding.
+    below = product + math.sqrt(max(product**2 - from_low * from_most, 0.0))
+    above = product + math.sqrt(max(product**2 - from_high * from_least, 0.0))
+    return (
+        from_low / below if from_low > 0 else 0.0,
+        above / from_least if from_least > 0 else math.inf,
     )
-    middle = math.log(hit / (1 - spare))
-    half = math.sqrt(z2 * ((1 - hit) / (hit * n_hit) + spare / ((1 - spare) * n_spare)))
-    return math.exp(middle - half), math.exp(middle + half)
 
 
 def detectable(standard_error: float, tests: int = 1) -> float:

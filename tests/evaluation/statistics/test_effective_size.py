@@ -12,7 +12,7 @@ from stages.evaluation.statistics.effective_size import (
     effective_size,
     independent_interval,
     paired_interval,
-    predictive_interval,
+    ratio_interval,
     wilson,
 )
 from stages.evaluation.statistics.jackknife import leave_out_parts, variance
@@ -108,20 +108,46 @@ def test_a_difference_of_other_patients_is_that_of_agresti_and_caffo() -> None:
     assert found.interval[:2] == pytest.approx(expected, abs=1e-9)
 
 
-def test_a_predictive_value_has_the_adjusted_logit_interval_and_holds_itself() -> None:
-    """Sensitivity 18 of 20 and specificity 28 of 30, as shares of 20 + z^2 and 30 + z^2 images."""
-    z2 = stats.norm.ppf(0.975) ** 2
-    hit, spare = (18 + z2 / 2) / (20 + z2), (28 + z2 / 2) / (30 + z2)
-    logit = math.log(hit * 0.1 / ((1 - spare) * 0.9))
-    spread = (1 - hit) / (hit * (20 + z2)) + spare / ((1 - spare) * (30 + z2))
-    ends = [1 / (1 + math.exp(-(logit + s * math.sqrt(z2 * spread)))) for s in (-1, 1)]
-    value = 0.9 * 0.1 / (0.9 * 0.1 + (1 - 28 / 30) * 0.9)
-    found = predictive_interval(value, (0.9, 20), (28 / 30, 30), 0.1)
-    assert found[:2] == pytest.approx(ends)
-    perfect = predictive_interval(1.0, (0.9, 20), (1.0, 30), 0.1)
-    assert perfect.high == 1.0
-    assert perfect.low is not None
-    assert perfect.low < 0.5  # 30 of 30 leave room for a specificity of 0.89
+def test_the_interval_of_a_ratio_is_that_of_donner_and_zou() -> None:
+    """Sensitivity 18 of 20 over 2 false alarms of 30, by equation 9 as it stands there."""
+    top, bottom = 18 / 20, 2 / 30
+    (low, high), (least, most) = wilson(top, 20), wilson(bottom, 30)
+    by_most, by_least = most * (2 * bottom - most), least * (2 * bottom - least)
+    product = top * bottom
+    expected = (
+        (product - math.sqrt(product**2 - low * (2 * top - low) * by_most)) / by_most,
+        (product + math.sqrt(product**2 - high * (2 * top - high) * by_least)) / by_least,
+    )
+    assert ratio_interval((top, 20), (bottom, 30)) == pytest.approx(expected)
+
+
+def test_a_ratio_of_nothing_or_to_nothing_has_one_end() -> None:
+    low, high = ratio_interval((0.0, 20), (0.5, 20))
+    assert low == 0
+    # Without a hit the upper end is that of the share over the root of l (2 s - l).
+    least = wilson(0.5, 20)[0]
+    assert high == pytest.approx(wilson(0.0, 20)[1] / math.sqrt(least * (1 - least)))
+    low, high = ratio_interval((0.5, 20), (0.0, 20))
+    assert low > 1
+    assert high == math.inf
+
+
+@pytest.mark.parametrize("n", [20, 100])
+@pytest.mark.parametrize("false_alarms", [0.01, 0.03, 0.1, 0.3])
+def test_the_interval_of_a_ratio_holds_the_truth_as_often_as_it_says(
+    n: int, false_alarms: float
+) -> None:
+    """Every outcome of n ill and n healthy images, weighed by its probability."""
+    hits, alarms = (stats.binom.pmf(range(n + 1), n, share) for share in (0.6, false_alarms))
+    held = sum(
+        hits[x] * alarms[y]
+        for x in range(n + 1)
+        for y in range(n + 1)
+        if hits[x] * alarms[y] > 1e-9
+        for low, high in [ratio_interval((x / n, n), (y / n, n))]
+        if low <= 0.6 / false_alarms <= high
+    )
+    assert 0.925 < held < 0.985
 
 
 def test_a_family_of_tests_settles_less() -> None:
