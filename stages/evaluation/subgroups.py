@@ -19,8 +19,10 @@ from stages.evaluation.metrics import compute_metrics, metric_requirements
 from stages.evaluation.partitions import Partition
 from stages.evaluation.scored import Scored, only_classes, score_rows
 from stages.evaluation.statistics.bootstrap import Draws, compare, draw_figures, estimate
+from stages.evaluation.statistics.effective_size import Support
 from stages.evaluation.statistics.paired_tests import adjust_holm
 from stages.evaluation.statistics.records import Bootstrap, Estimates, Paired, flatten
+from stages.evaluation.supports import metric_supports
 
 FloatArray = NDArray[np.float64]
 Rows = NDArray[np.bool_]
@@ -108,9 +110,9 @@ def score_subgroups(
 ) -> Subgroups:
     """Figures of each group, and its difference from the rest.
 
-    Intervals and p-values are of the bootstrap of whole patients, the same draws for a group and
-    the rest of the images. For each metric of TESTED the p-values of all groups of all parts are a
-    family, adjusted by Holm's method.
+    Intervals and p-values are of whole patients, some of whom may have images in a group and in the
+    rest. For each metric of TESTED the p-values of all groups of all parts are a family, adjusted
+    by Holm's method.
 
     Args:
         test: rows of predictions, several of an image where several models are not averaged.
@@ -182,12 +184,12 @@ class _Scorer:
         """METRICS of the rows of some classes, under draws of all patients of the case."""
         chosen = rows & np.isin(self.truth, classes)
         part = Scored(*(np.asarray(column)[chosen] for column in self.scored))
-        needs = metric_requirements(self.task)
         drawn = draw_figures(
             lambda weights: _compute(part, self.task, classes, weights[:, chosen]),
             self.patients,
-            needs,
+            metric_requirements(self.task),
             self.bootstrap,
+            _supports(part, self.task, classes),
         )
         return drawn.only(METRICS)
 
@@ -199,17 +201,28 @@ def _compute(
     figures = compute_metrics(*scored[:3], task, weights)
     if len(classes) == len(task.class_names):
         return figures
+    among, of_classes = _rule_out(scored, task, classes)
+    return figures | {"auroc": compute_metrics(*among[:3], of_classes, weights)["auroc"]}
+
+
+def _supports(scored: Scored, task: Task, classes: Sequence[int]) -> dict[str, Support]:
+    """What these figures rest on."""
+    found = metric_supports(scored.y_true, scored.predictions, task, scored.group_ids)
+    if len(classes) == len(task.class_names):
+        return found
+    among, of_classes = _rule_out(scored, task, classes)
+    own = metric_supports(among.y_true, among.predictions, of_classes, among.group_ids)
+    return found | {"auroc": own["auroc"]}
+
+
+def _rule_out(scored: Scored, task: Task, classes: Sequence[int]) -> tuple[Scored, Task]:
+    """The same images where all but some classes are out of the question."""
     number = {index: position for position, index in enumerate(classes)}
     probabilities = only_classes(scored.probabilities, classes)
     names = tuple(task.class_names[index] for index in classes)
-    among = compute_metrics(
-        np.array([number[index] for index in np.asarray(scored.y_true)]),
-        probabilities,
-        probabilities.argmax(axis=1),
-        Task(names, number.get(task.positive, 0)),
-        weights,
-    )
-    return figures | {"auroc": among["auroc"]}
+    truth = np.array([number[index] for index in np.asarray(scored.y_true)])
+    among = Scored(truth, probabilities, probabilities.argmax(axis=1), scored.group_ids)
+    return among, Task(names, number.get(task.positive, 0))
 
 
 def _adjust(found: Sequence[PartitionFigures]) -> list[PartitionFigures]:

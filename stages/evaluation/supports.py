@@ -124,6 +124,11 @@ def share_support(count: Counted) -> Support:
     return Support(*count, most=count.images, least=count.patients)
 
 
+def mean_of_shares_support(count: Counted) -> Support:
+    """Of a mean over images of figures in [0, 1], which vary less than a share of images does."""
+    return Support(*count, most=math.inf, least=count.patients / 2)
+
+
 def mean_supports(rows: Counted, n_classes: int) -> dict[str, Support]:
     """Of MEANS over all rows; a Brier score of more than two classes goes up to 2."""
     high = 1.0 if n_classes == 2 else 2.0

@@ -20,10 +20,12 @@ from stages.dataset.image_set import ImageSet
 from stages.dataset.truth import LESION_BIT
 from stages.evaluation.statistics.bootstrap import Draws, compare, draw_figures
 from stages.evaluation.statistics.records import Bootstrap, Estimate, Paired
+from stages.evaluation.supports import count_rows, mean_of_shares_support, share_support
 from stages.explain.explanation import map_classes
 from stages.explain.scores import FloatArray, PerImage, Regions, gaussian_map, score_map
 
-FIGURES = ("peak_in_lesions", "in_lesions")
+HITS = "peak_in_lesions"
+FIGURES = (HITS, "in_lesions")
 NEEDS = dict.fromkeys(FIGURES, "an image with a map that is not empty")
 
 
@@ -179,4 +181,6 @@ def _draw(values: PerImage, groups: NDArray[np.str_], bootstrap: Bootstrap, figu
     def mean(weights: NDArray[np.int32]) -> dict[str, PerImage]:
         return {figure: (weights @ values) / weights.sum(axis=1)}
 
-    return draw_figures(mean, groups, NEEDS, bootstrap)
+    rows = count_rows(np.ones(len(values), dtype=bool), groups)
+    support = share_support(rows) if figure == HITS else mean_of_shares_support(rows)
+    return draw_figures(mean, groups, {figure: NEEDS[figure]}, bootstrap, {figure: support})

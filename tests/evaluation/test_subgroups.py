@@ -70,6 +70,16 @@ def test_a_group_has_its_figures_and_its_difference_from_the_rest() -> None:
     assert (gap.difference.p_value or 1) < 0.02
 
 
+def test_a_group_that_is_all_right_leaves_room_for_errors() -> None:
+    found = groups_of(
+        score_subgroups(rows_of(TRUTH, of_two(SCORES), TWO), [cut(SITES)], TWO, BOOTSTRAP)
+    )["a"]
+    # Wilson's interval of 24 of 24 begins at 24 / (24 + z^2).
+    assert found.metrics["accuracy"][:3] == pytest.approx((1.0, 0.86202, 1.0), abs=1e-4)
+    for metric in ("balanced_accuracy", "auroc", "sensitivity"):
+        assert (found.metrics[metric].low or 1) < 0.95, metric
+
+
 def test_of_two_groups_one_difference_is_tested() -> None:
     b = groups_of(
         score_subgroups(rows_of(TRUTH, of_two(SCORES), TWO), [cut(SITES)], TWO, BOOTSTRAP)
