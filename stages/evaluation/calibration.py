@@ -18,9 +18,10 @@ from stages.evaluation.class_calibration import ClassCalibration, calibrate_clas
 from stages.evaluation.metrics import log_losses, squared_errors
 from stages.evaluation.scored import Scored, ScoredRun, pool
 from stages.evaluation.statistics.bootstrap import draw_figures, estimate
+from stages.evaluation.statistics.counts import count_rows
 from stages.evaluation.statistics.records import Bootstrap, Estimates, flatten
 from stages.evaluation.statistics.rounding import DECIMALS
-from stages.evaluation.supports import count_rows, mean_supports
+from stages.evaluation.supports import mean_supports
 
 FloatArray = NDArray[np.float64]
 

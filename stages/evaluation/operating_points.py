@@ -21,11 +21,11 @@ from stages.evaluation.derived import (
 from stages.evaluation.metrics import share
 from stages.evaluation.scored import Scored, ScoredRun
 from stages.evaluation.statistics.bootstrap import Draws, draw_figures, estimate
+from stages.evaluation.statistics.counts import count_rows, share_support
 from stages.evaluation.statistics.effective_size import ratio_interval
 from stages.evaluation.statistics.intervals import Interval, with_ends
 from stages.evaluation.statistics.records import Bootstrap, Estimate, Estimates, flatten, select
 from stages.evaluation.statistics.rounding import rounded
-from stages.evaluation.supports import count_rows, share_support
 
 FloatArray = NDArray[np.float64]
 

@@ -19,8 +19,12 @@ from stages.config.params import Cam
 from stages.dataset.image_set import ImageSet
 from stages.dataset.truth import LESION_BIT
 from stages.evaluation.statistics.bootstrap import Draws, compare, draw_figures
+from stages.evaluation.statistics.counts import (
+    count_rows,
+    mean_of_shares_support,
+    share_support,
+)
 from stages.evaluation.statistics.records import Bootstrap, Estimate, Paired
-from stages.evaluation.supports import count_rows, mean_of_shares_support, share_support
 from stages.explain.explanation import map_classes
 from stages.explain.scores import FloatArray, PerImage, Regions, gaussian_map, score_map
 

@@ -3,9 +3,10 @@ import pytest
 
 from stages.dataset.task import Task
 from stages.evaluation.metrics import compute_metrics, metric_requirements
+from stages.evaluation.statistics.counts import count_rows
 from stages.evaluation.statistics.jackknife import leave_out_parts, variance
 from stages.evaluation.statistics.paired_tests import _clustered_variance, _placements
-from stages.evaluation.supports import count_rows, metric_supports
+from stages.evaluation.supports import metric_supports
 
 TASK = Task(("no", "yes"), 1)
 THREE = Task(("a", "b", "c"), 0)
