@@ -1,6 +1,7 @@
-"""The pipeline: each module here is a DVC stage (a verb), each package a subject (a noun).
+"""The pipeline: each module here is a verb, each package a subject (a noun).
 
-Packages never import stages, and import each other in one direction only:
+A verb is a DVC stage, named in dvc.yaml, or a command for people; `python -m stages` lists both.
+Packages never import verbs, and import each other in one direction only:
 config -> dataset -> phantoms -> sources -> imaging -> modeling -> evaluation, explain -> reporting.
 """
 

@@ -1,4 +1,9 @@
-"""How a stage is run from the command line: one name, one lock, errors in one line."""
+"""How stages and commands are run from the command line: one name, errors in one line.
+
+A stage is run by DVC, under a lock, and its time is recorded. A command is run by people; its
+result goes to standard output, what it has to say to standard error, so that a script can read the
+one.
+"""
 
 import argparse
 import errno
@@ -6,8 +11,10 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from stages.config.energy import POWERCAP, EnergyMeter
 from stages.config.errors import UserError
@@ -39,6 +46,32 @@ def run_single_stage(stage: Callable[[Params, Paths], None], doc: str | None) ->
     _guarded(_stage_name(), lambda: stage(load_params(), Paths()))
 
 
+def run_command(
+    command: Callable[[argparse.Namespace], int], parser: argparse.ArgumentParser
+) -> None:
+    """Run a command for people; the number that it returns is the exit code.
+
+    0 says that all was done. A UserError ends it with 1, wrong arguments with argparse's 2.
+    """
+    arguments = parser.parse_args()
+    _log_to(sys.stderr)
+    with _in_one_line(parser.prog):
+        try:
+            code = command(arguments)
+            sys.stdout.flush()
+        except BrokenPipeError:  # `| head` has read enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = 0
+    _leave(code)
+
+
+def command_parser(name: str, doc: str | None) -> argparse.ArgumentParser:
+    """Of `python -m stages.<name>`, described by the first line of its docstring."""
+    parser = _parser(doc)
+    parser.prog = f"python -m stages.{name}"
+    return parser
+
+
 def _stage_name() -> str:
     """The stage's name in dvc.yaml, which is that of the module that is run."""
     return Path(sys.argv[0]).stem
@@ -49,24 +82,33 @@ def _parser(doc: str | None) -> argparse.ArgumentParser:
 
 
 def _guarded(stage_name: str, run: Callable[[], None]) -> None:
-    """Run under a lock; a UserError ends the process with its message alone."""
-    handler = logging.StreamHandler(sys.stdout)
+    """Run under a lock."""
+    _log_to(sys.stdout)
+    with _in_one_line(stage_name), only_one(Paths(), stage_name):
+        _timed(stage_name, run)
+    _leave(0)
+
+
+def _log_to(stream: TextIO) -> None:
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(_Formatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
+@contextmanager
+def _in_one_line(name: str) -> Iterator[None]:
+    """End the process with what a person can act on alone; a bug keeps its traceback."""
     try:
-        with only_one(Paths(), stage_name):
-            _timed(stage_name, run)
+        yield
     except UserError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        print(f"{stage_name}: interrupted; run again to go on", file=sys.stderr)
+        print(f"{name}: interrupted; run again to go on", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except OSError as error:
         if not (line := _explain(error)):
             raise
-        sys.exit(f"error: {stage_name}: {line}")
-    if "torch" in sys.modules:
-        _leave_at_once()
+        sys.exit(f"error: {name}: {line}")
 
 
 def _explain(error: OSError) -> str:
@@ -110,12 +152,14 @@ def _end_workers() -> None:
         get_reusable_executor().shutdown(wait=True)
 
 
-def _leave_at_once() -> None:
+def _leave(code: int) -> None:
     """End the process without taking torch down object by object.
 
     That costs 1 to 3 s in each of the many processes of a run; all files are closed by now.
     """
+    if "torch" not in sys.modules:
+        sys.exit(code)
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)
+    os._exit(code)

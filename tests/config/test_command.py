@@ -67,7 +67,7 @@ run_single_stage(spread, None)
 @pytest.fixture(autouse=True)
 def _stay_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another test may have imported torch, after which a stage leaves the process."""
-    monkeypatch.setattr(command, "_leave_at_once", lambda: None)
+    monkeypatch.setattr(command, "_leave", lambda code: None)
 
 
 @pytest.fixture
@@ -322,3 +322,51 @@ def test_the_seconds_of_joblib_s_workers_are_noted() -> None:
     run_program(program=WITH_WORKERS)
     spent = Spent(**json.loads(Paths().time("-c").read_text()))
     assert spent.cpu >= 4
+
+
+COMMAND = """
+import argparse, logging
+from stages.config.command import command_parser, run_command
+from stages.config.errors import UserError
+
+def answer(arguments):
+    logging.getLogger("stages").info("said")
+    for _ in range(arguments.lines):
+        print("result")
+    if arguments.refuse:
+        raise UserError("here: got this")
+    return arguments.code
+
+parser = command_parser("answer", "Answer.")
+parser.add_argument("--lines", type=int, default=1)
+parser.add_argument("--code", type=int, default=0)
+parser.add_argument("--refuse", action="store_true")
+run_command(answer, parser)
+"""
+
+
+def test_the_result_of_a_command_is_apart_from_what_it_says() -> None:
+    done = run_program(program=COMMAND)
+    assert (done.stdout, done.stderr, done.returncode) == ("result\n", "said\n", 0)
+
+
+def test_the_exit_code_is_the_commands_own() -> None:
+    assert run_program("--code", "3", program=COMMAND).returncode == 3
+    assert run_program("--no-such-option", program=COMMAND).returncode == 2
+
+
+def test_a_command_refuses_in_one_line() -> None:
+    done = run_program("--refuse", program=COMMAND)
+    assert (done.returncode, done.stderr) == (1, "said\nerror: here: got this\n")
+
+
+def test_a_command_whose_reader_has_gone_ends_quietly() -> None:
+    python = f"{sys.executable} -c '{COMMAND}' --lines 100000"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f"{python} | head -1"],
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("result\n", "said\n", 0)
