@@ -22,11 +22,13 @@ from stages.evaluation.operating_points import (
 from stages.evaluation.scored import Scored, draw_metrics, only_classes
 from stages.evaluation.shortcuts import MEMORISER, SHOWS_DISEASE
 from stages.evaluation.statistics.bootstrap import compare
+from stages.evaluation.statistics.effective_size import Support
 from stages.evaluation.statistics.intervals import estimate_over_folds
 from stages.evaluation.statistics.paired_tests import adjust_holm
 from stages.evaluation.statistics.permutation import PValues
 from stages.evaluation.statistics.records import Bootstrap, Estimate, Estimates, Paired, flatten
 from stages.evaluation.statistics.rounding import rounded
+from stages.evaluation.supports import metric_supports
 
 REPORTED = ("auroc", "balanced_accuracy")
 PROBE_METRICS = (*REPORTED, "accuracy", "f1_macro", "sensitivity")
@@ -253,8 +255,9 @@ def _at_operating_point(
         calls = apply_threshold(own, choose_thresholds(others, task)[PROBE_POINT], task)
         rates.append(compute_rates(calls, np.ones((1, len(calls.is_called)), np.int32)))
     by_rate = np.concatenate(rates, axis=1)  # (2, folds)
+    supports = _supports(scored, task)
     return {
-        f"{rate}_{PROBE_POINT}": estimate_over_folds(values)
+        f"{rate}_{PROBE_POINT}": estimate_over_folds(values, supports[rate].patients)
         for rate, values in zip(RATES, by_rate, strict=True)
     }
 
@@ -266,5 +269,12 @@ def _of_rows(scored: Scored, rows: NDArray[np.bool_]) -> Scored:
 def _over_folds(
     scored: Scored, task: Task, weights: NDArray[np.int32], metrics: Sequence[str]
 ) -> dict[str, Estimate]:
-    per_fold = compute_metrics(*scored[:3], task, weights)
-    return {metric: estimate_over_folds(per_fold[metric]) for metric in metrics}
+    per_fold, supports = compute_metrics(*scored[:3], task, weights), _supports(scored, task)
+    return {
+        metric: estimate_over_folds(per_fold[metric], supports[metric].patients)
+        for metric in metrics
+    }
+
+
+def _supports(scored: Scored, task: Task) -> dict[str, Support]:
+    return metric_supports(scored.y_true, scored.predictions, task, scored.group_ids)

@@ -13,9 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import ndtr, ndtri, stdtrit
 
-from stages.evaluation.statistics.intervals import LEVEL, Interval
+from stages.evaluation.statistics.intervals import LEVEL, UPPER, Interval, wilson
 
-UPPER = (1 + LEVEL) / 2
 POWER = 0.8
 # Images added to a difference, of which each model is right on one half: of Bonett and Price 2012,
 # who add two to shares of images. Two held 98 to 100 % of AUROCs in tests/benchmarks/coverage.py.
@@ -104,15 +103,6 @@ def bounded_interval(value: float, variance: float, support: Support) -> Interva
         size = max(size * (ndtri(UPPER) / support.quantile) ** 2, support.least)
     low, high = wilson((value - support.low) / support.span, size)
     return Interval(support.low + support.span * low, support.low + support.span * high)
-
-
-def wilson(share: float, size: float) -> tuple[float, float]:
-    """Wilson's score interval (1927) of a share of `size` images, which need not be whole."""
-    z2 = ndtri(UPPER) ** 2
-    centre = (share + z2 / (2 * size)) / (1 + z2 / size)
-    half = math.sqrt(z2 * (share * (1 - share) / size + z2 / (4 * size**2))) / (1 + z2 / size)
-    # Of a share of 0 or 1 one end is that share, but for the last bit.
-    return min(max(centre - half, 0.0), share), max(min(centre + half, 1.0), share)
 
 
 def paired_interval(

@@ -13,8 +13,8 @@ from stages.evaluation.statistics.effective_size import (
     independent_interval,
     paired_interval,
     ratio_interval,
-    wilson,
 )
+from stages.evaluation.statistics.intervals import wilson
 from stages.evaluation.statistics.jackknife import leave_out_parts, variance
 
 SHARE_OF_20 = Support(20, 20, most=20, least=20)
