@@ -247,7 +247,8 @@ def test_where_every_picture_lies_alike_geometry_says_nothing() -> None:
     # The only shortcuts of this audit, so that Holm adjusts for two.
     assert found == Estimate(0.5, found.low, found.high, p_value=1, p_value_holm=1)
     # No spread over the folds, and no more known than of so many patients.
-    assert found.low is not None and found.high is not None
+    assert found.low is not None
+    assert found.high is not None
     assert found.low < 0.5 < found.high
 
 
