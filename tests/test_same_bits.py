@@ -30,6 +30,16 @@ make_weights(params, "cnn3-pretext", paths)
 train_case(params, "lungs-bce", paths)
 evaluate_case(params, "lungs-bce", paths)
 """
+DRAWING = """
+from stages.config.load import load_params
+from stages.config.paths import Paths
+from stages.crop import crop_view
+from stages.prepare import prepare_dataset
+
+params, paths = load_params(), Paths()
+prepare_dataset(params, "ct", paths)
+crop_view(params, "lungs", paths)
+"""
 PLAIN = {"TZ": "UTC", "LC_ALL": "C.UTF-8", "LANG": "C.UTF-8", "PYTHONHASHSEED": "1"}
 # Half a day ahead, no locale but bytes, other orders of sets.
 ODD = {
@@ -41,6 +51,15 @@ ODD = {
     "PYTHONHASHSEED": "2",
     "COLUMNS": "20",
     "HOME": "/nonexistent",
+}
+
+
+# What OpenBLAS and OpenCV choose on an older processor of another maker. Off x86 they know none of
+# these names, and do as always.
+OTHER_PROCESSOR = {
+    "OPENBLAS_CORETYPE": "Haswell",
+    "OPENCV_IPP": "disabled",
+    "OPENCV_CPU_DISABLE": "AVX2,AVX512_SKL,AVX512_COMMON",
 }
 
 
@@ -56,12 +75,14 @@ def raw_params() -> dict[str, Any]:
     return raw
 
 
-def start(folder: Path, surroundings: dict[str, str]) -> subprocess.Popen[bytes]:
+def start(
+    folder: Path, surroundings: dict[str, str], program: str = STAGES
+) -> subprocess.Popen[bytes]:
     folder.mkdir(parents=True)
     write_params(folder / "params.yaml", raw_params())
     (folder / "stages").symlink_to(REPOSITORY / "stages")
     return subprocess.Popen(
-        [sys.executable, "-c", STAGES],
+        [sys.executable, "-c", program],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(REPOSITORY)} | surroundings,
         stdout=subprocess.DEVNULL,
@@ -86,3 +107,13 @@ def test_the_surroundings_change_no_bit(tmp_path: Path) -> None:
     assert first.keys() == second.keys()
     assert [name for name in first if first[name] != second[name]] == []
     assert {"data/weights/lungs-bce/model.safetensors", "data/prepared/ct/images.npy"} <= set(first)
+
+
+@pytest.mark.slow
+def test_libraries_that_know_another_processor_draw_and_crop_the_same_bits(tmp_path: Path) -> None:
+    folders = [tmp_path / "plain", tmp_path / "other"]
+    both = [start(*pair, DRAWING) for pair in zip(folders, (PLAIN, OTHER_PROCESSOR), strict=True)]
+    assert [process.wait() for process in both] == [0, 0]
+    first, second = map(outputs, folders)
+    assert "data/prepared/ct/fingerprints.bin" in first
+    assert [name for name in first if first[name] != second.get(name)] == []

@@ -5,9 +5,10 @@ first pixel. An alignment is an affine matrix (2, 3) that leads from the second 
 first. Where pictures are compared, the first is the finer one (`finer_first`).
 """
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from stages.imaging.opencv import cv2
 
 Floats = NDArray[np.floating]
 

@@ -6,12 +6,12 @@ and one hot pixel must not decide what is white.
 
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from stages.config.params import Grey, WindowGrey
+from stages.imaging.opencv import cv2
 from stages.sources.item import UnreadableImage
 
 # Modes of more than 8 bits; Pillow's own conversion to "L" clips them at 255. Colours of more than
@@ -84,7 +84,9 @@ def read_values(image: Image.Image, content: bytes) -> Values:
         shown = grey != key if isinstance(key, int) else None
         return Values(grey, None, shown, tags.get(PHOTOMETRIC_TAG) == MIN_IS_WHITE)
     colours = _read_colours(image, content)
-    grey = colours[..., :3][..., ::-1] @ np.array(LUMA)
+    # Term by term, since BLAS rounds differently from processor to processor.
+    blue, green, red = np.moveaxis(colours[..., :3], -1, 0)
+    grey = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
     if image.mode == "RGBA" and colours.shape[2] == 4:
         opacity = colours[..., 3] / FULL
         is_multiplied = tags.get(EXTRA_TAG) == (ASSOCIATED,)

@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-cv2.setNumThreads(1)  # on pictures this small, threads wait for each other
+from stages.imaging.opencv import cv2
 
 # How a copy may be turned. CT exports stand on their head where rows were written bottom up.
 FLIPS = ("same", "flipped", "upside down", "turned")

@@ -98,11 +98,12 @@ def smooth_noise(shape: tuple[int, int], length_px: float, rng: np.random.Genera
     """Random field (H, W) with mean 0, variance 1 and a correlation length in pixels.
 
     White noise on a coarse lattice is spread with separable Gaussians: two small matrix products
-    instead of a large filter.
+    instead of a large filter. By einsum, since BLAS rounds differently from processor to processor.
     """
     rows, columns = (_spread(side, max(length_px, 1.0)) for side in shape)
     lattice = rng.standard_normal((rows.shape[1], columns.shape[1]), dtype=np.float32)
-    field: Field = rows @ lattice @ columns.T
+    across = np.einsum("ik,kl->il", rows, lattice)
+    field: Field = np.einsum("il,jl->ij", across, columns)
     return field
 
 
