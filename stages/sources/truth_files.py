@@ -157,16 +157,19 @@ def _find_masks(
 ) -> tuple[dict[str, list[str]], list[TruthLine]]:
     """Masks of each image, by paths inside the root, and a line per mask."""
     folder = _inside(root, name, "truth.lungs")
-    if not folder.is_dir():
+    folders = [folder] if folder.is_dir() else _folders_like(root, name)
+    if not folders:
         raise UserError(f"truth.lungs: got {name!r}: there is no such folder in {str(root)!r}")
-    masks = sorted(_pictures_below(folder))
+    # With one folder of them masks are named from there, with several from the root.
+    base = folder if folders == [folder] else root
+    masks = sorted({mask for one in folders for mask in _pictures_below(one, base)})
     if not masks:
         raise UserError(f"truth.lungs: there is no picture in {str(folder)!r}; correct the path")
     matches = _match_masks(masks, paths)
     of_image: dict[str, list[str]] = defaultdict(list)
     lines = []
     for mask in masks:
-        file = (PurePosixPath(name) / mask).as_posix()
+        file = (base / mask).relative_to(root).as_posix()
         line = _line(MASK, file, "", matches.get(mask))
         lines.append(line)
         if line.image:
@@ -174,12 +177,21 @@ def _find_masks(
     return of_image, lines
 
 
-def _pictures_below(folder: Path) -> Iterator[str]:
+def _folders_like(root: Path, pattern: str) -> list[Path]:
+    """Folders of a pattern, such as `*/masks` where each class has its own."""
+    try:
+        return sorted(path for path in root.glob(pattern) if path.is_dir())
+    except (ValueError, NotImplementedError):  # no pattern that pathlib knows
+        return []
+
+
+def _pictures_below(folder: Path, base: Path) -> Iterator[str]:
+    """Paths from `base`, which is the folder or one around it."""
     for here, folders, files in os.walk(folder, followlinks=True):
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         for file in files:
             if has_image_ending(file) and not file.startswith("."):
-                yield Path(here, file).relative_to(folder).as_posix()
+                yield Path(here, file).relative_to(base).as_posix()
 
 
 def _match_masks(masks: Sequence[str], paths: Sequence[str]) -> dict[str, Found]:

@@ -1,0 +1,62 @@
+"""What was downloaded, noted beside it: by this the check knows a folder from an older one."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from stages.config.params import Params, RemoteFile
+from stages.config.paths import Paths, download_of
+from stages.config.writing import write_json
+
+RECORD = ".download.json"  # hidden: no source takes it for an image
+
+
+class Fetched(NamedTuple):
+    """One file as it came.
+
+    Attributes:
+        name: in the folder, before it was unpacked; null of Kaggle's, which are many.
+        sha256: of its bytes; null likewise.
+    """
+
+    name: str | None
+    sha256: str | None
+
+
+def write_record(folder: Path, files: Sequence[RemoteFile], fetched: Sequence[Fetched]) -> None:
+    """Note addresses, names and hashes; no time, so that the same files give the same folder."""
+    rows = [
+        {"address": file.address, "unpack": file.unpack, **found._asdict()}
+        for file, found in zip(files, fetched, strict=True)
+    ]
+    write_json(folder / RECORD, rows)
+
+
+def awaited(params: Params, paths: Paths, *given: str) -> list[str]:
+    """The downloads that paths of params.yaml lie in and that are still to be fetched.
+
+    Args:
+        params: which downloads there are; names are known to be among them.
+        paths: where they are.
+        given: paths as params.yaml has them, such as `source.path`.
+    """
+    names = dict.fromkeys(filter(None, map(download_of, given)))
+    return [name for name in names if not _is_there(paths.download(name), params.download(name))]
+
+
+def _is_there(folder: Path, files: Sequence[RemoteFile]) -> bool:
+    """Whether a folder holds what is asked for now; an address may have changed since."""
+    try:
+        rows = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        return len(rows) == len(files) and all(map(_is_of, rows, files))
+    except (OSError, ValueError, TypeError, KeyError):  # no record, or none of ours
+        return False
+
+
+def _is_of(row: dict[str, object], file: RemoteFile) -> bool:
+    return (
+        (row["address"], row["unpack"]) == (file.address, file.unpack)
+        and file.sha256 in (None, row["sha256"])
+        and file.file in (None, row["name"])
+    )
