@@ -13,7 +13,7 @@ from stages.config.errors import UserError
 from stages.config.params import Params
 from stages.config.paths import Paths
 from stages.downloads.fetching import fetch_files
-from stages.downloads.record import write_record
+from stages.downloads.receipt import write_receipt
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def fetch_download(params: Params, name: str, paths: Paths) -> None:
         fetched = fetch_files(files, folder, scratch, name)
     except UserError as error:
         raise UserError(f"params.yaml: {error}") from None
-    write_record(folder, files, fetched)
+    write_receipt(folder, files, fetched)
     target = paths.download(name)
     shutil.rmtree(target, ignore_errors=True)
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from stages.config.params import Case, FilesTruth, Params, Protocol
 from stages.config.paths import Paths
 from stages.dataset.runs import plan_runs
 from stages.dataset.split import assign_splits, rarest_class
-from stages.downloads.record import awaited
+from stages.downloads.receipt import awaited
 from stages.sources.listing import Listing, open_source, require_source
 from stages.sources.table import require_matched
 from stages.sources.truth_files import find_truth, require_truth_matched

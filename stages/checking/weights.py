@@ -8,7 +8,7 @@ from stages.config.errors import UserError
 from stages.config.params import FileWeights, Params
 from stages.config.paths import Paths
 from stages.config.references import architecture, timm_name
-from stages.downloads.record import awaited
+from stages.downloads.receipt import awaited
 
 
 def find_weights_problems(params: Params, paths: Paths) -> Iterator[str]:

@@ -12,7 +12,7 @@ from stages.config.params import RemoteFile
 from stages.config.writing import link_or_copy
 from stages.downloads.file_name import NAMELESS, safe_name
 from stages.downloads.providers import GDRIVE, KAGGLE, get_gdrive, get_kaggle
-from stages.downloads.record import Fetched
+from stages.downloads.receipt import Fetched
 from stages.downloads.unpacking import move_files, unpack_archives, unpack_into
 from stages.downloads.web import get_file
 

@@ -24,14 +24,15 @@ def name_of(address: str, disposition: str | None, last_url: str) -> str:
 
 
 def safe_name(name: str) -> str:
-    """The last part of a path without what a system or a shell takes for a sign; "": none left."""
+    """The last part of a path without what a system or a shell takes for a sign; "": nothing is left."""
     last = PurePosixPath(composed(name).replace("\\", "/")).name
     plain = re.sub(r"[^\w. ()+,=@-]", "_", last).strip().lstrip(".-").rstrip(". ")
     stem, dot, ending = plain.rpartition(".")
     while len(plain.encode()) > MAX_BYTES:
         stem, ending = (stem[:-1], ending) if stem else ("", ending[:-1])
         plain = f"{stem}{dot}{ending}"
-    return plain.lstrip(".- ")
+    plain = plain.lstrip(".- ")
+    return plain if any(character.isalnum() for character in plain) else ""
 
 
 def _of_disposition(header: str | None) -> str | None:

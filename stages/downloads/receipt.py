@@ -9,7 +9,7 @@ from stages.config.params import Params, RemoteFile
 from stages.config.paths import Paths, download_of
 from stages.config.writing import write_json
 
-RECORD = ".download.json"  # hidden: no source takes it for an image
+RECEIPT = ".download.json"  # hidden: no source takes it for an image
 
 
 class Fetched(NamedTuple):
@@ -24,13 +24,13 @@ class Fetched(NamedTuple):
     sha256: str | None
 
 
-def write_record(folder: Path, files: Sequence[RemoteFile], fetched: Sequence[Fetched]) -> None:
+def write_receipt(folder: Path, files: Sequence[RemoteFile], fetched: Sequence[Fetched]) -> None:
     """Note addresses, names and hashes; no time, so that the same files give the same folder."""
     rows = [
         {"address": file.address, "unpack": file.unpack, **found._asdict()}
         for file, found in zip(files, fetched, strict=True)
     ]
-    write_json(folder / RECORD, rows)
+    write_json(folder / RECEIPT, rows)
 
 
 def awaited(params: Params, paths: Paths, *given: str) -> list[str]:
@@ -48,9 +48,9 @@ def awaited(params: Params, paths: Paths, *given: str) -> list[str]:
 def _is_there(folder: Path, files: Sequence[RemoteFile]) -> bool:
     """Whether a folder holds what is asked for now; an address may have changed since."""
     try:
-        rows = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        rows = json.loads((folder / RECEIPT).read_text(encoding="utf-8"))
         return len(rows) == len(files) and all(map(_is_of, rows, files))
-    except (OSError, ValueError, TypeError, KeyError):  # no record, or none of ours
+    except (OSError, ValueError, TypeError, KeyError):  # no receipt, or none of ours
         return False
 
 
