@@ -24,7 +24,7 @@ def name_of(address: str, disposition: str | None, last_url: str) -> str:
 
 
 def safe_name(name: str) -> str:
-    """The last part of a path without what a system or a shell takes for a sign; "": nothing is left."""
+    """The last part of a path, without signs of systems and shells; "": nothing is left."""
     last = PurePosixPath(composed(name).replace("\\", "/")).name
     plain = re.sub(r"[^\w. ()+,=@-]", "_", last).strip().lstrip(".-").rstrip(". ")
     stem, dot, ending = plain.rpartition(".")
