@@ -122,10 +122,17 @@ def _sections(value: Any, path: str) -> Iterator[tuple[int, str]]:
     elif isinstance(value, dict):
         for name, inner in value.items():
             yield from _sections(inner, f"{path}{name}.")
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _sections(inner, path)
 
 
 def _leaves(value: Any, path: str) -> Iterator[str]:
     """Dotted paths of single values; mappings without sections in them are one value."""
+    if isinstance(value, list):
+        for entry in value:
+            yield from _leaves(entry, path)
+        return
     inner = value.__dict__ if isinstance(value, Section) else value
     for name, of in inner.items():
         if isinstance(of, Section) or _holds_sections(of):
@@ -135,7 +142,8 @@ def _leaves(value: Any, path: str) -> Iterator[str]:
 
 
 def _holds_sections(value: Any) -> bool:
-    return isinstance(value, dict) and any(isinstance(v, Section) for v in value.values())
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(isinstance(entry, Section) or _holds_sections(entry) for entry in inner)
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,10 @@
 """What a downloaded file is called, from what a server or an address says."""
 
 import re
+import unicodedata
 from email.message import Message
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
-
-from stages.sources.names import composed
 
 MAX_BYTES = 200  # of a file name; systems allow 255, and some is for names beside it
 NAMELESS = "download"
@@ -25,7 +24,7 @@ def name_of(address: str, disposition: str | None, last_url: str) -> str:
 
 def safe_name(name: str) -> str:
     """The last part of a path, without signs of systems and shells; "": nothing is left."""
-    last = PurePosixPath(composed(name).replace("\\", "/")).name
+    last = PurePosixPath(unicodedata.normalize("NFC", name).replace("\\", "/")).name
     plain = re.sub(r"[^\w. ()+,=@-]", "_", last).strip().lstrip(".-").rstrip(". ")
     stem, dot, ending = plain.rpartition(".")
     while len(plain.encode()) > MAX_BYTES:

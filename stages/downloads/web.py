@@ -229,7 +229,7 @@ def _receive(
                 size += len(chunk)
                 progress.at(size, partial.total)
     except OSError as error:
-        if isinstance(error, requests.RequestException) or error.errno not in ADVICE:
+        if error.errno not in ADVICE:
             raise
         raise UserError(explain_refusal(partial.content, error)) from None
     if partial.total is not None and size != partial.total:
