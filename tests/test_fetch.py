@@ -154,6 +154,18 @@ def test_a_second_file_that_cannot_be_had_costs_the_first_no_second_download(
     assert len(site.asked) == 1
 
 
+def test_an_archive_that_cannot_be_unpacked_is_kept_and_said_where(
+    tiny_params: RawParams, paths: Paths, site: Site
+) -> None:
+    site.content = b"PK\x03\x04 no archive"
+    given = entry(site.url(), sha256=sha256(site.content), unpack=True)
+    with pytest.raises(
+        UserError, match=r"downloads\.x\[0\]: file\.zip: cannot be unpacked.*to be r"
+    ):
+        fetch(tiny_params, paths, given)
+    assert not paths.download("x").exists()
+
+
 def test_two_files_of_one_name_are_refused(
     tiny_params: RawParams, paths: Paths, site: Site
 ) -> None:

@@ -92,7 +92,11 @@ def _put(content: Path, name: str, remote: RemoteFile, folder: Path, scratch: Pa
     if remote.unpack:
         named = scratch / "named" / name  # readers of archives go by the ending
         link_or_copy(content, named)
-        unpack_into(named, folder, scratch)
+        try:
+            unpack_into(named, folder, scratch)
+        except UserError as error:
+            said = str(error).replace(str(named), name)
+            raise UserError(f"{said} (it lies in {scratch}, to be removed for another)") from None
         return
     if os.path.lexists(folder / name):
         raise UserError(f"file: {name!r} comes twice; give one of them another name")

@@ -204,9 +204,11 @@ def _require_rest(response: requests.Response, partial: PartialFile, start: int)
     """Refuse a part that is not the one asked for, of the same file."""
     match = re.match(r"bytes (\d+)-\d+/(\d+|\*)$", response.headers.get("Content-Range", ""))
     total = _number(match[2]) if match else None
-    if match is None or int(match[1]) != start or partial.total not in (None, total):
+    is_other = partial.total not in (None, total)
+    is_other |= _validator(response) not in ("", partial.validator)
+    if match is None or int(match[1]) != start or is_other:
         partial.remove()
-        raise _Interrupted("the server sent another part of the file than asked for")
+        raise _Interrupted("the server sent another part than asked for, or of another file")
     partial.total = total
 
 

@@ -23,6 +23,7 @@ from stages.downloads.partial import PartialFile
 from stages.fetch import fetch_download
 from stages.prepare import prepare_dataset
 from stages.train import train_case
+from stages.weights import make_weights
 from tests.adoption.trees import LAYOUTS, Layout, draw, write_tree, zip_tree
 from tests.conftest import load_raw_params, shrink
 from tests.downloads.fakes import install_gdown, install_kagglehub
@@ -131,6 +132,7 @@ def test_from_its_entry_to_a_trained_case(
     info = load_dataset_info(paths.prepared(key))
     assert info.source == public.dataset["source"]["path"]
     crop_view(params, "whole", paths)
+    make_weights(params, "cnn3-random", paths)
     train_case(params, "one", paths)
     assert (paths.weights("one") / "model.safetensors").exists()
     assert paths.predictions("one").exists()

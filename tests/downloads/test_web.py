@@ -92,6 +92,12 @@ def test_without_a_mark_of_its_state_only_a_hash_lets_a_file_be_gone_on_with(
     assert site.asked == ["", "bytes=300000-", "", ""]
 
 
+def test_a_part_of_a_file_that_changed_is_not_taken(site: Site, tmp_path: Path) -> None:
+    end = {"Content-Range": "bytes 300000-999999/1000000", "ETag": '"two"'}
+    site.answers = [cut_after(300_000), status(206, end, b"x" * 700_000)]
+    assert get(site, tmp_path).content.read_bytes() == site.content
+
+
 def test_another_part_than_asked_for_is_not_taken(site: Site, tmp_path: Path) -> None:
     wrong = {"Content-Range": "bytes 0-999999/1000000"}
     site.answers = [cut_after(300_000), status(206, wrong, site.content)]
