@@ -38,7 +38,7 @@ def fetch_download(params: Params, name: str, paths: Paths) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     os.replace(folder, target)
     shutil.rmtree(scratch, ignore_errors=True)
-    for file in filter(None, (found.name for found in fetched)):
+    for file in filter(None, (found.name for found in fetched.values())):
         if (target / file).is_file():
             logger.info("%s: for source.path", target / file)
 

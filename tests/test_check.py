@@ -52,7 +52,7 @@ def test_check_names_a_source_that_is_missing(tiny_params: RawParams, tmp_path: 
 
 def in_a_download(raw: RawParams, *inside: str) -> None:
     address = {"address": "kaggle:owner/slug", "file": None, "sha256": None, "unpack": False}
-    raw["downloads"] = {"x": [address]}
+    raw["downloads"] = {"x": {"a": address}}
     path = "/".join(["data/downloads/x", *inside])
     raw["datasets"]["ct"]["source"] = {"kind": "folder", "path": path}
 
@@ -78,7 +78,7 @@ def test_check_looks_at_what_is_downloaded(
     params = parse_params(tiny_params)
     folder = Paths().download("x")
     folder.mkdir(parents=True)
-    write_receipt(folder, params.download("x"), [Fetched(None, None)])
+    write_receipt(folder, params.download("x"), {"a": Fetched(None, None)})
     message = check_message(tiny_params, Path())
     assert message.startswith(
         "params.yaml: datasets.ct: source.path: got 'data/downloads/x/folder'"

@@ -5,7 +5,7 @@ import json
 import logging
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +47,12 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def named(files: Sequence[RawParams]) -> RawParams:
+    return {f"f{number}": file for number, file in enumerate(files)}
+
+
 def fetch(raw: RawParams, paths: Paths, *files: RawParams) -> Path:
-    raw["downloads"] = {"x": list(files)}
+    raw["downloads"] = {"x": named(files)}
     fetch_download(parse_params(raw), "x", paths)
     return paths.download("x")
 
@@ -68,14 +72,14 @@ def test_the_folder_says_what_it_is_of_and_no_time(
     folder = fetch(tiny_params, paths, given)
     first = held(folder)
     assert held(fetch(tiny_params, paths, given)) == first
-    assert json.loads(first[RECEIPT]) == [
-        {
+    assert json.loads(first[RECEIPT]) == {
+        "f0": {
             "address": site.url(),
             "unpack": False,
             "name": "file.zip",
             "sha256": sha256(site.content),
         }
-    ]
+    }
 
 
 def test_an_archive_becomes_folders(tiny_params: RawParams, paths: Paths, site: Site) -> None:
@@ -96,7 +100,7 @@ def test_a_wrong_hash_leaves_nothing_and_names_both(
     with pytest.raises(UserError) as caught:
         fetch(tiny_params, paths, entry(site.url(), sha256="0" * 64))
     said = str(caught.value)
-    assert said.startswith("params.yaml: downloads.x[0]: sha256: got 0000")
+    assert said.startswith("params.yaml: downloads.x.f0: sha256: got 0000")
     assert sha256(site.content) in said
     assert "\n" not in said
     assert not paths.download("x").exists()
@@ -113,7 +117,7 @@ def test_a_hash_that_nobody_has_given_is_said(
     with caplog.at_level(logging.INFO):
         folder = fetch(tiny_params, paths, entry(GDRIVE))
     assert (folder / "set.zip").read_bytes() == b"abc"
-    assert f"downloads.x[0].sha256 is null; what came has sha256: {sha256(b'abc')}" in caplog.text
+    assert f"downloads.x.f0.sha256 is null; what came has sha256: {sha256(b'abc')}" in caplog.text
     assert f"{folder / 'set.zip'}: for source.path" in caplog.text
 
 
@@ -147,7 +151,7 @@ def test_a_second_file_that_cannot_be_had_costs_the_first_no_second_download(
     hashed = {"sha256": sha256(site.content)}
     site.answers = [lambda handler: handler.send_file(), status(404)]
     files = (entry(site.url("a.zip"), **hashed), entry(site.url("b.zip"), **hashed))
-    with pytest.raises(UserError, match=r"downloads\.x\[1\]: .*404"):
+    with pytest.raises(UserError, match=r"downloads\.x\.f1: .*404"):
         fetch(tiny_params, paths, *files)
     site.asked = []
     assert {"a.zip", "b.zip"} < set(held(fetch(tiny_params, paths, *files)))
@@ -160,7 +164,7 @@ def test_an_archive_that_cannot_be_unpacked_is_kept_and_said_where(
     site.content = b"PK\x03\x04 no archive"
     given = entry(site.url(), sha256=sha256(site.content), unpack=True)
     with pytest.raises(
-        UserError, match=r"downloads\.x\[0\]: file\.zip: cannot be unpacked.*to be r"
+        UserError, match=r"downloads\.x\.f0: file\.zip: cannot be unpacked.*to be r"
     ):
         fetch(tiny_params, paths, given)
     assert not paths.download("x").exists()
@@ -170,7 +174,7 @@ def test_two_files_of_one_name_are_refused(
     tiny_params: RawParams, paths: Paths, site: Site
 ) -> None:
     hashed = {"sha256": sha256(site.content)}
-    with pytest.raises(UserError, match=r"downloads\.x\[1\]: file: 'a.zip' comes twice"):
+    with pytest.raises(UserError, match=r"downloads\.x\.f1: file: 'a.zip' comes twice"):
         fetch(
             tiny_params,
             paths,
@@ -214,7 +218,7 @@ def test_a_folder_is_awaited_until_it_holds_what_is_asked_for_now(
     inside = "data/downloads/x/file.zip"
 
     def waiting(*files: RawParams) -> list[str]:
-        tiny_params["downloads"] = {"x": list(files)}
+        tiny_params["downloads"] = {"x": named(files)}
         return awaited(parse_params(tiny_params), paths, inside, "/elsewhere", "stages/phantoms")
 
     assert waiting(given) == ["x"]

@@ -122,17 +122,10 @@ def _sections(value: Any, path: str) -> Iterator[tuple[int, str]]:
     elif isinstance(value, dict):
         for name, inner in value.items():
             yield from _sections(inner, f"{path}{name}.")
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _sections(inner, path)
 
 
 def _leaves(value: Any, path: str) -> Iterator[str]:
     """Dotted paths of single values; mappings without sections in them are one value."""
-    if isinstance(value, list):
-        for entry in value:
-            yield from _leaves(entry, path)
-        return
     inner = value.__dict__ if isinstance(value, Section) else value
     for name, of in inner.items():
         if isinstance(of, Section) or _holds_sections(of):
@@ -142,7 +135,7 @@ def _leaves(value: Any, path: str) -> Iterator[str]:
 
 
 def _holds_sections(value: Any) -> bool:
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    inner = value.values() if isinstance(value, dict) else ()
     return any(isinstance(entry, Section) or _holds_sections(entry) for entry in inner)
 
 
@@ -180,7 +173,7 @@ def params(tmp_path_factory: pytest.TempPathFactory, site: Site) -> Params:
     }
     raw["pretext"] |= {"images": 60, "size_px": 80}
     file = {"address": site.url("1.png"), "file": None, "unpack": False}
-    raw["downloads"] = {"x": [file | {"sha256": hashlib.sha256(site.content).hexdigest()}]}
+    raw["downloads"] = {"x": {"a": file | {"sha256": hashlib.sha256(site.content).hexdigest()}}}
     return parse_params(raw)
 
 

@@ -32,7 +32,7 @@ class PublicSet:
     title: str
     sources: list[str]
     seen: str
-    download: list[dict[str, Any]]
+    download: dict[str, dict[str, Any]]
     by_hand: str
     dataset: dict[str, Any]
     expected: dict[str, int]
@@ -87,7 +87,7 @@ def _sets() -> dict[str, PublicSet]:
 
 def _public_set(key: str, facts: dict[str, Any], usual: dict[str, Any]) -> PublicSet:
     own = facts["dataset"]
-    given = {"download": [], "by_hand": ""} | facts
+    given = {"download": {}, "by_hand": ""} | facts
     return PublicSet(key=key, **given | {"dataset": _in_order(usual | own)})
 
 

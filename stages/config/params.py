@@ -662,7 +662,7 @@ class Params(Section):
     seed: Seed
     compute: Compute
     # What `fetch` gets into data/downloads/<name>/, for sources of data sets to lie in.
-    downloads: dict[Name, Annotated[list[RemoteFile], Field(min_length=1, max_length=100)]]
+    downloads: dict[Name, Annotated[dict[Name, RemoteFile], Field(min_length=1, max_length=100)]]
     datasets: Annotated[dict[Name, Dataset], Field(min_length=1)]
     views: Annotated[dict[Name, View], Field(min_length=1)]
     pretext: Pretext
@@ -678,8 +678,8 @@ class Params(Section):
     cam: Cam
     study: Study
 
-    def download(self, name: str) -> list[RemoteFile]:
-        """What is to be fetched under that name; an unknown one lists those known, as below."""
+    def download(self, name: str) -> dict[str, RemoteFile]:
+        """The files of the download of that name; an unknown one lists those known, as below."""
         return _entry(self.downloads, "downloads", name)
 
     def dataset(self, name: str) -> Dataset:

@@ -4,7 +4,7 @@ import itertools
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import urlsplit
 
 from stages.config.params import (
@@ -87,19 +87,19 @@ def _unknown(where: str, got: str, what: str, known: Iterable[str]) -> str:
     return f"{where}: got {got!r}, which is not {what}; allowed: {', '.join(known)}"
 
 
-def _download_problems(where: str, files: Sequence[RemoteFile]) -> Iterator[str]:
-    for number, file in enumerate(files):
+def _download_problems(where: str, files: Mapping[str, RemoteFile]) -> Iterator[str]:
+    for name, file in files.items():
         if file.address.startswith("http"):
-            yield from _web_address_problems(f"{where}[{number}]", file)
+            yield from _web_address_problems(f"{where}.{name}", file)
         elif file.address.startswith("kaggle:"):
             for key in ("file", "sha256"):
                 if getattr(file, key) is not None:
                     yield (
-                        f"{where}[{number}].{key}: got {getattr(file, key)!r} with an address of "
+                        f"{where}.{name}.{key}: got {getattr(file, key)!r} with an address of "
                         "kaggle:, which gives a folder; allowed: null (Kaggle's own sums are "
                         "compared, and /versions/3 behind the address keeps to one state)"
                     )
-    names = Counter(file.file for file in files if file.file and not file.unpack)
+    names = Counter(file.file for file in files.values() if file.file and not file.unpack)
     for name, count in names.items():
         if count > 1:
             yield f"{where}: got {name!r} as the name of {count} files; allowed: each once"

@@ -4,7 +4,7 @@ import hashlib
 import logging
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from stages.config.errors import UserError
@@ -20,8 +20,8 @@ logger = logging.getLogger(__name__)
 
 
 def fetch_files(
-    files: Sequence[RemoteFile], folder: Path, scratch: Path, name: str
-) -> list[Fetched]:
+    files: Mapping[str, RemoteFile], folder: Path, scratch: Path, name: str
+) -> dict[str, Fetched]:
     """Get all files of a download into an empty folder.
 
     Args:
@@ -31,14 +31,14 @@ def fetch_files(
         name: of the download, for lines and errors.
 
     Raises:
-        UserError: the first that cannot be had, with its place in the list.
+        UserError: the first that cannot be had, with its key.
     """
-    fetched = []
-    for number, remote in enumerate(files):
-        where = f"downloads.{name}[{number}]"
+    fetched = {}
+    for key, remote in files.items():
+        where = f"downloads.{name}.{key}"
         own = scratch / hashlib.sha256(remote.address.encode()).hexdigest()[:16]
         try:
-            fetched.append(_fetch(remote, folder, own, where))
+            fetched[key] = _fetch(remote, folder, own, where)
         except UserError as error:
             raise UserError(f"{where}: {error}") from None
     return fetched
@@ -79,7 +79,7 @@ def _require_hash(content: Path, remote: RemoteFile, scratch: Path) -> str:
 
 
 def _say_hash(where: str, found: str) -> None:
-    name = where.removeprefix("downloads.").partition("[")[0]
+    name = where.split(".")[1]
     logger.info(
         "%s.sha256 is null; what came has sha256: %s (write it there, then `dvc commit -f "
         "fetch@%s` spares a second download)",

@@ -1,7 +1,7 @@
 """What was downloaded, noted beside it: by this the check knows a folder from an older one."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,12 +24,14 @@ class Fetched(NamedTuple):
     sha256: str | None
 
 
-def write_receipt(folder: Path, files: Sequence[RemoteFile], fetched: Sequence[Fetched]) -> None:
+def write_receipt(
+    folder: Path, files: Mapping[str, RemoteFile], fetched: Mapping[str, Fetched]
+) -> None:
     """Note addresses, names and hashes; no time, so that the same files give the same folder."""
-    rows = [
-        {"address": file.address, "unpack": file.unpack, **found._asdict()}
-        for file, found in zip(files, fetched, strict=True)
-    ]
+    rows = {
+        name: {"address": file.address, "unpack": file.unpack, **fetched[name]._asdict()}
+        for name, file in files.items()
+    }
     write_json(folder / RECEIPT, rows)
 
 
@@ -45,11 +47,11 @@ def awaited(params: Params, paths: Paths, *given: str) -> list[str]:
     return [name for name in names if not _is_there(paths.download(name), params.download(name))]
 
 
-def _is_there(folder: Path, files: Sequence[RemoteFile]) -> bool:
+def _is_there(folder: Path, files: Mapping[str, RemoteFile]) -> bool:
     """Whether a folder holds what is asked for now; an address may have changed since."""
     try:
         rows = json.loads((folder / RECEIPT).read_text(encoding="utf-8"))
-        return len(rows) == len(files) and all(map(_is_of, rows, files))
+        return set(rows) == set(files) and all(_is_of(rows[name], files[name]) for name in files)
     except (OSError, ValueError, TypeError, KeyError):  # no receipt, or none of ours
         return False
 

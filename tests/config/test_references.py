@@ -698,7 +698,8 @@ REMOTE = {"address": "https://a.org/set.zip", "file": None, "sha256": None, "unp
 
 
 def set_downloads(*files: RawParams) -> Change:
-    return lambda raw: raw.update({"downloads": {"x": [REMOTE | file for file in files]}})
+    named = {f"f{number}": REMOTE | file for number, file in enumerate(files)}
+    return lambda raw: raw.update({"downloads": {"x": named}})
 
 
 @pytest.mark.parametrize(
@@ -720,14 +721,14 @@ def test_addresses_that_can_be_asked(tiny_params: RawParams, file: RawParams) ->
     [
         (
             [{"address": "http://a.org/set.zip"}],
-            "downloads.x[0].address: got 'http://a.org/set.zip'",
+            "downloads.x.f0.address: got 'http://a.org/set.zip'",
         ),
         ([{"address": "https://me:secret@a.org/set.zip"}], "which Git would keep"),
         ([{"address": "https://:80/set.zip"}], "names no server"),
         ([{"address": "https://a.org:99999/set.zip"}], "names no server"),
         ([{"address": "https://[::1/set.zip"}], "names no server"),
-        ([{"address": "kaggle:o/s", "sha256": "0" * 64}], "downloads.x[0].sha256: got"),
-        ([{"address": "kaggle:o/s", "file": "a.zip"}], "downloads.x[0].file: got 'a.zip'"),
+        ([{"address": "kaggle:o/s", "sha256": "0" * 64}], "downloads.x.f0.sha256: got"),
+        ([{"address": "kaggle:o/s", "file": "a.zip"}], "downloads.x.f0.file: got 'a.zip'"),
         ([{"file": "a.zip"}, {"file": "a.zip"}], "downloads.x: got 'a.zip' as the name of 2 files"),
     ],
 )
@@ -762,7 +763,7 @@ def test_addresses_that_cannot_be_asked(
 )
 def test_addresses_names_and_hashes_that_are_none(tiny_params: RawParams, file: RawParams) -> None:
     set_downloads(file)(tiny_params)
-    with pytest.raises(UserError, match=r"params\.yaml: downloads\.x\.0\."):
+    with pytest.raises(UserError, match=r"params\.yaml: downloads\.x\.f0\."):
         parse_params(tiny_params)
 
 
