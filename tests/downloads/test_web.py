@@ -2,6 +2,7 @@ import hashlib
 import logging
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -209,6 +210,32 @@ def test_a_server_that_does_not_say_the_length_is_warned_of(
     site.answers = [send]
     assert get(site, tmp_path).content.read_bytes() == site.content
     assert "does not say how long the file is" in caplog.text
+
+
+def chunked(content: bytes, *, is_whole: bool) -> Callable[[Handler], None]:
+    """Send so much in chunks, of which the server does not say beforehand how many there are."""
+
+    def send(handler: Handler) -> None:
+        end = b"0\r\n\r\n" if is_whole else b""
+        framed = b"%x\r\n%s\r\n%s" % (len(content), content, end)
+        handler.send(200, framed, {"Content-Length": "", "Transfer-Encoding": "chunked"})
+        handler.close_connection = True
+
+    return send
+
+
+def test_a_file_may_come_in_chunks(
+    site: Site, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.answers = [chunked(site.content, is_whole=True)]
+    assert get(site, tmp_path).content.read_bytes() == site.content
+    assert caplog.messages == []
+
+
+def test_chunks_that_break_off_are_gone_on_with(site: Site, tmp_path: Path) -> None:
+    site.answers = [chunked(site.content[:300_000], is_whole=False)]
+    assert get(site, tmp_path).content.read_bytes() == site.content
+    assert site.asked == ["", "bytes=300000-"]
 
 
 def test_a_nonsense_length_is_no_length(site: Site, tmp_path: Path) -> None:
