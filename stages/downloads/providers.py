@@ -16,6 +16,7 @@ import requests
 
 from stages.config.errors import UserError
 from stages.config.progress import ByteProgress
+from stages.downloads.reason import reason_of
 
 KAGGLE, GDRIVE = "kaggle:", "gdrive:"
 PACKAGES = {KAGGLE: "kagglehub==1.0.3", GDRIVE: "gdown==6.5.1"}
@@ -51,13 +52,13 @@ def get_kaggle(address: str, scratch: Path) -> Path:
             raise UserError(_kaggle_refusal(address, error)) from None
         if status == 404:
             raise UserError(f"{address}: Kaggle has no such data set; correct it") from None
-        raise UserError(f"{address}: {_one_line(error)}; run again later") from None
+        raise UserError(f"{address}: {reason_of(error)}; run again later") from None
     except requests.RequestException as error:
-        raise UserError(f"{address}: {_one_line(error)}; run again to go on") from None
+        raise UserError(f"{address}: {reason_of(error)}; run again to go on") from None
     except wrong.DataCorruptionError as error:
-        raise UserError(f"{address}: came damaged ({_one_line(error)}); run again") from None
+        raise UserError(f"{address}: came damaged ({reason_of(error)}); run again") from None
     except (wrong.BackendError, wrong.NotFoundError, ValueError) as error:
-        raise UserError(f"{address}: {_one_line(error)}") from None
+        raise UserError(f"{address}: {reason_of(error)}") from None
 
 
 def get_gdrive(address: str, scratch: Path, what: str) -> Path:
@@ -81,13 +82,13 @@ def get_gdrive(address: str, scratch: Path, what: str) -> Path:
             )
     except gdown.exceptions.FileURLRetrievalError as error:
         raise UserError(
-            f"{address}: Google Drive does not hand it out ({_one_line(error)}); it has to be "
+            f"{address}: Google Drive does not hand it out ({reason_of(error)}); it has to be "
             "shared with anyone who has the link, and much asked-for files are held back for a "
             "day; get it with a browser and give its path as source.path, or put the cookies of a "
             "login into ~/.cache/gdown/cookies.txt"
         ) from None
     except (gdown.exceptions.DownloadError, requests.RequestException) as error:
-        raise UserError(f"{address}: {_one_line(error)}; run again to go on") from None
+        raise UserError(f"{address}: {reason_of(error)}; run again to go on") from None
     return Path(got)
 
 
@@ -98,7 +99,7 @@ def _package(prefix: str) -> ModuleType:
         return importlib.import_module(name)
     except ImportError as error:
         raise UserError(
-            f"an address of {prefix} needs the package {name} ({_one_line(error)}): "
+            f"an address of {prefix} needs the package {name} ({reason_of(error)}): "
             f"pip install {PACKAGES[prefix]}"
         ) from None
 
@@ -106,7 +107,7 @@ def _package(prefix: str) -> ModuleType:
 def _kaggle_refusal(address: str, error: Exception) -> str:
     page = f"https://www.kaggle.com/datasets/{address.removeprefix(KAGGLE)}"
     return (
-        f"{address}: Kaggle does not hand it out ({_one_line(error)}); it wants to know who asks: "
+        f"{address}: Kaggle does not hand it out ({reason_of(error)}); it wants to know who asks: "
         f"{KAGGLE_CREDENTIALS}; some sets also want their terms accepted at {page}"
     )
 
@@ -123,7 +124,3 @@ def _kaggle_cache(folder: Path) -> Iterator[None]:
             del os.environ["KAGGLEHUB_CACHE"]
         else:
             os.environ["KAGGLEHUB_CACHE"] = before
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -20,6 +20,7 @@ from stages.config.progress import ByteProgress
 from stages.config.writing import ADVICE, explain_refusal
 from stages.downloads.file_name import name_of
 from stages.downloads.partial import PartialFile
+from stages.downloads.reason import reason_of
 
 logger = logging.getLogger(__name__)
 
@@ -133,16 +134,16 @@ def _answer(
             "address"
         ) from None
     except requests.exceptions.SSLError as error:
-        raise UserError(f"{address}: cannot be trusted ({_reason(error)})") from None
+        raise UserError(f"{address}: cannot be trusted ({reason_of(error)})") from None
     except (
         requests.ConnectionError,
         requests.Timeout,
         requests.exceptions.ChunkedEncodingError,
         urllib3.exceptions.HTTPError,
     ) as error:
-        raise _Interrupted(f"the connection failed ({_reason(error)})") from None
+        raise _Interrupted(f"the connection failed ({reason_of(error)})") from None
     except requests.RequestException as error:  # an address that leads to none
-        raise UserError(f"{address}: cannot be fetched ({_reason(error)})") from None
+        raise UserError(f"{address}: cannot be fetched ({reason_of(error)})") from None
 
 
 def _require_file(response: requests.Response, remote: RemoteFile) -> None:
@@ -247,14 +248,3 @@ def _number(text: str | None) -> int | None:
 def _retry_after(response: requests.Response) -> float:
     """Seconds that the server asks to wait; a date is not looked at."""
     return float(_number(response.headers.get("Retry-After")) or 0)
-
-
-def _reason(error: BaseException) -> str:
-    """What went wrong, without the objects that requests and urllib3 wrap around it."""
-    while error.args and isinstance(error.args[-1], BaseException):
-        error = error.args[-1]
-    inner = getattr(error, "reason", None)
-    if isinstance(inner, BaseException):
-        return _reason(inner)
-    text = re.sub(r"<?\w+\(host=[^)]*\)>?:? *|<[^>]* at 0x[0-9a-f]+>:? *", "", str(error))
-    return " ".join(text.split()) or type(error).__name__
