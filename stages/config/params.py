@@ -110,7 +110,7 @@ def _same_again(details: ErrorDetails) -> InitErrorDetails:
 # Kaggle's handles and the ids of Google Drive; what an address may be beyond that is looked at with
 # `urllib`, in references.py.
 ADDRESS_PATTERN = (
-    r"^(https?://[^\s]+|kaggle:[\w.-]+/[\w.-]+(/versions/[1-9][0-9]*)?|gdrive:[\w-]{10,100})$"
+    r"^(https?://[^\s]+|kaggle:[\w-]+/[\w-]+(/versions/[1-9][0-9]*)?|gdrive:[\w-]{10,100})$"
 )
 # Of a single file, on any system; a dot in front would hide it, a dash make it an option.
 FILE_NAME_PATTERN = r"^[\w(][\w. ()+,=@-]*$"

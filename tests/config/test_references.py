@@ -708,7 +708,7 @@ def set_downloads(*files: RawParams) -> Change:
         {},
         {"address": "http://a.org:8080/set.zip", "sha256": "0" * 64},
         {"address": "https://[::1]/set.zip"},
-        {"address": "kaggle:owner/some-set_1.x/versions/3"},
+        {"address": "kaggle:owner/some-set_1/versions/3"},
         {"address": "gdrive:1-HQQciKYfwAO3oH7ci6zhg45DduvkpnK", "file": "set (1).zip"},
     ],
 )
@@ -748,6 +748,8 @@ def test_addresses_that_cannot_be_asked(
         {"address": "file:///etc/passwd"},
         {"address": "kaggle:owner"},
         {"address": "kaggle:owner/../slug"},
+        {"address": "kaggle:../slug"},
+        {"address": "kaggle:owner/slug/versions/0"},
         {"address": "gdrive:a b"},
         {"address": "https://a.org/a b"},
         {"address": ""},
