@@ -25,7 +25,7 @@ def check_params(params: Params, paths: Paths) -> None:
     """Look at what the schema cannot know: files, classes per split, networks, the machine."""
     problems = [
         *find_image_problems(params, paths),
-        *find_weights_problems(params),
+        *find_weights_problems(params, paths),
         *find_network_problems(params),
         *_hardware_problems(params),
     ]

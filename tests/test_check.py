@@ -1,6 +1,7 @@
 """The stage `check`: what is refused before any other stage runs."""
 
 import json
+import logging
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from stages.check import check_params
 from stages.config.errors import UserError
 from stages.config.load import parse_params
 from stages.config.paths import Paths
+from stages.downloads.receipt import Fetched, write_receipt
 from stages.modeling.cnn3 import Cnn3
 from stages.modeling.packages import PACKAGES
 
@@ -46,6 +48,52 @@ def test_check_names_a_source_that_is_missing(tiny_params: RawParams, tmp_path: 
     message = check_message(tiny_params, tmp_path)
     assert message.startswith("params.yaml: datasets.ct: source.path: ")
     assert "no/such/folder" in message
+
+
+def in_a_download(raw: RawParams, *inside: str) -> None:
+    address = {"address": "kaggle:owner/slug", "file": None, "sha256": None, "unpack": False}
+    raw["downloads"] = {"x": {"a": address}}
+    path = "/".join(["data/downloads/x", *inside])
+    raw["datasets"]["ct"]["source"] = {"kind": "folder", "path": path}
+
+
+def test_check_leaves_what_is_still_to_be_downloaded_to_prepare(
+    tiny_params: RawParams,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    in_a_download(tiny_params, "folder")
+    with caplog.at_level(logging.INFO):
+        check_params(parse_params(tiny_params), Paths())
+    assert caplog.messages == ["datasets.ct: looked at once fetch@x has downloaded it"]
+
+
+def test_check_looks_at_what_is_downloaded(
+    tiny_params: RawParams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    in_a_download(tiny_params, "folder")
+    params = parse_params(tiny_params)
+    folder = Paths().download("x")
+    folder.mkdir(parents=True)
+    write_receipt(folder, params.download("x"), {"a": Fetched(None, None)})
+    message = check_message(tiny_params, Path())
+    assert message.startswith(
+        "params.yaml: datasets.ct: source.path: got 'data/downloads/x/folder'"
+    )
+
+
+def test_check_leaves_weights_that_are_still_to_be_downloaded_to_their_stage(
+    tiny_params: RawParams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    in_a_download(tiny_params)
+    source = {"kind": "file", "path": "data/downloads/x/a.pth", "scaling": {"kind": "imagenet"}}
+    tiny_params["weights"]["cnn3-random"]["source"] = source
+    check_params(parse_params(tiny_params), Paths())
+    assert Paths().check.exists()
 
 
 def test_check_names_a_class_that_has_no_folder(

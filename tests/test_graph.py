@@ -4,6 +4,7 @@ All stages run once on a few phantoms, in this process. Meanwhile every file tha
 every parameter that is looked at is noted.
 """
 
+import hashlib
 import os
 import re
 import sys
@@ -27,15 +28,18 @@ from stages.config.paths import Paths
 from stages.crop import crop_view
 from stages.evaluate import evaluate_case
 from stages.external import score_elsewhere
+from stages.fetch import fetch_download
 from stages.prepare import prepare_dataset
 from stages.report import report_all
 from stages.train import train_case
 from stages.weights import make_weights
 from tests.conftest import load_raw_params, shrink
+from tests.downloads.server import Site, serving
 
 ROOT = Path(__file__).parents[1]
 GRAPH = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 STAGES: dict[str, Callable[..., None]] = {
+    "fetch": fetch_download,
     "prepare": prepare_dataset,
     "crop": crop_view,
     "audit": audit_view,
@@ -131,15 +135,22 @@ def _leaves(value: Any, path: str) -> Iterator[str]:
 
 
 def _holds_sections(value: Any) -> bool:
-    return isinstance(value, dict) and any(isinstance(v, Section) for v in value.values())
+    inner = value.values() if isinstance(value, dict) else ()
+    return any(isinstance(entry, Section) or _holds_sections(entry) for entry in inner)
 
 
 @pytest.fixture(scope="module")
-def params(tmp_path_factory: pytest.TempPathFactory) -> Params:
+def site() -> Iterator[Site]:
+    with serving(Site(b"picture")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def params(tmp_path_factory: pytest.TempPathFactory, site: Site) -> Params:
     """All that makes a stage look at something: what the default parameters leave out comes too.
 
-    A second data set for an external test, one of files whose splits leak, and weights that were
-    taught the pretext task.
+    A download, a second data set for an external test, one of files whose splits leak, and weights
+    that were taught the pretext task.
     """
     raw = shrink(load_raw_params())
     source = {"kind": "folder", "path": str(leaking_files(tmp_path_factory.mktemp("files")))}
@@ -161,6 +172,8 @@ def params(tmp_path_factory: pytest.TempPathFactory) -> Params:
         "source": {"kind": "pretext", "path": "stages/phantoms"},
     }
     raw["pretext"] |= {"images": 60, "size_px": 80}
+    file = {"address": site.url("1.png"), "file": None, "unpack": False}
+    raw["downloads"] = {"x": {"a": file | {"sha256": hashlib.sha256(site.content).hexdigest()}}}
     return parse_params(raw)
 
 

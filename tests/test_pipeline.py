@@ -98,9 +98,9 @@ def test_every_stage_is_run_as_a_module_of_that_name(stage):
 
 
 def test_what_starts_the_graph_waits_for_the_check_and_nothing_else_does():
-    # All other stages descend from these two.
+    # All other stages descend from these.
     waiting = {stage for stage in STAGES if Paths().check.as_posix() in dependencies(stage)}
-    assert waiting == {"prepare", "weights"}
+    assert waiting == {"fetch", "prepare", "weights"}
 
 
 def modules_without_package_names():
@@ -119,7 +119,9 @@ def test_no_two_files_have_names_that_differ_by_an_s():
     assert not [name for name in names if f"{name}s" in names]
 
 
-@pytest.mark.parametrize("stage", ["prepare", "crop", "audit", "evaluate", "compare", "report"])
+@pytest.mark.parametrize(
+    "stage", ["fetch", "prepare", "crop", "audit", "evaluate", "compare", "report"]
+)
 def test_a_stage_of_tables_and_pictures_imports_no_torch(stage):
     program = f"import sys, stages.{stage}; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
@@ -127,8 +129,8 @@ def test_a_stage_of_tables_and_pictures_imports_no_torch(stage):
 
 def test_packages_import_in_one_direction():
     order = [
-        *("config", "dataset", "phantoms", "sources", "imaging"),
-        *("modeling", "evaluation", "explain", "checking", "reporting"),
+        *("config", "dataset", "phantoms", "sources", "downloads", "imaging"),
+        *("modeling", "evaluation", "explain", "checking", "reporting", "adoption"),
     ]
     for file in (ROOT / "stages").rglob("*.py"):
         package = file.relative_to(ROOT / "stages").parts[0]

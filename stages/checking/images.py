@@ -1,6 +1,7 @@
 """Sources that are missing, and images too few for what is asked of them."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
@@ -9,9 +10,12 @@ from stages.config.params import Case, FilesTruth, Params, Protocol
 from stages.config.paths import Paths
 from stages.dataset.runs import plan_runs
 from stages.dataset.split import assign_splits, rarest_class
+from stages.downloads.receipt import awaited
 from stages.sources.listing import Listing, open_source, require_source
 from stages.sources.table import require_matched
 from stages.sources.truth_files import find_truth, require_truth_matched
+
+logger = logging.getLogger(__name__)
 
 # Groups of the rarest class per split or fold, from which on each of them surely has some.
 AMPLE = 5
@@ -21,9 +25,14 @@ UNEVEN = 1.2  # what a split may have over the share that it is to get
 def find_image_problems(params: Params, paths: Paths) -> Iterator[str]:
     """Sources that are missing, and images too few for the splits and folds asked for.
 
-    An archive is only unpacked by `prepare`; here it must exist.
+    An archive is only unpacked by `prepare`; here it must exist. What is still to be downloaded
+    is looked at by `prepare` too.
     """
     for name, dataset in params.datasets.items():
+        given = (dataset.source.path, dataset.truth.path)
+        if waiting := awaited(params, paths, *given):
+            _say_awaited(f"datasets.{name}", waiting)
+            continue
         try:
             if dataset.source.kind == "archive":
                 require_source(dataset)
@@ -43,6 +52,11 @@ def find_image_problems(params: Params, paths: Paths) -> Iterator[str]:
             yield from _split_problems(params, name, files)
             yield from _audit_problems(params, name, files)
             yield from _batch_problems(params, name, files)
+
+
+def _say_awaited(where: str, waiting: Sequence[str]) -> None:
+    stages = ", ".join(f"fetch@{name}" for name in waiting)
+    logger.info("%s: looked at once %s has downloaded it", where, stages)
 
 
 def _tabulate(listing: Listing) -> pd.DataFrame:

@@ -6,17 +6,20 @@ from collections.abc import Iterator
 from stages.checking.networks import has_known_tag
 from stages.config.errors import UserError
 from stages.config.params import FileWeights, Params
+from stages.config.paths import Paths
 from stages.config.references import architecture, timm_name
+from stages.downloads.receipt import awaited
 
 
-def find_weights_problems(params: Params) -> Iterator[str]:
+def find_weights_problems(params: Params, paths: Paths) -> Iterator[str]:
     """Files and packages that are missing, and networks of which timm has no weights.
 
     Whether the hub can be reached shows when `weights` fetches from it: weights that are here
-    already, from an earlier run or a DVC remote, need no network.
+    already, from an earlier run or a DVC remote, need no network. A file that is still to be
+    downloaded is looked at by `weights`.
     """
     for name, entry in params.weights.items():
-        if entry.source.kind == "file":
+        if entry.source.kind == "file" and not awaited(params, paths, entry.source.path):
             yield from _file_problems(f"weights.{name}", entry.model, entry.source)
         if entry.source.kind == "package":
             yield from _package_problems(f"weights.{name}", entry.model)

@@ -107,6 +107,27 @@ def _same_again(details: ErrorDetails) -> InitErrorDetails:
     return InitErrorDetails(type=kind, loc=details["loc"], input=details["input"])
 
 
+# Kaggle's handles and the ids of Google Drive; what an address may be beyond that is looked at with
+# `urllib`, in references.py.
+ADDRESS_PATTERN = (
+    r"^(https?://[^\s]+|kaggle:[\w-]+/[\w-]+(/versions/[1-9][0-9]*)?|gdrive:[\w-]{10,100})$"
+)
+# Of a single file, on any system; a dot in front would hide it, a dash make it an option.
+FILE_NAME_PATTERN = r"^[\w(][\w. ()+,=@-]*$"
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class RemoteFile(Section):
+    """One address, and what becomes of what it gives."""
+
+    # https://…, http://… (with its hash alone), kaggle:owner/slug[/versions/3], gdrive:<id>
+    address: Annotated[Text, Field(pattern=ADDRESS_PATTERN)]
+    # What the file is called in data/downloads/<name>/; null: as the address or its server says.
+    file: Annotated[str, Field(pattern=FILE_NAME_PATTERN, max_length=200)] | None
+    sha256: Sha256 | None  # null: whatever comes is taken, and its hash said
+    unpack: StrictBool  # whether archives become what is in them, and archives in these too
+
+
 class PhantomSource(Section):
     """Digital phantoms, drawn by the code at `path`; who is drawn stands in `cohort`."""
 
@@ -235,7 +256,8 @@ class FilesTruth(Section):
 
     kind: Literal["files"]
     path: Text  # of the folder, which DVC watches
-    lungs: Text | None  # folder in it, of masks that are called as their images are
+    # Folder in it, or a pattern such as */masks, of masks that are called as their images are.
+    lungs: Text | None
     lung_values: list[MaskValue]  # which values of a mask are lung; []: the larger one of two
     boxes: Text | None  # table in it: file, finding, x0, y0, x1, y1, as shares of the picture
     findings: list[Text]  # whose boxes count; []: all
@@ -639,6 +661,8 @@ class Params(Section):
 
     seed: Seed
     compute: Compute
+    # What `fetch` gets into data/downloads/<name>/, for sources of data sets to lie in.
+    downloads: dict[Name, Annotated[dict[Name, RemoteFile], Field(min_length=1, max_length=100)]]
     datasets: Annotated[dict[Name, Dataset], Field(min_length=1)]
     views: Annotated[dict[Name, View], Field(min_length=1)]
     pretext: Pretext
@@ -653,6 +677,10 @@ class Params(Section):
     evaluate: Evaluate
     cam: Cam
     study: Study
+
+    def download(self, name: str) -> dict[str, RemoteFile]:
+        """The files of the download of that name; an unknown one lists those known, as below."""
+        return _entry(self.downloads, "downloads", name)
 
     def dataset(self, name: str) -> Dataset:
         """The data set of that name; an unknown name lists the known ones, here and below."""

@@ -1,7 +1,10 @@
 """Every file that a stage reads or writes, named once."""
 
+import posixpath
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+
+DOWNLOADS = ("data", "downloads")
 
 
 @dataclass(frozen=True)
@@ -14,6 +17,10 @@ class Paths:
     def check(self) -> Path:
         """Written when params.yaml is in order; every other stage depends on it."""
         return self.root / "data" / "check.json"
+
+    def download(self, name: str) -> Path:
+        """Folder of what was downloaded under this name; sources of data sets lie in it."""
+        return self.root / "data" / "downloads" / name
 
     def prepared(self, dataset: str) -> Path:
         """Folder of decoded images, manifest and rejected files."""
@@ -131,3 +138,11 @@ class Paths:
     def report(self) -> Path:
         """The one page that says it all."""
         return self.root / "plots" / "report.html"
+
+
+def download_of(path: str) -> str | None:
+    """The `<name>` of data/downloads/<name> where a path of params.yaml lies in one; "" above."""
+    parts = PurePosixPath(posixpath.normpath(path)).parts
+    if parts[:2] != DOWNLOADS:
+        return None
+    return parts[2] if len(parts) > 2 else ""

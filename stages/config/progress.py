@@ -4,7 +4,8 @@ import logging
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from types import TracebackType
+from typing import Self, TypeVar
 
 from tqdm import tqdm
 
@@ -40,3 +41,57 @@ def _in_lines(items: Iterable[T], what: str, total: int) -> Iterator[T]:
             logger.info("%s: %d of %d, about %.0f s left", what, done, total, left)
             said = now
         yield item
+
+
+class ByteProgress:
+    """How much of a download is here, told by whoever gets it."""
+
+    def __init__(self, what: str) -> None:
+        """Name the work in a word or two."""
+        self.what = what
+        self._bar: tqdm[None] | None = None
+        self._start: tuple[float, int] | None = None  # when, and what was there by then
+        self._said = 0.0
+
+    def __enter__(self) -> Self:
+        if sys.stderr.isatty():
+            self._bar = tqdm(
+                desc=self.what,
+                unit="B",
+                unit_scale=True,
+                leave=False,
+                delay=DELAY_S,
+                file=sys.stderr,
+            )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def at(self, done: int, total: int | None) -> None:
+        """So many bytes are here, of so many; None: nobody knows."""
+        if self._bar is not None:
+            self._bar.total = total
+            self._bar.update(done - self._bar.n)
+            return
+        now = time.monotonic()
+        if self._start is None or done < self._start[1]:
+            self._start = now, done
+            self._said = now + DELAY_S - LINE_EVERY_S
+        if now - self._said >= LINE_EVERY_S:
+            logger.info("%s: %s", self.what, self._line(now, done, total))
+            self._said = now
+
+    def _line(self, now: float, done: int, total: int | None) -> str:
+        assert self._start is not None  # set before a line is said
+        since, before = self._start
+        if total is None or done == before:
+            return f"{done / 1e6:,.1f} MB"
+        left = (now - since) / (done - before) * (total - done)
+        return f"{done / 1e6:,.1f} of {total / 1e6:,.1f} MB, about {left:.0f} s left"

@@ -3,7 +3,9 @@
 import itertools
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from urllib.parse import urlsplit
 
 from stages.config.params import (
     Case,
@@ -13,10 +15,12 @@ from stages.config.params import (
     Params,
     Protocol,
     Recipe,
+    RemoteFile,
     View,
     Weights,
     WindowGrey,
 )
+from stages.config.paths import download_of
 
 PHANTOM_CLASSES = {
     "ct": ("covid", "normal"),
@@ -43,6 +47,8 @@ def find_reference_problems(params: Params) -> list[str]:
     """One line per contradiction: full key path, what was got, what is allowed."""
     return list(
         itertools.chain(
+            *(_download_problems(f"downloads.{n}", d) for n, d in params.downloads.items()),
+            _download_path_problems(params),
             *(_dataset_problems(f"datasets.{n}", d) for n, d in params.datasets.items()),
             _view_problems(params),
             _pretext_problems(params),
@@ -79,6 +85,62 @@ def timm_name(model: str) -> str:
 
 def _unknown(where: str, got: str, what: str, known: Iterable[str]) -> str:
     return f"{where}: got {got!r}, which is not {what}; allowed: {', '.join(known)}"
+
+
+def _download_problems(where: str, files: Mapping[str, RemoteFile]) -> Iterator[str]:
+    for name, file in files.items():
+        if file.address.startswith("http"):
+            yield from _web_address_problems(f"{where}.{name}", file)
+        elif file.address.startswith("kaggle:"):
+            for key in ("file", "sha256"):
+                if getattr(file, key) is not None:
+                    yield (
+                        f"{where}.{name}.{key}: got {getattr(file, key)!r} with an address of "
+                        "kaggle:, which gives a folder; allowed: null (Kaggle's own sums are "
+                        "compared, and /versions/3 behind the address keeps to one state)"
+                    )
+    names = Counter(file.file for file in files.values() if file.file and not file.unpack)
+    for name, count in names.items():
+        if count > 1:
+            yield f"{where}: got {name!r} as the name of {count} files; allowed: each once"
+
+
+def _web_address_problems(where: str, file: RemoteFile) -> Iterator[str]:
+    try:
+        address = urlsplit(file.address)
+        is_one = bool(address.hostname) and address.port != 0
+    except ValueError:  # of the port, or of brackets
+        is_one = False
+    if not is_one:
+        yield f"{where}.address: got {file.address!r}, which names no server; correct it"
+        return
+    if address.username is not None:
+        yield (
+            f"{where}.address: got a user or password in it, which Git would keep; allowed: the "
+            "address without them, and these in ~/.netrc"
+        )
+    if address.scheme == "http" and file.sha256 is None:
+        yield (
+            f"{where}.address: got {file.address!r} without a sha256; allowed: https, or http with "
+            "the hash of the file, since anybody on the way can change it"
+        )
+
+
+def _download_path_problems(params: Params) -> Iterator[str]:
+    """Paths in data/downloads name a download: what lies there otherwise, DVC does not know."""
+    given = {
+        **{f"datasets.{n}.source.path": d.source.path for n, d in params.datasets.items()},
+        **{f"datasets.{n}.truth.path": d.truth.path for n, d in params.datasets.items()},
+        **{f"weights.{n}.source.path": w.source.path for n, w in params.weights.items()},
+    }
+    for where, path in given.items():
+        name = download_of(path)
+        if name is not None and name not in params.downloads:
+            known = ", ".join(f"data/downloads/{name}/..." for name in params.downloads) or "none"
+            yield (
+                f"{where}: got {path!r}, but downloads has no entry {name!r}; allowed in "
+                f"data/downloads: {known}; add the entry, or give a path outside that folder"
+            )
 
 
 def _dataset_problems(where: str, dataset: Dataset) -> Iterator[str]:

@@ -18,6 +18,7 @@ def clean_scratch(params: Params, paths: Paths) -> None:
     stage at work, started before its entry was taken out, is left alone.
     """
     entries: dict[str, Collection[str]] = {
+        "fetch": params.downloads,
         "prepare": params.datasets,
         "train": params.cases,
         "weights": params.weights,

@@ -157,21 +157,41 @@ def _find_masks(
 ) -> tuple[dict[str, list[str]], list[TruthLine]]:
     """Masks of each image, by paths inside the root, and a line per mask."""
     folder = _inside(root, name, "truth.lungs")
-    if not folder.is_dir():
+    folders = {folder: paths} if folder.is_dir() else _folders_like(root, name, paths)
+    if not folders:
         raise UserError(f"truth.lungs: got {name!r}: there is no such folder in {str(root)!r}")
-    masks = sorted(_pictures_below(folder))
-    if not masks:
-        raise UserError(f"truth.lungs: there is no picture in {str(folder)!r}; correct the path")
-    matches = _match_masks(masks, paths)
     of_image: dict[str, list[str]] = defaultdict(list)
     lines = []
-    for mask in masks:
-        file = (PurePosixPath(name) / mask).as_posix()
-        line = _line(MASK, file, "", matches.get(mask))
-        lines.append(line)
-        if line.image:
-            of_image[line.image].append(file)
+    for here, images in folders.items():
+        masks = sorted(_pictures_below(here))
+        matches = _match_masks(masks, images)
+        for mask in masks:
+            file = (here / mask).relative_to(root).as_posix()
+            line = _line(MASK, file, "", matches.get(mask))
+            lines.append(line)
+            if line.image:
+                of_image[line.image].append(file)
+    if not lines:
+        raise UserError(f"truth.lungs: there is no picture in {str(folder)!r}; correct the path")
     return of_image, lines
+
+
+def _folders_like(root: Path, pattern: str, paths: Sequence[str]) -> dict[Path, Sequence[str]]:
+    """Folders of a pattern such as `*/masks`, and the images that their masks may be of.
+
+    Those are what lies in the folder around, as COVID/images does for COVID/masks, where names may
+    be the same in each class; all images where nothing lies there.
+    """
+    try:
+        found = sorted(path for path in root.glob(pattern) if path.is_dir())
+    except (ValueError, NotImplementedError):  # no pattern that pathlib knows
+        return {}
+    outermost = [path for path in found if not set(path.parents) & set(found)]
+    around = {path: f"{path.parent.relative_to(root).as_posix()}/" for path in outermost}
+    return {
+        path: [image for image in paths if image.startswith(above)] or paths
+        for path, above in around.items()
+    }
 
 
 def _pictures_below(folder: Path) -> Iterator[str]:

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from stages.config import references
+from stages.config.errors import UserError
 from stages.config.load import parse_params
 from stages.config.references import find_reference_problems
 from stages.phantoms.cohort import PHANTOM_CLASSES
@@ -691,3 +692,109 @@ def test_of_the_costs_one_at_least_is_above_0(tiny_params: RawParams) -> None:
     costs["covid"]["normal"] = 3
     tiny_params["evaluate"]["ordered"] = {"ct": ["covid", "normal"]}
     assert problems(tiny_params) == []
+
+
+REMOTE = {"address": "https://a.org/set.zip", "file": None, "sha256": None, "unpack": False}
+
+
+def set_downloads(*files: RawParams) -> Change:
+    named = {f"f{number}": REMOTE | file for number, file in enumerate(files)}
+    return lambda raw: raw.update({"downloads": {"x": named}})
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        {},
+        {"address": "http://a.org:8080/set.zip", "sha256": "0" * 64},
+        {"address": "https://[::1]/set.zip"},
+        {"address": "kaggle:owner/some-set_1/versions/3"},
+        {"address": "gdrive:1-HQQciKYfwAO3oH7ci6zhg45DduvkpnK", "file": "set (1).zip"},
+    ],
+)
+def test_addresses_that_can_be_asked(tiny_params: RawParams, file: RawParams) -> None:
+    assert problems_after(tiny_params, set_downloads(file)) == []
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (
+            [{"address": "http://a.org/set.zip"}],
+            "downloads.x.f0.address: got 'http://a.org/set.zip'",
+        ),
+        ([{"address": "https://me:secret@a.org/set.zip"}], "which Git would keep"),
+        ([{"address": "https://:80/set.zip"}], "names no server"),
+        ([{"address": "https://a.org:99999/set.zip"}], "names no server"),
+        ([{"address": "https://[::1/set.zip"}], "names no server"),
+        ([{"address": "kaggle:o/s", "sha256": "0" * 64}], "downloads.x.f0.sha256: got"),
+        ([{"address": "kaggle:o/s", "file": "a.zip"}], "downloads.x.f0.file: got 'a.zip'"),
+        ([{"file": "a.zip"}, {"file": "a.zip"}], "downloads.x: got 'a.zip' as the name of 2 files"),
+    ],
+)
+def test_addresses_that_cannot_be_asked(
+    tiny_params: RawParams, files: list[RawParams], said: str
+) -> None:
+    problems = problems_after(tiny_params, set_downloads(*files))
+    assert len(problems) == 1
+    assert said in problems[0]
+    assert "secret" not in problems[0]
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        {"address": "ftp://a.org/set.zip"},
+        {"address": "file:///etc/passwd"},
+        {"address": "kaggle:owner"},
+        {"address": "kaggle:owner/../slug"},
+        {"address": "kaggle:../slug"},
+        {"address": "kaggle:owner/slug/versions/0"},
+        {"address": "gdrive:a b"},
+        {"address": "https://a.org/a b"},
+        {"address": ""},
+        {"file": "../a.zip"},
+        {"file": ".hidden"},
+        {"file": "-rf"},
+        {"file": "a/b.zip"},
+        {"file": "a\nb.zip"},
+        {"sha256": "0" * 63},
+        {"sha256": "0" * 63 + "G"},
+        {"unpack": "yes"},
+    ],
+)
+def test_addresses_names_and_hashes_that_are_none(tiny_params: RawParams, file: RawParams) -> None:
+    set_downloads(file)(tiny_params)
+    with pytest.raises(UserError, match=r"params\.yaml: downloads\.x\.f0\."):
+        parse_params(tiny_params)
+
+
+def set_source(path: str) -> Change:
+    source = {"kind": "folder", "path": path}
+    return lambda raw: raw["datasets"]["ct"].update({"source": source, "cohort": None})
+
+
+def test_a_source_may_lie_in_a_download(tiny_params: RawParams) -> None:
+    set_downloads({})(tiny_params)
+    assert problems_after(tiny_params, set_source("./data/downloads/x/folder")) == []
+
+
+@pytest.mark.parametrize(
+    "path", ["data/downloads/y", "data/downloads", "data/prepared/../downloads/y/z"]
+)
+def test_a_source_in_no_download_is_none(tiny_params: RawParams, path: str) -> None:
+    set_downloads({})(tiny_params)
+    (problem,) = problems_after(tiny_params, set_source(path))
+    assert problem.startswith(f"datasets.ct.source.path: got {path!r}")
+    assert "allowed in data/downloads: data/downloads/x/...;" in problem
+
+
+def test_truth_and_weights_in_no_download_are_none(tiny_params: RawParams) -> None:
+    def change(raw: RawParams) -> None:
+        set_source("/data/x")(raw)
+        raw["datasets"]["ct"]["truth"] = FILES_OF_TRUTH | {"path": "data/downloads/t"}
+        source = file_source("data/downloads/w/a.pth", "imagenet")
+        raw["weights"]["cnn3-random"]["source"] = source
+
+    starts = [problem.partition(":")[0] for problem in problems_after(tiny_params, change)]
+    assert starts == ["datasets.ct.truth.path", "weights.cnn3-random.source.path"]

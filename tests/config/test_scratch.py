@@ -24,7 +24,7 @@ def test_what_entries_left_that_are_no_more_is_removed(
 ) -> None:
     paths = Paths(tmp_path)
     kept = ("train-full-ce", "weights-cnn3-random", "prepare-ct", "times", "check", "my-notes")
-    left(paths, *kept, "train-full-gone", "weights-gone", "prepare-gone")
+    left(paths, *kept, "train-full-gone", "weights-gone", "prepare-gone", "fetch-gone")
     clean_scratch(parse_params(tiny_params), paths)
     assert remaining(paths) == set(kept)
 

@@ -73,6 +73,39 @@ def test_a_mask_is_found_by_path_name_or_name_without_its_suffix(
     assert sum(len(known.lung_masks) for known in known_of(found).values()) == 1
 
 
+def test_masks_beside_the_images_of_each_class_are_of_these(tmp_path: Path) -> None:
+    put_masks(tmp_path, "covid/masks/1.png", "covid/masks/2.png", "normal/masks/1.png")
+    put_masks(tmp_path, "normal/masks/masks/3.png", "other/1.png")
+    images = (
+        "covid/images/1.png",
+        "covid/images/2.png",
+        "normal/images/1.png",
+        "normal/images/3.png",
+    )
+    found = find_truth([item(path) for path in images], truth_of(tmp_path, lungs="*/masks"))
+    assert {line.file: line.image for line in found.lines} == {
+        "covid/masks/1.png": "covid/images/1.png",
+        "covid/masks/2.png": "covid/images/2.png",
+        "normal/masks/1.png": "normal/images/1.png",
+        "normal/masks/masks/3.png": "normal/images/3.png",
+    }
+    masks = known_of(found)["covid/images/2.png"].lung_masks
+    assert masks == (tmp_path / "covid/masks/2.png",)
+
+
+def test_masks_of_a_pattern_may_lie_apart_from_the_images(tmp_path: Path) -> None:
+    put_masks(tmp_path, "left/a.png", "right/b.png")
+    found = find_truth([item(path) for path in IMAGES], truth_of(tmp_path, lungs="*"))
+    assert [line.image for line in found.lines] == ["covid/a.jpg", "covid/b.png"]
+
+
+@pytest.mark.parametrize("pattern", ["*/nowhere", "**nowhere", "[", "***"])
+def test_a_pattern_that_fits_no_folder_is_refused(tmp_path: Path, pattern: str) -> None:
+    put_masks(tmp_path, "m/a.png")
+    with pytest.raises(UserError, match=r"truth\.lungs: got .*: there is no such folder in"):
+        find_truth([item("covid/a.png")], truth_of(tmp_path, lungs=pattern))
+
+
 def test_masks_of_both_lungs_are_of_one_image(tmp_path: Path) -> None:
     found = found_masks(tmp_path, "left/c.png", "right/c.png")
     assert [path.parent.name for path in known_of(found)["normal/c.png"].lung_masks] == [
