@@ -1,4 +1,4 @@
-"""Commands of the README that change parameters: what they make of params.yaml is valid."""
+"""Commands of the READMEs that change parameters: what they make of params.yaml is valid."""
 
 import re
 import shlex
@@ -12,13 +12,14 @@ from stages.config.load import load_params
 from stages.config.params import Params
 from tests.conftest import REPOSITORY
 
+PAGES = [REPOSITORY / folder / "README.md" for folder in ("", "data", "stages", "metrics", "plots")]
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def experiments() -> dict[str, list[str]]:
     """Each command that names an experiment: its name, and the values of its `-S`."""
     found = {}
-    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
     for block in BLOCK.findall(text):
         for line in block.replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)
@@ -55,3 +56,26 @@ def test_one_command_moves_all_pretext_weights_to_those_of_imagenet(
     for entry, weights in after.items():
         expected = kind if entry in moved else before[entry].source.kind
         assert (weights.model, weights.source.kind) == (before[entry].model, expected)
+
+
+LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
+
+
+def anchors(page: Path) -> set[str]:
+    """Of the headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_every_link_inside_the_project_leads_somewhere(page: Path) -> None:
+    for target, anchor in LINK.findall(page.read_text(encoding="utf-8")):
+        if "://" in target:
+            continue
+        led_to = (page.parent / target) if target else page
+        assert led_to.exists(), target
+        assert not anchor or anchor in anchors(led_to), f"{target}#{anchor}"
+
+
+def test_the_first_page_is_short() -> None:
+    assert len((REPOSITORY / "README.md").read_bytes()) <= 10_000

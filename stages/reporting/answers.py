@@ -358,7 +358,7 @@ ANSWERS: dict[str, Answer] = {
     ),
     "technical_details": _fixed(
         "params.yaml has every setting, dvc.yaml every command, dvc.lock the hash of every file, "
-        "README.md the definitions."
+        "plots/README.md the definitions."
     ),
     "outputs": _fixed(
         "A probability per class; the decision is the likeliest class. Thresholds on the positive "
