@@ -1,7 +1,8 @@
 """The JSON files of the other stages as records: what the pages use of them, and no more.
 
-The keys are those of the files ("Files that other tools may rely on" in stages/README.md); what a file
-has beyond them is not looked at. A figure and the ends of its interval come in as an `Estimate`.
+The keys are those of the files ("Files that other tools may rely on" in stages/README.md); what a
+file has beyond them is not looked at. A figure and the ends of its interval come in as an
+`Estimate`.
 """
 
 from collections.abc import Mapping
