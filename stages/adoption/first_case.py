@@ -1,0 +1,73 @@
+"""A first view and case for a data set, after the example of a case that params.yaml has."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from stages.config.params import Case, Params
+
+# Weights that need no network first, of these the best: ImageNet's of a package or a file.
+KINDS = ("package", "file", "pretext", "random", "timm")
+VIEW_PX = 128  # a first run takes minutes; networks of ImageNet take this size
+
+
+class FirstCase(NamedTuple):
+    """What a data set needs beside its entry to be trained on.
+
+    Attributes:
+        view_name: of the view.
+        view: its entry.
+        case_name: of the case.
+        case: its entry.
+        example: the case that it is made after.
+    """
+
+    view_name: str
+    view: dict[str, Any]
+    case_name: str
+    case: dict[str, Any]
+    example: str
+
+
+def first_cases(params: Params, name: str, size_px: int, n_classes: int) -> Iterator[FirstCase]:
+    """Cases that could be the first on a data set, the best first.
+
+    Args:
+        params: with weights, recipes and cases to take after.
+        name: of the data set.
+        size_px: that it keeps of a picture.
+        n_classes: that it has.
+    """
+    view = {
+        "dataset": name,
+        "crop": {"kind": "none"},
+        "size_px": min(size_px, VIEW_PX),
+        "fit": "letterbox",
+    }
+    view_name = _unused(f"{name}-full", params.views)
+    taken = {*params.cases, *params.weights}
+    for example, case in sorted(
+        _examples(params, n_classes), key=lambda one: _rank(params, one[1])
+    ):
+        made = case.model_dump() | {"view": view_name, "train": case.train.replace(":", "-")}
+        yield FirstCase(view_name, view, _unused(f"{name}-{case.weights}", taken), made, example)
+
+
+def _examples(params: Params, n_classes: int) -> Iterator[tuple[str, Case]]:
+    """Cases that start from an entry of `weights`, train once, and whose loss takes the classes."""
+    for name, case in params.cases.items():
+        protocol = params.protocol(case.protocol)
+        is_plain = protocol.is_one_run and not protocol.is_optimistic
+        fits = case.loss.kind != "bce" or n_classes == 2
+        if case.weights in params.weights and is_plain and fits:
+            yield name, case
+
+
+def _rank(params: Params, case: Case) -> tuple[int, bool]:
+    kind = params.weights[case.weights].source.kind
+    return KINDS.index(kind), case.loss.kind != "ce"
+
+
+def _unused(name: str, taken: Any) -> str:
+    while name in taken:
+        name += "-2"
+    return name
