@@ -65,10 +65,12 @@ class Layout(NamedTuple):
 class _Reading(NamedTuple):
     levels: tuple[Level, ...]
 
-    def rank(self) -> tuple[int, int, int]:
-        """What makes it better than another: known classes, pictures, nearness to the root."""
+    def rank(self) -> tuple[int, int, bool, int]:
+        """What makes it better than another: known classes, pictures, no masks, nearness."""
         pictures = sum(f.count_pictures() for level in self.levels for f in level.classes)
-        return min(2, _count_known(self.levels)), pictures, -_depth(self.levels[0].folder)
+        folder = self.levels[0].folder
+        is_plain = not any(is_kind(part) for part in folder.path.split("/"))
+        return min(2, _count_known(self.levels)), pictures, is_plain, -_depth(folder)
 
 
 def find_layout(top: Folder) -> Layout | None:
@@ -151,12 +153,12 @@ def _why_ignored(folder: Folder, levels: Sequence[Level]) -> str:
     count = folder.count_pictures()
     if not count:
         return "no pictures in it"
+    if next(_readings(folder), None):
+        return f"{count:,} pictures in other class folders; these may be the same pictures again"
     if is_kind(folder.name):
         return f"{count:,} masks or the like, by its name"
     if split_of(folder.name):
         return f"{count:,} pictures in a {split_of(folder.name)} folder that lacks class folders"
-    if any(_labels(level) for reading in _readings(folder) for level in reading.levels):
-        return f"{count:,} pictures in other class folders; these may be the same pictures again"
     return f"{count:,} pictures that are in no class folder"
 
 

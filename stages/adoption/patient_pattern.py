@@ -27,10 +27,11 @@ LARGEST_SHARE, LARGEST_NAMED_SHARE = 0.2, 0.5  # of the images, in one group
 LEAST_SHARED = 0.1  # share of the images that are not the only one of their patient
 LEAST_FILES = 5  # that are called alike
 MOST_NUMBERS = 3  # of a name, behind which a patient may end
+MANY_DIGITS = 5  # of a number, from which on all such have as many
 YEAR = re.compile(r"(19|20)\d\d")
 NUMBER = re.compile(r"\d+")
 # Names of the figures of a paper, as UCSD COVID-CT has them: `2020.03.01-p12-67%1.png`.
-PAPER_FIGURE = r"^(.+)-p\d+-\d+"
+PAPER_FIGURE = r"(.+)-p\d+-\d+"
 NO_PATIENT_FOLDERS = frozenset("fold batch part set class label aug version".split())
 PICTURE_FOLDERS = frozenset({"image", "images", "img", "imgs", "picture", "pictures", "original"})
 
@@ -56,12 +57,31 @@ class PatientPattern(NamedTuple):
 
 
 class _Shape(NamedTuple):
-    """Names that begin alike but for the digits of their numbers."""
+    """Names that begin alike but for the digits of their numbers.
 
-    parts: tuple[str, ...]  # what stands before each number
+    Attributes:
+        parts: what stands before each number.
+        widths: how many digits the numbers of many digits have; 0 of others, which may have any.
+    """
 
-    def regex(self) -> str:
-        return "".join(_escaped(part) + r"\d+" for part in self.parts)
+    parts: tuple[str, ...]
+    widths: tuple[int, ...]
+
+    def regex(self, ids: Sequence[str] = ()) -> str:
+        r"""Matches such a beginning, as in `person\d+`, `\d{8}`; numbers that all ids have stay."""
+        numbers = [rf"\d{{{width}}}" if width else r"\d+" for width in self.widths]
+        for place, digits in enumerate(zip(*(NUMBER.findall(one) for one in ids), strict=True)):
+            if len(set(digits)) == 1:
+                numbers[place] = digits[0]
+        pairs = zip(self.parts, numbers, strict=True)
+        return "".join(_escaped(part) + number for part, number in pairs)
+
+
+def _shape_of(text: str, numbers: Sequence[re.Match[str]]) -> _Shape:
+    starts = [0, *(number.end() for number in numbers)]
+    parts = [text[s : number.start()] for s, number in zip(starts, numbers, strict=False)]
+    widths = [len(number[0]) if len(number[0]) >= MANY_DIGITS else 0 for number in numbers]
+    return _Shape(tuple(parts), tuple(widths))
 
 
 def _escaped(text: str) -> str:
@@ -88,22 +108,35 @@ def find_patient_pattern(items: Sequence[SourceItem]) -> PatientPattern | None:
 def _of_names(items: Sequence[SourceItem]) -> list[tuple[str, str]]:
     """One pattern for all kinds of names of which each groups well."""
     names = [stem_of(PurePosixPath(item.source_path).name) for item in items]
-    found: list[str] = []
+    behind: dict[str, list[str]] = defaultdict(list)  # what follows the patient: beginnings
     examples: list[str] = []
     left = list(dict.fromkeys(names))
-    papers = [name for name in left if re.match(PAPER_FIGURE, name)]
-    if len(papers) >= LEAST_FILES and _groups_well([re.match(PAPER_FIGURE, n)[1] for n in papers]):  # type: ignore[index]
-        found.append(PAPER_FIGURE.removeprefix("^"))
-        examples.append(papers[0])
-        left = [name for name in left if name not in set(papers)]
+    papers = {name: match[1] for name in left if (match := re.match(PAPER_FIGURE, name))}
+    if len(papers) >= LEAST_FILES and _groups_well(list(papers.values())):
+        behind[r"-p\d+-\d+"].append(".+")
+        examples.append(next(iter(papers)))
+        left = [name for name in left if name not in papers]
     for shape, group in _well_grouping_shapes(left):
-        found.append(rf"({shape.regex()})(?![^\W_])")
+        ids = _ids(shape, group)
+        following = {name[len(one)] for one, name in zip(ids, group, strict=True)}
+        end = _escaped(following.pop()) if len(following) == 1 else r"(?![^\W_])"
+        behind[end].append(shape.regex(ids))
         examples.append(group[0])
-    if not found:
+    if not behind:
         return []
+    found = [f"({_either(one)}){end}" for end, one in behind.items()]
     why = "names such as " + ", ".join(repr(name) for name in examples[:3])
-    pattern = f"^{found[0]}" if len(found) == 1 else f"^(?:{'|'.join(found)})"
-    return [(pattern, why)]
+    return [(f"^{found[0]}" if len(found) == 1 else f"^(?:{_either(found)})", why)]
+
+
+def _either(patterns: Iterable[str]) -> str:
+    return "|".join(patterns)
+
+
+def _ids(shape: _Shape, names: Iterable[str]) -> list[str]:
+    """The beginnings of names of a shape."""
+    regex = re.compile(shape.regex())
+    return [match[0] for name in names if (match := regex.match(name))]
 
 
 def _well_grouping_shapes(names: Sequence[str]) -> list[tuple[_Shape, list[str]]]:
@@ -116,7 +149,7 @@ def _well_grouping_shapes(names: Sequence[str]) -> list[tuple[_Shape, list[str]]
             if shape := _shape(name, count):
                 of_shape[shape].append(name)
         for shape, group in sorted(of_shape.items(), key=lambda one: -len(one[1])):
-            ids = [re.match(shape.regex(), name)[0] for name in group]  # type: ignore[index]
+            ids = _ids(shape, group)
             if len(group) >= LEAST_FILES and _groups_well(ids, _word_before(shape)):
                 found.append((shape, group))
                 taken = set(group)
@@ -131,10 +164,9 @@ def _shape(name: str, count: int) -> _Shape | None:
         return None
     if name[numbers[-1].end()].isalpha():
         return None
-    if count == 1 and YEAR.fullmatch(numbers[0][0]):
+    if YEAR.fullmatch(numbers[0][0]):  # a date, most likely
         return None
-    starts = [0, *(number.end() for number in numbers)]
-    return _Shape(tuple(name[s : n.start()] for s, n in zip(starts, numbers, strict=False)))
+    return _shape_of(name, numbers)
 
 
 def _word_before(shape: _Shape) -> str:
@@ -216,7 +248,9 @@ def _folder_pattern(
     shapes = Counter(_folder_shape(name) for name in names)
     shape, count = shapes.most_common(1)[0]
     if count == len(names) and any(part for part in shape.parts if words(part)):
-        return f"/({shape.regex()}[^/]*)/"
+        ids = _ids(shape, names)
+        is_numbered = len(set(ids)) == len(set(names))  # else what follows tells patients apart
+        return f"/({shape.regex()})[^/]*/" if is_numbered else f"/({shape.regex()}[^/]*)/"
     classes = sorted({parts[depth - 1] for parts in around})
     between = sorted({n for parts in around for n in parts[depth:] if _is_no_patient(n)})
     optional = f"(?:(?:{'|'.join(map(_escaped, between))})/)*" if between else ""
@@ -226,7 +260,7 @@ def _folder_pattern(
 def _folder_shape(name: str) -> _Shape:
     """A folder's name up to its first number, so that `patient12 (CT)` is one of `patient`."""
     number = NUMBER.search(name)
-    return _Shape((name[: number.start()],)) if number else _Shape((name,))
+    return _shape_of(name, [number]) if number else _Shape((name,), (0,))
 
 
 # ---- what a pattern finds --------------------------------------------------------------------

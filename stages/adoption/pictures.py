@@ -114,10 +114,7 @@ def choose_size(sampled: Sequence[Sampled]) -> tuple[int, str]:
         return LARGEST_PX, "no picture could be read; a usual size"
     median = int(np.median(np.array(longest)))
     size = min(LARGEST_PX, max(SMALLEST_PX, median // STEP_PX * STEP_PX))
-    spread = (
-        f"the longest sides are {min(longest)} to {max(longest)} px, half of them over {median}"
-    )
-    cap = f"; more than {LARGEST_PX} takes disk and time, and networks are given less" * (
-        size < median - STEP_PX
-    )
-    return size, f"{spread}{cap}"
+    said = f"the longest sides are {min(longest)} to {max(longest)} px, median {median}"
+    if size < median - STEP_PX:
+        said += f"; more than {LARGEST_PX} takes disk and time, and networks are given less"
+    return size, said
