@@ -5,6 +5,7 @@ there, splits are train, val or test.
 """
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple
@@ -132,7 +133,7 @@ def _read_roles(root: Path, path: str, pictures: Sequence[str], fewest: int) -> 
         return None  # its first row is no names of columns
     rows = read_table_file(root / path, names, path).rows.map(tidy)
     counts = {name: len(keys.found(rows[name])) for name in names}
-    file = max(names, key=lambda name: (counts[name], has_image_ending(rows[name].iloc[0])))
+    file = max(names, key=lambda name: (counts[name], has_image_ending(str(rows[name].iloc[0]))))
     matched = int(rows[file].map(keys.has).sum())
     few = max(1, int(LEAST_MATCHED * min(len(rows), len(pictures))))
     if counts[file] < few:
@@ -200,7 +201,7 @@ def _find_label(
 ) -> tuple[str | None, dict[str, list[str]], dict[str, int]]:
     """The column of labels, its classes, and labels that are none with their counts."""
     for name in _by_name(columns, LABELS):
-        counts = rows[name][~rows[name].map(is_missing)].value_counts().to_dict()
+        counts = Counter(str(text) for text in rows[name] if not is_missing(text))
         if not 2 <= len(counts) <= max(MOST_LABELS, len(rows) // 20):
             continue
         single = {text: n for text, n in counts.items() if "|" not in text}
