@@ -64,8 +64,7 @@ def plan_addition(params: Params | None, proposal: Proposal, paths: Paths) -> Ad
     if params is None or proposal.problem:
         return Addition([dataset], None, proposal.problem, None)
     plans = []
-    size, classes = proposal.entry["size_px"], len(proposal.entry["classes"])
-    for first in first_cases(params, proposal.name, size, classes):
+    for first in first_cases(params, proposal.name, proposal.entry):
         plan = _checked(params, dataset, first, paths)
         if plan.problem is None:
             return plan

@@ -13,6 +13,7 @@ from stages.adoption.patient_pattern import count_leaking, find_patient_pattern
 from stages.adoption.pictures import choose_grey, choose_size, sample_pictures
 from stages.adoption.table_roles import TableRoles
 from stages.adoption.traps import find_same_files, say_sizes, say_unreadable
+from stages.config.errors import UserError
 from stages.sources.identity import find_restart
 from stages.sources.item import SourceItem
 
@@ -118,7 +119,11 @@ def _mark_leaking(draft: Draft, leaking: int) -> None:
 def take_pictures(
     draft: Draft, items: Sequence[SourceItem], names: Sequence[str], folder: Path
 ) -> None:
-    """Look at a draw of the pictures: modality, size, grey levels, and what is odd."""
+    """Look at a draw of the pictures: modality, size, grey levels, and what is odd.
+
+    Raises:
+        UserError: none of them can be read.
+    """
     sampled = sample_pictures(items, seed=DRAW_SEED)
     signs = [picture.signs for picture in sampled if picture.signs]
     guess = guess_modality(signs, names)
@@ -143,7 +148,16 @@ def take_pictures(
             f"{len(sampled)} of {len(items):,} pictures were looked at, drawn with a seed, evenly "
             "from the classes; prepare reads all"
         )
-    draft.traps += [*say_unreadable(sampled), *say_sizes(sampled), *find_same_files(items, folder)]
+    draft.traps += [
+        *say_unreadable(sampled, draft.entry["max_rejected"]),
+        *say_sizes(sampled),
+        *find_same_files(items, folder),
+    ]
+    if not signs:
+        raise UserError(
+            f"none of {len(sampled)} files looked at gives a picture, such as {sampled[0].path!r} "
+            f"({sampled[0].reason})"
+        )
 
 
 def take_classes(draft: Draft, items: Sequence[SourceItem]) -> None:
@@ -159,7 +173,7 @@ def take_classes(draft: Draft, items: Sequence[SourceItem]) -> None:
     for name, texts in classes.items():
         draft.notes.append(f"class {name}: {', '.join(map(repr, texts))}")
         if counts[name] < FEW_GROUPS:
-            draft.traps.append(f"class {name} has {counts[name]} images, too few for most splits")
+            draft.traps.append(f"class {name}: {counts[name]} images, too few for most splits")
     draft.notes.append(f"positive: {positive} ({why})")
     if "covid" in classes and "pneumonia" in classes:
         draft.notes.append(

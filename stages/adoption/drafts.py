@@ -23,7 +23,7 @@ from stages.imaging.decode import decode
 from stages.sources.companions import PICTURES, CompanionsFound
 from stages.sources.item import SourceItem, UnreadableImage
 from stages.sources.listing import Listing, open_source
-from stages.sources.names import words
+from stages.sources.names import hints_at_split, words
 from stages.sources.table import require_matched
 
 MOST_MENDINGS = 20
@@ -63,6 +63,18 @@ def from_folders(layout: Layout) -> Draft:
     draft = Draft(_blank(name_classes(names)))
     for ignored in layout.ignored:
         draft.ignore(ignored.entry, ignored.reason)
+        if ignored.may_belong:
+            draft.unknown.append(
+                f"whether {ignored.entry} belongs to the set: it is left out ({ignored.reason})"
+            )
+    if not layout.is_sure:
+        draft.unknown.append("whether the folders are classes: few are called as in other sets")
+    hinting = [name for name in layout.names if hints_at_split(name)]
+    if hinting:
+        draft.unknown.append(
+            f"the splits that names such as {hinting[0]!r} speak of: they are not taken; for that "
+            "put train, val and test folders around the class folders"
+        )
     return draft
 
 
@@ -205,6 +217,7 @@ def _allow_unmatched(draft: Draft, listing: Listing) -> None:
     """Let the rows and files of a table differ as far as they do, and say so."""
     if listing.reconciliation is None:
         return
+    reason = ""
     for share in UNMATCHED_SHARES:
         try:
             require_matched(listing.reconciliation, share, listed_in="")
@@ -212,6 +225,7 @@ def _allow_unmatched(draft: Draft, listing: Listing) -> None:
             reason = str(error).removeprefix("table: ").partition("; allowed")[0]
             continue
         draft.entry["max_unmatched"] = share
-        if share > DEFAULT_UNMATCHED:
-            draft.unknown.append(f"why rows and files of the table differ: {reason}")
+        line = f"why rows and files of the table differ: {reason}" if reason else ""
+        if line and line not in draft.unknown:
+            draft.unknown.append(line)
         return

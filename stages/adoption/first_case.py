@@ -1,6 +1,6 @@
 """A first view and case for a data set, after the example of a case that params.yaml has."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from stages.config.params import Case, Params
@@ -28,26 +28,25 @@ class FirstCase(NamedTuple):
     example: str
 
 
-def first_cases(params: Params, name: str, size_px: int, n_classes: int) -> Iterator[FirstCase]:
+def first_cases(params: Params, name: str, entry: Mapping[str, Any]) -> Iterator[FirstCase]:
     """Cases that could be the first on a data set, the best first.
 
     Args:
         params: with weights, recipes and cases to take after.
         name: of the data set.
-        size_px: that it keeps of a picture.
-        n_classes: that it has.
+        entry: all keys of `datasets.<name>`.
     """
     view = {
         "dataset": name,
         "crop": {"kind": "none"},
-        "size_px": min(size_px, VIEW_PX),
+        "size_px": min(entry["size_px"], VIEW_PX),
         "fit": "letterbox",
     }
     view_name = _unused(f"{name}-full", params.views)
     taken = {*params.cases, *params.weights}
-    for example, case in sorted(
-        _examples(params, n_classes), key=lambda one: _rank(params, one[1])
-    ):
+    examples = list(_examples(params, len(entry["classes"])))
+    examples.sort(key=lambda one: _rank(params, one[1], entry["modality"]))
+    for example, case in examples:
         made = case.model_dump() | {"view": view_name, "train": case.train.replace(":", "-")}
         yield FirstCase(view_name, view, _unused(f"{name}-{case.weights}", taken), made, example)
 
@@ -62,9 +61,11 @@ def _examples(params: Params, n_classes: int) -> Iterator[tuple[str, Case]]:
             yield name, case
 
 
-def _rank(params: Params, case: Case) -> tuple[int, bool]:
+def _rank(params: Params, case: Case, modality: str) -> tuple[int, bool, bool]:
+    """Sorts the best example first: its weights, its kind of pictures, a plain loss."""
     kind = params.weights[case.weights].source.kind
-    return KINDS.index(kind), case.loss.kind != "ce"
+    own = params.dataset(params.view(case.view).dataset).modality
+    return KINDS.index(kind), own != modality, case.loss.kind != "ce"
 
 
 def _unused(name: str, taken: Any) -> str:

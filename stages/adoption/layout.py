@@ -26,10 +26,17 @@ MOST_NUMBERED = 6  # folders called alike but for a number, from which on they a
 
 
 class Ignored(NamedTuple):
-    """A folder that is no class folder: what to write into `ignore`, and why."""
+    """A folder that is no class folder: what to write into `ignore`, and why.
+
+    Attributes:
+        entry: of `ignore`.
+        reason: in words.
+        may_belong: whether it has class folders of its own.
+    """
 
     entry: str
     reason: str
+    may_belong: bool
 
 
 class Level(NamedTuple):
@@ -144,16 +151,17 @@ def _find_ignored(top: Folder, levels: Sequence[Level]) -> Iterator[Ignored]:
         folder = waiting.pop()
         for child in folder.folders.values():
             if child.path not in ways:
-                yield Ignored(as_entry(child.path), _why_ignored(child, levels))
+                has_classes = next(_readings(child), None) is not None
+                yield Ignored(as_entry(child.path), _why_ignored(child, has_classes), has_classes)
             elif child.path not in kept:
                 waiting.append(child)
 
 
-def _why_ignored(folder: Folder, levels: Sequence[Level]) -> str:
+def _why_ignored(folder: Folder, has_classes: bool) -> str:
     count = folder.count_pictures()
     if not count:
         return "no pictures in it"
-    if next(_readings(folder), None):
+    if has_classes:
         return f"{count:,} pictures in other class folders; these may be the same pictures again"
     if is_kind(folder.name):
         return f"{count:,} masks or the like, by its name"

@@ -222,7 +222,9 @@ def _class_depth(items: Sequence[SourceItem], around: Sequence[tuple[str, ...]])
 
 def _is_no_patient(name: str) -> bool:
     """Whether a folder is a split, or one of pictures in general."""
-    return bool(split_of(name)) or is_kind(name) or set(words(name)) <= PICTURE_FOLDERS
+    spelt = words(name)
+    is_general = bool(spelt) and set(spelt) <= PICTURE_FOLDERS
+    return is_general or is_kind(name) or split_of(name) is not None
 
 
 def _folder_word(names: Sequence[str]) -> str:

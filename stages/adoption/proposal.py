@@ -20,7 +20,7 @@ from stages.adoption.decisions import (
 from stages.adoption.drafts import Draft, from_folders, from_table, list_draft
 from stages.adoption.folder_tree import Folder, is_picture, read_tree
 from stages.adoption.layout import find_layout
-from stages.adoption.table_roles import Tables, find_tables
+from stages.adoption.table_roles import TableRoles, Tables, find_tables
 from stages.adoption.traps import say_hidden
 from stages.config.errors import UserError
 from stages.config.params import MAX_NAME, NAME_PATTERN
@@ -127,10 +127,7 @@ def _draft(top: Folder, tables: Tables, folder: Path) -> Draft:
     layout, table = find_layout(top), tables.best
     has_labels = table is not None and table.label is not None
     if layout and (layout.is_sure or not has_labels):
-        draft = from_folders(layout)
-        if not layout.is_sure:
-            draft.unknown.append("whether the folders are classes: few are called as in other sets")
-        return draft
+        return from_folders(layout)
     if table and has_labels:
         return from_table(table)
     hint = "".join(f"; {said}" for said in tables.others[:2])
@@ -144,19 +141,37 @@ def _draft(top: Folder, tables: Tables, folder: Path) -> Draft:
 def _decide(draft: Draft, tables: Tables, folder: Path, names: Sequence[str]) -> str | None:
     """Fill in what the listing and the pictures tell; why it cannot be listed, or None."""
     try:
-        listing = list_draft(draft, folder)
-        take_table(draft, tables.best)
-        listing = list_draft(draft, folder)
+        list_draft(draft, folder)
+        listing = _list_with_table(draft, tables.best, folder)
         take_patients(draft, listing.items)
         listing = list_draft(draft, folder)
+        take_classes(draft, listing.items)
+        draft.notes += [*say_counts(listing.items), *listing.notes]
+        parents = {PurePosixPath(item.source_path).parent.as_posix() for item in listing.items}
+        take_pictures(draft, listing.items, [*names, *sorted(parents)[:FILES_NAMED]], folder)
     except UserError as error:
+        draft.unknown.append(
+            "all that a listing and pictures tell (modality, sizes, patients): see why it stopped"
+        )
         return str(error)
-    _take_listing(draft, listing)
-    parents = {PurePosixPath(item.source_path).parent.as_posix() for item in listing.items}
-    take_pictures(draft, listing.items, [*names, *sorted(parents)[:FILES_NAMED]], folder)
     return None
 
 
-def _take_listing(draft: Draft, listing: Listing) -> None:
-    take_classes(draft, listing.items)
-    draft.notes += [*say_counts(listing.items), *listing.notes]
+def _list_with_table(draft: Draft, table: TableRoles | None, folder: Path) -> Listing:
+    """List with what a table says; one that contradicts itself is left aside, with the reason.
+
+    Raises:
+        UserError: without the table, which has the labels, there is nothing to list.
+    """
+    kept = {key: draft.entry[key] for key in ("table", "group", "metadata", "max_unmatched")}
+    take_table(draft, table)
+    try:
+        return list_draft(draft, folder)
+    except UserError as error:
+        if table is None or kept["table"] is not None:
+            raise
+        draft.entry.update(kept)
+        for key in kept:
+            draft.comments.pop(key, None)
+        draft.unknown.append(f"what {table.path} tells: it is not used, since {error}")
+        return list_draft(draft, folder)

@@ -89,19 +89,27 @@ def say_sizes(sampled: Sequence[Sampled]) -> list[str]:
     return lines
 
 
-def say_unreadable(sampled: Sequence[Sampled]) -> list[str]:
-    """Files that give no picture, of those looked at."""
+def say_unreadable(sampled: Sequence[Sampled], max_rejected: float) -> list[str]:
+    """Files that give no picture, of those looked at, and whether the run will stop for them."""
     bad = [picture for picture in sampled if picture.reason]
     if not bad:
         return []
     examples = "; ".join(f"{p.path!r} ({p.reason})" for p in bad[:SHOWN])
-    return [f"{len(bad)} of {len(sampled)} files looked at give no picture: {examples}"]
+    said = f"{len(bad)} of {len(sampled)} files looked at give no picture: {examples}"
+    if len(bad) > max_rejected * len(sampled):
+        said += (
+            f"; where more than {max_rejected:g} of all files give none, prepare stops: take them "
+            "out, or raise max_rejected"
+        )
+    return [said]
 
 
 def say_hidden(hidden: Sequence[LeftOut]) -> list[str]:
-    """Files that are left out since they are hidden or left behind."""
-    count = sum(out.files for out in hidden)
-    if not count:
-        return []
-    examples = ", ".join(repr(out.path) for out in hidden[:SHOWN])
-    return [f"{count:,} files are hidden, or left by an operating system, such as {examples}"]
+    """Files that are left out whatever `ignore` says, by reason."""
+    lines = []
+    for reason in dict.fromkeys(out.reason for out in hidden):
+        found = [out for out in hidden if out.reason == reason]
+        examples = ", ".join(repr(out.path) for out in found[:SHOWN])
+        count = sum(out.files for out in found)
+        lines.append(f"{count:,} files are left out ({reason}), such as {examples}")
+    return lines

@@ -5,7 +5,9 @@ import zipfile
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from stages.adoption import pictures
 from stages.adoption.proposal import Proposal, default_name, propose
@@ -104,7 +106,7 @@ def test_a_file_of_two_classes_one_size_junk_and_a_broken_file_are_counted(tmp_p
     traps = "\n".join(proposal.traps)
     assert "2 files are equal to the byte and lie in two classes" in traps
     assert "'COVID/cut.png' (damaged PNG" in traps
-    assert "1 files are hidden" in traps
+    assert "1 files are left out (hidden" in traps
     assert "*.txt" in proposal.entry["ignore"]
     assert proposal.problem is None
 
@@ -207,6 +209,70 @@ def test_a_source_without_classes_is_refused_with_what_to_do(make: str, tmp_path
         draw_all(source / "COVID", "ct", [f"{n}x.png" for n in range(3)])
     with pytest.raises(UserError, match=r"pictures|classes"):
         look_at(source, tmp_path)
+
+
+def test_a_table_that_contradicts_itself_is_left_aside_and_named(tmp_path: Path) -> None:
+    for folder in ("COVID", "Normal"):
+        draw_all(tmp_path / folder, "xray", [f"{folder}{n}x.png" for n in range(6)])
+    rows = [[f"COVID{n}x.png", f"p{twice}", 40] for n in range(6) for twice in range(2)]
+    write_table(tmp_path / "m.csv", [["file", "patient", "age"], *rows])
+    proposal = look_at(tmp_path, tmp_path)
+    assert proposal.problem is None
+    assert proposal.entry["table"] is None
+    assert "what m.csv tells: it is not used, since table: rows 2 and 3" in said(proposal)
+
+
+def test_numbered_folders_of_patients_are_found_by_their_place(tmp_path: Path) -> None:
+    for first, folder in enumerate(("NCP", "CP", "Normal")):
+        for p in range(6):
+            place = tmp_path / folder / str(100 + 10 * first + p) / str(1300 + p)
+            draw_all(place, "ct", [f"{n:04d}.png" for n in range(3)])
+    proposal = look_at(tmp_path, tmp_path)
+    assert list(proposal.entry["classes"]) == ["normal", "pneumonia", "covid"]
+    assert proposal.entry["group"]["pattern"] == "(?:^|/)(?:CP|NCP|Normal)/([^/]+)/"
+    assert "18 patients in 54 of 54 images" in said(proposal)
+
+
+def test_numbering_that_begins_anew_in_each_split_makes_no_leak(tmp_path: Path) -> None:
+    for split in ("train", "validation"):
+        for folder in ("covid", "non-covid"):
+            for p in range(8):
+                place = tmp_path / split / folder / f"ct_scan_{p}"
+                draw_all(place, "ct", [f"{split[0]}{folder[0]}{n}.png" for n in range(2)])
+    proposal = look_at(tmp_path, tmp_path)
+    assert "32 patients in 64 of 64 images" in said(proposal)
+    assert proposal.entry["allow_leakage"] is False
+
+
+def test_several_sets_of_class_folders_are_named_where_one_is_taken(tmp_path: Path) -> None:
+    for fold in range(3):
+        for folder in ("COVID", "Normal"):
+            draw_all(tmp_path / f"fold{fold}" / folder, "xray", [f"{fold}{n}x.png" for n in (1, 2)])
+    assert "whether /fold1 belongs to the set" in said(look_at(tmp_path, tmp_path))
+
+
+def test_values_of_hounsfield_units_get_the_lung_window(tmp_path: Path) -> None:
+    for folder in ("COVID", "Normal"):
+        (tmp_path / folder).mkdir()
+        for n in range(6):
+            draw(tmp_path / "x.png", "ct")
+            with Image.open(tmp_path / "x.png") as picture:
+                values = np.asarray(picture).astype(np.float32) * 5 - 1000 + n
+            Image.fromarray(values).save(tmp_path / folder / f"{n}x.tif")
+    (tmp_path / "x.png").unlink()
+    grey = look_at(tmp_path, tmp_path).entry["grey"]
+    assert grey == {"kind": "window", "low": -1350, "high": 150}
+
+
+def test_files_of_which_none_is_a_picture_are_a_problem(tmp_path: Path) -> None:
+    for folder in ("COVID", "Normal"):
+        (tmp_path / folder).mkdir()
+        for n in range(5):
+            (tmp_path / folder / f"{n}x.png").write_bytes(b"")
+    problem = look_at(tmp_path, tmp_path).problem
+    assert problem is not None
+    assert "gives a picture" in problem
+    assert "(empty file)" in problem
 
 
 def test_odd_names_of_folders_and_files_stay_what_they_are(tmp_path: Path) -> None:
