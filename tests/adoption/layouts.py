@@ -6,6 +6,7 @@ each file.
 
 import csv
 import io
+import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache
@@ -75,7 +76,7 @@ def _phantom(kind: str, number: int) -> np.ndarray:
 def draw(path: Path, kind: str, *, mask: bool = False, side: int = SIDE_PX) -> None:
     """Write a picture that no other is equal to."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    seed = sum(str(path.relative_to(path.parents[2])).encode())
+    seed = zlib.crc32(str(path.relative_to(path.parents[2])).encode())
     pixels = _phantom(kind, seed % DRAWN).astype(np.int16)
     rng = np.random.default_rng([seed, len(path.name)])
     noisy = np.clip(pixels + rng.integers(-3, 4, pixels.shape), 0, 255).astype(np.uint8)
