@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stages.adopt import adopt
-from stages.adoption import pictures
+from stages.adoption import sampling
 from stages.config.errors import UserError
 from stages.config.load import load_params
 from stages.config.yaml_file import read_yaml
@@ -20,7 +20,7 @@ SETS = {layout.name: layout for layout in LAYOUTS}
 
 @pytest.fixture(autouse=True)
 def _repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pictures, "MOST_PICTURES", 12)
+    monkeypatch.setattr(sampling, "MOST_PICTURES", 12)
     monkeypatch.chdir(tmp_path)
     Path("params.yaml").write_bytes(PARAMS)
 

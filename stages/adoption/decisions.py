@@ -10,7 +10,7 @@ from stages.adoption.class_names import WELL, choose_positive
 from stages.adoption.drafts import Draft, table_entry
 from stages.adoption.modality import guess_modality
 from stages.adoption.patient_pattern import count_leaking, find_patient_pattern
-from stages.adoption.pictures import choose_grey, choose_size, sample_pictures
+from stages.adoption.sampling import choose_grey, choose_size, sample_pictures
 from stages.adoption.table_roles import TableRoles
 from stages.adoption.traps import find_same_files, say_sizes, say_unreadable
 from stages.config.errors import UserError

@@ -14,7 +14,7 @@ from typing import Any
 from stages.adoption.class_names import choose_positive, name_classes
 from stages.adoption.folder_tree import is_picture
 from stages.adoption.layout import Layout, as_entry
-from stages.adoption.pictures import GREY
+from stages.adoption.sampling import GREY
 from stages.adoption.table_roles import TableRoles
 from stages.config.errors import UserError
 from stages.config.params import Dataset

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from stages.adoption.pictures import Sampled
+from stages.adoption.sampling import Sampled
 from stages.config.progress import progress
 from stages.sources.item import SourceItem
 from stages.sources.tree import LeftOut

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stages.adoption import pictures
+from stages.adoption import sampling
 from stages.adoption.proposal import Proposal, default_name, propose
 from stages.config.errors import UserError
 from stages.config.params import Dataset
@@ -20,7 +20,7 @@ from tests.adoption.layouts import LAYOUTS, Layout, covidx, draw, draw_all, nih,
 
 @pytest.fixture(autouse=True)
 def _few_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pictures, "MOST_PICTURES", 18)
+    monkeypatch.setattr(sampling, "MOST_PICTURES", 18)
 
 
 def look_at(source: Path, tmp_path: Path) -> Proposal:
