@@ -153,13 +153,13 @@ def list_draft(draft: Draft, folder: Path) -> Listing:
 def _list(draft: Draft, folder: Path) -> Listing:
     entry = draft.entry | {"source": {"kind": "folder", "path": str(folder)}}
     dataset = Dataset.model_validate(entry)
-    with _quietly(), open_source(dataset, seed=0, scratch=folder) as listing:
+    with listing_quietly(), open_source(dataset, seed=0, scratch=folder) as listing:
         return listing
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
-    """Without what the listing says each time."""
+def listing_quietly() -> Iterator[None]:
+    """List without what a listing logs, which would be said each time."""
     sources = logging.getLogger("stages.sources")
     level = sources.level
     sources.setLevel(logging.ERROR)
