@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from stages.adoption.class_names import choose_positive, name_classes
-from stages.adoption.folder_tree import is_picture
+from stages.adoption.folder_tree import Folder, is_picture
 from stages.adoption.layout import Layout, as_entry
 from stages.adoption.sampling import GREY
 from stages.adoption.table_roles import TableRoles
@@ -78,9 +78,12 @@ def from_folders(layout: Layout) -> Draft:
     return draft
 
 
-def from_table(table: TableRoles) -> Draft:
+def from_table(table: TableRoles, top: Folder) -> Draft:
     """The entry of a source of which a table has the labels."""
     draft = Draft(_blank(table.classes))
+    for folder in _without_named(top, table.named):
+        count = folder.count_pictures()
+        draft.ignore(as_entry(folder.path), f"{count:,} pictures, and the table names none of them")
     draft.entry["table"] = table_entry(table, label=table.label)
     for text, count in table.unused.items():
         if "|" not in text:
@@ -89,6 +92,16 @@ def from_table(table: TableRoles) -> Draft:
     if several:
         draft.ignore("*|*", f"{several:,} rows with more than one label")
     return draft
+
+
+def _without_named(folder: Folder, named: frozenset[str]) -> Iterator[Folder]:
+    """The outermost folders with pictures of which a table names none."""
+    for child in folder.folders.values():
+        if named.isdisjoint(child.all_files()):
+            if child.count_pictures():
+                yield child
+        else:
+            yield from _without_named(child, named)
 
 
 def table_entry(table: TableRoles, *, label: str | None) -> dict[str, str | None]:

@@ -62,10 +62,12 @@ class _Shape(NamedTuple):
     Attributes:
         parts: what stands before each number.
         widths: how many digits the numbers of many digits have; 0 of others, which may have any.
+        behind: the sign behind the last number; "" where none is told.
     """
 
     parts: tuple[str, ...]
     widths: tuple[int, ...]
+    behind: str = ""
 
     def regex(self, ids: Sequence[str] = ()) -> str:
         r"""Matches such a beginning, as in `person\d+`, `\d{8}`; numbers that all ids have stay."""
@@ -118,9 +120,7 @@ def _of_names(items: Sequence[SourceItem]) -> list[tuple[str, str]]:
         left = [name for name in left if name not in papers]
     for shape, group in _well_grouping_shapes(left):
         ids = _ids(shape, group)
-        following = {name[len(one)] for one, name in zip(ids, group, strict=True)}
-        end = _escaped(following.pop()) if len(following) == 1 else r"(?![^\W_])"
-        behind[end].append(shape.regex(ids))
+        behind[_escaped(shape.behind)].append(shape.regex(ids))
         examples.append(group[0])
     if not behind:
         return []
@@ -166,7 +166,7 @@ def _shape(name: str, count: int) -> _Shape | None:
         return None
     if YEAR.fullmatch(numbers[0][0]):  # a date, most likely
         return None
-    return _shape_of(name, numbers)
+    return _shape_of(name, numbers)._replace(behind=name[numbers[-1].end()])
 
 
 def _word_before(shape: _Shape) -> str:

@@ -129,7 +129,7 @@ def _draft(top: Folder, tables: Tables, folder: Path) -> Draft:
     if layout and (layout.is_sure or not has_labels):
         return from_folders(layout)
     if table and has_labels:
-        return from_table(table)
+        return from_table(table, top)
     hint = "".join(f"; {said}" for said in tables.others[:2])
     raise UserError(
         f"{folder}: no two folders side by side that could be classes, and no table with file "

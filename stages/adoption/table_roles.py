@@ -64,6 +64,7 @@ class TableRoles(NamedTuple):
         rows: how many rows it has, and
         matched: how many of them name a file; of `files` of the source it names so many.
         files: see above.
+        named: paths of these.
     """
 
     path: str
@@ -77,6 +78,7 @@ class TableRoles(NamedTuple):
     rows: int
     matched: int
     files: int
+    named: frozenset[str]
 
 
 class Tables(NamedTuple):
@@ -132,7 +134,8 @@ def _read_roles(root: Path, path: str, pictures: Sequence[str], fewest: int) -> 
     if len(names) < 2 or any(keys.has(name) for name in names):
         return None  # its first row is no names of columns
     rows = read_table_file(root / path, names, path).rows.map(tidy)
-    counts = {name: len(keys.found(rows[name])) for name in names}
+    found = {name: keys.found(rows[name]) for name in names}
+    counts = {name: len(files) for name, files in found.items()}
     file = max(names, key=lambda name: (counts[name], has_image_ending(str(rows[name].iloc[0]))))
     matched = int(rows[file].map(keys.has).sum())
     few = max(1, int(LEAST_MATCHED * min(len(rows), len(pictures))))
@@ -156,6 +159,7 @@ def _read_roles(root: Path, path: str, pictures: Sequence[str], fewest: int) -> 
         rows=len(rows),
         matched=matched,
         files=counts[file],
+        named=frozenset(found[file]),
     )
 
 

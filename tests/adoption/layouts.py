@@ -108,7 +108,8 @@ def nih(patients: int, first: int, images: int = 2) -> list[str]:
 def darkcovidnet(root: Path) -> None:
     top = root / "X-Ray Image DataSet"
     odd = [f"1-s2.0-S092966462030044{n}-gr2_lrg-a.jpg" for n in range(6)]
-    named = [f"covid-19-pneumonia-{n}-PA.jpg" for n in range(1, 11)]
+    named = [f"covid-19-pneumonia-{n}-PA.jpg" for n in range(1, 10)]
+    named.append("80446565-E090-4187-A031-9D3CEAA586C8.jpg")  # no patient 80446565 of the NIH
     draw_all(top / "Covid-19", "xray", [*odd, *named])
     draw_all(top / "No_findings", "xray", nih(15, 100))
     draw_all(top / "Pneumonia", "xray", nih(15, 5000))
@@ -220,6 +221,9 @@ def cohen(root: Path) -> None:
         draw(root / "images" / name, "xray")
         rows.append([p, "", "", "", "todo", "PA", name])
     rows += [[50, 0, "F", 40, "Pneumonia/Viral/COVID-19", "Axial", "volume-50.nii.gz"]]
+    for p in range(6):
+        name = f"auntminnie-{'abcdefghij'[p]}{p}-0_mask.png"
+        draw(root / "annotations" / "lungVAE-masks" / name, "xray", mask=True)
     write_table(root / "metadata.csv", rows)
     (root / "README.md").write_text("# covid-chestxray-dataset\n")
     (root / "docs").mkdir()
@@ -399,7 +403,7 @@ LAYOUTS = (
             {"normal": 28, "covid": 32},
             group="table",
             patients=30,
-            left_out=("todo",),
+            left_out=("todo", "/annotations"),
             table="metadata.csv",
             metadata=("offset", "sex", "age", "view"),
         ),
