@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from pydantic import ValidationError
+
 from stages.adoption.class_names import choose_positive, name_classes
 from stages.adoption.folder_tree import Folder, is_picture
 from stages.adoption.layout import Layout, as_entry
@@ -165,7 +167,14 @@ def list_draft(draft: Draft, folder: Path) -> Listing:
 
 def _list(draft: Draft, folder: Path) -> Listing:
     entry = draft.entry | {"source": {"kind": "folder", "path": str(folder)}}
-    dataset = Dataset.model_validate(entry)
+    try:
+        dataset = Dataset.model_validate(entry)
+    except ValidationError as error:  # names of files and columns can be of any length
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UserError(
+            f"{where}: {first['msg']}; rename what is called so in the source"
+        ) from None
     with listing_quietly(), open_source(dataset, seed=0, scratch=folder) as listing:
         return listing
 

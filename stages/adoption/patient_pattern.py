@@ -21,6 +21,7 @@ from stages.adoption.name_shapes import (
     word_before,
 )
 from stages.adoption.patient_folders import folder_patterns
+from stages.config.params import MAX_TEXT
 from stages.sources.identity import find_restart
 from stages.sources.item import SourceItem
 from stages.sources.names import split_of, stem_of
@@ -58,9 +59,9 @@ def find_patient_pattern(items: Sequence[SourceItem]) -> PatientPattern | None:
     Args:
         items: images of a source, with their labels and given splits.
     """
-    patterns = [*folder_patterns(items), *_of_names(items)]
-    for pattern, why in patterns:
-        if found := _weigh(pattern, why, items):
+    for pattern, why in (*folder_patterns(items), *_of_names(items)):
+        found = _weigh(pattern, why, items)
+        if found and len(found.pattern) <= MAX_TEXT:
             return found
     return None
 

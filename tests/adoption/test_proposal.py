@@ -1,5 +1,6 @@
 """What is proposed for trees laid out as public sets are, and for odd ones, can be listed."""
 
+import io
 import random
 import zipfile
 from collections import Counter
@@ -16,6 +17,10 @@ from stages.config.params import Dataset
 from stages.sources.listing import open_source
 from stages.sources.table import require_matched
 from tests.adoption.layouts import LAYOUTS, Layout, covidx, draw, draw_all, nih, write_table
+
+_BUFFER = io.BytesIO()
+Image.fromarray(np.arange(1024, dtype=np.uint8).reshape(32, 32)).save(_BUFFER, format="PNG")
+PIXEL = _BUFFER.getvalue()
 
 
 @pytest.fixture(autouse=True)
@@ -273,6 +278,24 @@ def test_files_of_which_none_is_a_picture_are_a_problem(tmp_path: Path) -> None:
     assert problem is not None
     assert "gives a picture" in problem
     assert "(empty file)" in problem
+
+
+def test_names_longer_than_params_yaml_takes_are_said_and_not_proposed(tmp_path: Path) -> None:
+    for folder in ("COVID", "Normal"):
+        for shape in range(30):
+            letters = "".join(chr(97 + (shape + n) % 26) for n in range(50))
+            names = [f"{letters}{shape}q{p}_{n}.png" for p in range(12) for n in range(2)]
+            for name in names:
+                (tmp_path / folder).mkdir(exist_ok=True)
+                (tmp_path / folder / name).write_bytes(PIXEL)
+    proposal = look_at(tmp_path, tmp_path)
+    assert proposal.entry["group"] == {"kind": "none"}
+    deep = tmp_path.joinpath(*["d" * 250] * 5)
+    deep.mkdir(parents=True)
+    (deep / "x.png").write_bytes(PIXEL)
+    for folder in ("COVID", "Normal"):
+        (deep.parent / folder).mkdir()
+    assert look_at(tmp_path, tmp_path).problem is None
 
 
 def test_odd_names_of_folders_and_files_stay_what_they_are(tmp_path: Path) -> None:
