@@ -1,1 +1,1 @@
-"""From a source to its entry in params.yaml."""
+"""From a folder, an archive or the catalogue to an entry of params.yaml, with reasons."""

@@ -39,6 +39,22 @@ PICTURES = frozenset({"image", "images", "img", "imgs", "picture", "pictures", "
 SUFFIX = re.compile(r"(.+?)[-_. ]+([^\W\d_]{2,})")  # `a_lung`: base and word
 
 
+class CompanionsFound(UserError):
+    """Folders or files below class folders that may be no pictures of their class.
+
+    Attributes:
+        entries: names or patterns that `ignore` would take.
+        folders: whether they are folders.
+        named: whether their names say what they are; else it is suspected.
+    """
+
+    def __init__(self, line: str, entries: Sequence[str], *, folders: bool, named: bool) -> None:
+        """Make a message of one line."""
+        super().__init__(line)
+        self.entries = tuple(entries)
+        self.folders, self.named = folders, named
+
+
 class _Level(NamedTuple):
     """What a folder holds.
 
@@ -63,7 +79,7 @@ def require_pictures_alone(folders: Sequence[ClassFolder], tree: Tree) -> None:
     """Stop where folders or files below class folders are no pictures of their class.
 
     Raises:
-        UserError: with their names, how many files they are, and what to add to `ignore`.
+        CompanionsFound: with their names, how many files they are, and what to add to `ignore`.
     """
     levels = {folder.path: _levels(folder) for folder in folders}
     every = {path: level for found in levels.values() for path, level in found.items()}
@@ -262,8 +278,11 @@ def _stop(tree: Tree, what: str, found: Sequence[_Found], why: str) -> None:
     more = f" and {len(found) - SHOWN} others" if len(found) > SHOWN else ""
     first = next((one.entry for one in found if not PICTURES & {*words(one.entry)}), found[0].entry)
     everything = "" if why == NO_PICTURES else " ('!*' for all)"
-    raise UserError(
+    raise CompanionsFound(
         f"{tree.root}: {what} below class folders {why}: {listed}{more}; add those that do not "
         f"show the class to ignore, such as {first!r}, and those that do with a '!', such as "
-        f"{f'!{first}'!r}{everything}"
+        f"{f'!{first}'!r}{everything}",
+        [one.entry for one in found],
+        folders=what == "folders",
+        named=why == NO_PICTURES,
     )

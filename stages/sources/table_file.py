@@ -75,6 +75,17 @@ def read_source_table(root: Path, name: str, columns: Collection[str], key: str)
     return read_table_file(root / path, list(dict.fromkeys(columns)), where)
 
 
+def read_column_names(path: Path, where: str) -> list[str]:
+    """The names in the first row of a table, tidied; those that stand there twice are left out.
+
+    Raises:
+        UserError: it is no text, or empty.
+    """
+    text, _ = _read_text(path, where)
+    names = [tidy(name) for name in _first_cells(text, _separator(text, (), where))]
+    return [name for name in names if name and names.count(name) == 1]
+
+
 def read_table_file(path: Path, columns: Collection[str], where: str) -> TableFile:
     """Read some columns of a table.
 

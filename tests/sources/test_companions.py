@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from stages.config.errors import UserError
+from stages.sources.companions import CompanionsFound
 from tests.sources.trees import listed, paths, put
 
 COUNTED = ("1.png", "2.png", "3.png")
@@ -281,3 +282,21 @@ def test_other_names_of_files_are_let_through(tmp_path: Path, files: tuple[str, 
     tree(tmp_path, "COVID", files=files)
     put(tmp_path, "Normal/x.png")
     assert len(paths(tmp_path)) == len(files) + 1
+
+
+# ---- what others are told ----------------------------------------------------------------------
+
+
+def test_the_refusal_says_what_ignore_would_take(tmp_path: Path) -> None:
+    tree(tmp_path, *each("images", "masks"))
+    with pytest.raises(CompanionsFound) as named:
+        listed(tmp_path)
+    assert (named.value.entries, named.value.folders, named.value.named) == (("masks",), True, True)
+
+
+def test_what_is_only_suspected_is_told_from_what_is_named(tmp_path: Path) -> None:
+    tree(tmp_path, *each("front", "side"))
+    with pytest.raises(CompanionsFound) as suspected:
+        listed(tmp_path)
+    assert suspected.value.entries == ("front", "side")
+    assert not suspected.value.named

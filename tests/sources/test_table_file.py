@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from stages.config.errors import UserError
-from stages.sources.table_file import TableFile, read_table_file
+from stages.sources.table_file import TableFile, read_column_names, read_table_file
 
 TEXT = "name,who,age\na.png,0012,41\nb.png,7,\n"
 
@@ -111,3 +111,12 @@ def test_a_table_beyond_the_limit_is_not_read(
     monkeypatch.setattr("stages.sources.table_file.MAX_BYTES", 10)
     with pytest.raises(UserError, match=r"has 36 bytes; allowed: at most 10$"):
         read(tmp_path, TEXT)
+
+
+def test_names_of_columns_alone_and_those_that_mean_one_column(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(" file ;age;age;;x y\na;1;2;;3\n")
+    assert read_column_names(path, "t") == ["file", "x y"]
+    path.write_text("")
+    with pytest.raises(UserError, match="is empty"):
+        read_column_names(path, "t")
