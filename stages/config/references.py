@@ -148,7 +148,7 @@ def _header_problems(where: str, dataset: Dataset) -> Iterator[str]:
             yield f"{where}.metadata.columns: got {columns}; allowed: each column once"
     if dataset.group.kind != "dicom":
         return
-    hides = "group {{kind: dicom}}, which writes no name of a file in clear,"
+    hides = "group {kind: dicom}, which writes no name of a file in clear"
     if dataset.is_phantom:
         yield f"{where}.group.kind: got dicom; allowed for phantoms: none or pattern"
     if dataset.table is not None:

@@ -31,8 +31,8 @@ def require_picture(data: Dataset) -> None:
     with reading_dicom():
         kind = UID(text_of(data, "SOPClassUID"))
         if kind in NO_PICTURES or not any(keyword in data for keyword in PIXELS):
-            named = f", but {kind.name}" if kind.is_valid and kind.name != kind else ""
-            raise UnreadableImage(f"a DICOM file without a picture{named}")
+            named = f" ({kind.name})" if kind.is_valid and kind.name != kind else ""
+            raise UnreadableImage(f"a DICOM object that is no picture{named}")
         types = data.get("ImageType") or ()
         if text_of(data, "Modality") in ("CT", "MR") and any(one in LOCALIZERS for one in types):
             raise UnreadableImage("a localizer, not a slice")

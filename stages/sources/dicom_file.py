@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from pydicom import Dataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.multival import MultiValue
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
@@ -22,7 +22,7 @@ from stages.sources.silence import silent
 DAMAGE = (
     *(ValueError, TypeError, AttributeError, KeyError, IndexError, OverflowError, AssertionError),
     *(EOFError, OSError, RuntimeError, NotImplementedError, ZeroDivisionError),
-    *(struct.error, zlib.error, InvalidDicomError),
+    *(struct.error, zlib.error, InvalidDicomError, BytesLengthException),
 )
 DAMAGED = "damaged DICOM: data cut short or corrupt"
 # Of the elements with pixels, one of which an image has (DICOM PS3.3, C.7.6.3).
