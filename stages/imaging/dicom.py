@@ -47,10 +47,10 @@ class DicomFrames:
 
     def __init__(self, content: bytes) -> None:
         """Raises `UnreadableImage` for a file that is damaged, or no picture of a patient."""
-        self._data = open_dicom(content)
-        require_picture(self._data)
-        self.count = count_frames(self._data, len(content))
         with reading_dicom():
+            self._data = open_dicom(content)
+            require_picture(self._data)
+            self.count = count_frames(self._data, len(content))
             check_size(int(self._data.Columns), int(self._data.Rows))
 
     def decode(self, frame: int, grey: Grey) -> DecodedImage:
@@ -69,7 +69,7 @@ class DicomFrames:
                 raise UnreadableImage("DICOM of a photometric interpretation that is not read")
             pixels = to_grey_levels(values, grey)
             upright = turn_upright(pixels, data, self._group(frame, "PlaneOrientationSequence"))
-        return DecodedImage(upright, f"{kind};{bits}", "DICOM", self._complaints())
+            return DecodedImage(upright, f"{kind};{bits}", "DICOM", self._complaints())
 
     def _grey_values(self, stored: NDArray[Any], frame: int, bits: int, grey: Grey) -> Values:
         """Grey before it is laid on 8 bits, and between which values that is done."""

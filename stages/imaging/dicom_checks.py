@@ -7,7 +7,7 @@ from pydicom.uid import UID
 
 from stages.imaging.coded_size import coded_size
 from stages.imaging.decoded import MAX_PIXELS, bomb
-from stages.sources.dicom_file import PIXELS, number_of, reading_dicom, text_of
+from stages.sources.dicom_file import PIXELS, number_of, text_of
 from stages.sources.item import UnreadableImage
 
 # Objects that have pixels and are no pictures: DICOM PS3.4, B.5. Both kinds of segmentation, dose,
@@ -19,7 +19,7 @@ NO_PICTURES = {
     "1.2.840.10008.5.1.4.1.1.30",
 }
 LOCALIZERS = ("LOCALIZER", "SCOUT")
-PLUGINS = ("pylibjpeg", "pydicom")  # in this order
+PLUGINS = ("pydicom", "pylibjpeg")  # the first reads RLE, in Python alone
 
 
 def require_picture(data: Dataset) -> None:
@@ -28,15 +28,16 @@ def require_picture(data: Dataset) -> None:
     Raises:
         UnreadableImage: with the reason; values of the file are not part of it.
     """
-    with reading_dicom():
-        kind = UID(text_of(data, "SOPClassUID"))
-        if kind in NO_PICTURES or not any(keyword in data for keyword in PIXELS):
-            named = f" ({kind.name})" if kind.is_valid and kind.name != kind else ""
-            raise UnreadableImage(f"a DICOM object that is no picture{named}")
-        types = data.get("ImageType") or ()
-        if text_of(data, "Modality") in ("CT", "MR") and any(one in LOCALIZERS for one in types):
-            raise UnreadableImage("a localizer, not a slice")
-        decoder_of(data)
+    kind = UID(text_of(data, "SOPClassUID"))
+    named = f" ({kind.name})" if kind.is_valid and kind.name != kind else ""
+    if kind in NO_PICTURES:
+        raise UnreadableImage(f"a DICOM object that is no picture{named}")
+    if not any(keyword in data for keyword in PIXELS):
+        raise UnreadableImage(f"DICOM without pixels{named}: no picture, or cut short")
+    types = data.get("ImageType") or ()
+    if text_of(data, "Modality") in ("CT", "MR") and any(one in LOCALIZERS for one in types):
+        raise UnreadableImage("a localizer, not a slice")
+    decoder_of(data)
 
 
 def decoder_of(data: Dataset) -> str:

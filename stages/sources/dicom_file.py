@@ -13,8 +13,15 @@ import pydicom
 from pydicom import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.multival import MultiValue
-from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
+from stages.sources.formats import START_BYTES
 from stages.sources.item import UnreadableImage
 from stages.sources.silence import silent
 
@@ -30,6 +37,11 @@ PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 # A slice of a chest that is packed best, one grey, takes more.
 LEAST_FRAME_BYTES = 8
 MAX_FRAMES = 10_000
+# DICOM PS3.10, 7.1: behind preamble and prefix comes the length of the meta header, an element of
+# 12 bytes whose last 4 are the value. PS3.5, A.5: what is deflated begins behind that header.
+META_LENGTH_AT = 140
+DEFLATED = DeflatedExplicitVRLittleEndian.encode()
+MAX_DEFLATED_BYTES = 2**28
 
 
 @contextmanager
@@ -61,6 +73,7 @@ def open_dicom(source: bytes | Path, keywords: Sequence[str] | None = None) -> D
         UnreadableImage: it is damaged.
     """
     with reading_dicom():
+        _check_deflated(source)
         found = pydicom.dcmread(
             io.BytesIO(source) if isinstance(source, bytes) else source,
             force=True,
@@ -72,6 +85,21 @@ def open_dicom(source: bytes | Path, keywords: Sequence[str] | None = None) -> D
         if not found.file_meta.get("TransferSyntaxUID"):
             found.file_meta.TransferSyntaxUID = _native_syntax(found)
         return found
+
+
+def _check_deflated(source: bytes | Path) -> None:
+    """Refuse a deflated file that would fill the memory: pydicom unpacks it whole, at once."""
+    with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as stream:
+        start = stream.read(START_BYTES)
+        if DEFLATED not in start:
+            return
+        length = int.from_bytes(start[META_LENGTH_AT : META_LENGTH_AT + 4], "little")
+        stream.seek(META_LENGTH_AT + 4 + length)
+        packed, unpacked = zlib.decompressobj(-zlib.MAX_WBITS), 0
+        while not packed.eof and (part := packed.unconsumed_tail or stream.read(START_BYTES)):
+            unpacked += len(packed.decompress(part, MAX_DEFLATED_BYTES))
+            if unpacked > MAX_DEFLATED_BYTES:
+                raise UnreadableImage("a deflated DICOM that is too large unpacked")
 
 
 def _native_syntax(found: Dataset) -> UID:

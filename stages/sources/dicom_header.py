@@ -11,7 +11,13 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.uid import MediaStorageDirectoryStorage
 
-from stages.sources.dicom_file import count_frames, numbers_of, open_dicom, text_of
+from stages.sources.dicom_file import (
+    count_frames,
+    numbers_of,
+    open_dicom,
+    reading_dicom,
+    text_of,
+)
 from stages.sources.identity import is_missing, tidy
 from stages.sources.item import UnreadableImage
 
@@ -56,12 +62,16 @@ class DicomHeader(NamedTuple):
 def read_header(file: Path) -> DicomHeader | None:
     """The header of a DICOM file; None where it cannot be read."""
     try:
-        data = open_dicom(file, KEYWORDS)
+        with reading_dicom():
+            return _describe(open_dicom(file, KEYWORDS), file)
     except UnreadableImage:
         return None
+
+
+def _describe(data: Dataset, file: Path) -> DicomHeader:
     try:
         frames = count_frames(data, file.stat().st_size)
-    except (UnreadableImage, OSError):
+    except UnreadableImage:
         frames = 1
     position = _position(data)
     series = text_of(data, "SeriesInstanceUID")

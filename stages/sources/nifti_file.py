@@ -15,6 +15,7 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.fileholders import FileHolder, FileHolderError
 from nibabel.orientations import io_orientation
 from nibabel.spatialimages import HeaderDataError, HeaderTypeError
+from nibabel.wrapstruct import WrapStructError
 
 from stages.sources.formats import GZIP
 from stages.sources.item import UnreadableImage
@@ -22,8 +23,8 @@ from stages.sources.silence import silent
 
 DAMAGE = (
     *(ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, EOFError),
-    *(OSError, RuntimeError, zlib.error, ImageFileError, FileHolderError, HeaderDataError),
-    HeaderTypeError,
+    *(OSError, RuntimeError, zlib.error, ImageFileError, FileHolderError, WrapStructError),
+    *(HeaderDataError, HeaderTypeError),
 )
 DAMAGED = "damaged NIfTI: data cut short or corrupt"
 # Unpacked and as stored: 500 slices of 512 x 512 as float64.

@@ -28,6 +28,7 @@ from stages.config.params import DicomGrey, Grey, PercentileGrey, WindowGrey
 from stages.imaging import dicom_checks
 from stages.imaging.decode import decode, decode_frames
 from stages.imaging.decoded import DecodedImage
+from stages.sources import dicom_file
 from stages.sources.dicom_file import open_dicom
 from stages.sources.item import UnreadableImage
 from tests.imaging.dicom_files import ct_slice, describe, packed, sequence, to_bytes, xray
@@ -246,7 +247,10 @@ def test_objects_that_are_no_pictures_are_named() -> None:
     structure.file_meta = ct_slice(ramp(0, 1)).file_meta
     structure.file_meta.MediaStorageSOPClassUID = RTStructureSetStorage
     structure.SOPInstanceUID = structure.file_meta.MediaStorageSOPInstanceUID
-    assert reason(structure) == "a DICOM object that is no picture (RT Structure Set Storage)"
+    assert (
+        reason(structure)
+        == "DICOM without pixels (RT Structure Set Storage): no picture, or cut short"
+    )
     segments = ct_slice(ramp(0, 1), SOPClassUID=SegmentationStorage)
     assert reason(segments) == "a DICOM object that is no picture (Segmentation Storage)"
 
@@ -287,6 +291,15 @@ def test_absurd_headers_are_refused_with_a_reason(changes: dict[str, Any], said:
     for keyword, value in changes.items():
         setattr(data, keyword, value)
     assert reason(data).startswith(said)
+
+
+def test_deflated_files_are_read_unless_they_would_fill_the_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    content = (TEST_FILES / "test_files" / "image_dfl.dcm").read_bytes()
+    assert decode(content, LUNGS).pixels.shape == (512, 512)
+    monkeypatch.setattr(dicom_file, "MAX_DEFLATED_BYTES", 512 * 512)
+    assert reason(content) == "a deflated DICOM that is too large unpacked"
 
 
 def test_packed_pixels_of_another_size_than_the_header_says_are_not_unpacked() -> None:
@@ -372,6 +385,8 @@ def test_pydicoms_own_files_are_shown_as_by_its_pipeline_or_refused_with_a_reaso
 
 EXPECTED_REASONS = {
     "a DICOM object that is no picture",
+    "DICOM without pixels",
+    "DICOM without pixels: no picture, or cut short",
     "a localizer, not a slice",
     "a slice that is not axial",
     "damaged DICOM: data cut short or corrupt",
