@@ -18,7 +18,7 @@ NO_PICTURES = {
     "1.2.840.10008.5.1.4.1.1.481.2",
     "1.2.840.10008.5.1.4.1.1.30",
 }
-LOCALIZERS = ("LOCALIZER", "SCOUT")
+LOCALIZERS = {"LOCALIZER", "SCOUT"}
 PLUGINS = ("pydicom", "pylibjpeg")  # the first reads RLE, in Python alone
 
 
@@ -35,7 +35,8 @@ def require_picture(data: Dataset) -> None:
     if not any(keyword in data for keyword in PIXELS):
         raise UnreadableImage(f"DICOM without pixels{named}: no picture, or cut short")
     types = data.get("ImageType") or ()
-    if text_of(data, "Modality") in ("CT", "MR") and any(one in LOCALIZERS for one in types):
+    named_types = {types} if isinstance(types, str) else {*types}
+    if text_of(data, "Modality") in ("CT", "MR") and LOCALIZERS & named_types:
         raise UnreadableImage("a localizer, not a slice")
     decoder_of(data)
 
