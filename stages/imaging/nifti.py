@@ -48,7 +48,7 @@ class NiftiFrames:
         right, front, head = (self._file.axes[axis] for axis in (RIGHT, FRONT, HEAD))
         with reading_nifti():
             voxels = self._read_once()
-            plane = np.take(voxels, frame, axis=head.number)
+            plane = np.moveaxis(voxels, head.number, 0)[frame]
             if right.number < front.number:  # the axis of the head is gone
                 plane = plane.T
             # Rows go to the back of the patient, columns to the left.
