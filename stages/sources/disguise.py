@@ -15,7 +15,7 @@ from pathlib import Path
 from stages.config.errors import UserError
 from stages.config.params import Dataset, DicomGroup
 from stages.sources.matching import IMAGE_ENDINGS
-from stages.sources.names import composed, split_of
+from stages.sources.names import composed, split_ending, split_of
 from stages.sources.tree import DROPPINGS
 
 HASH_BYTES = 8  # of a million names, two have the same hash once in 40 million sets
@@ -87,10 +87,8 @@ def hiding_names(dataset: Dataset, root: Path) -> Iterator[None]:
 
 def _ending(name: str) -> str:
     """The ending of a picture, in small letters; others may be numbers of people too."""
-    for known in (".nii.gz", *IMAGE_ENDINGS):
-        if name.lower().endswith(known):
-            return known
-    return ""
+    ending = split_ending(name)[1].lower()
+    return ending if ending in IMAGE_ENDINGS else ""
 
 
 def _names_below(root: Path) -> set[str]:
