@@ -359,6 +359,7 @@ def grey_of(values: NDArray[Any], data: Dataset) -> NDArray[np.uint8]:
 FILES = sorted(path for path in TEST_FILES.rglob("*") if path.is_file())
 
 
+@pytest.mark.filterwarnings("ignore:The pixel data is")  # of the reference
 def test_pydicoms_own_files_are_shown_as_by_its_pipeline_or_refused_with_a_reason() -> None:
     shown, refused = 0, {}
     for file in FILES:
