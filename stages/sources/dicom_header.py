@@ -18,6 +18,7 @@ from stages.sources.dicom_file import (
     reading_dicom,
     text_of,
 )
+from stages.sources.formats import DIRECTORY_NAME
 from stages.sources.identity import is_missing, tidy
 from stages.sources.item import UnreadableImage
 
@@ -27,7 +28,6 @@ KEYWORDS = (
     *("ImageOrientationPatient", "ImagePositionPatient"),
     *("PatientAge", "PatientBirthDate", "StudyDate", "PatientSex", "ViewPosition", "Manufacturer"),
 )
-DIRECTORY_NAME = "DICOMDIR"
 # DICOM PS3.5, 6.2: age string.
 AGE = re.compile(r"(\d{1,3})([DWMY])")
 DAYS_OF = {"D": 1.0, "W": 7.0, "M": 365.25 / 12, "Y": 365.25}

@@ -14,12 +14,12 @@ from pathlib import Path
 
 from stages.config.errors import UserError
 from stages.config.params import Dataset, DicomGroup
+from stages.sources.formats import DIRECTORY_NAME
 from stages.sources.matching import IMAGE_ENDINGS
 from stages.sources.names import composed, split_ending, split_of
 from stages.sources.tree import DROPPINGS
 
 HASH_BYTES = 8  # of a million names, two have the same hash once in 40 million sets
-DIRECTORY_NAME = "DICOMDIR"
 MEMBER = re.compile(r"member ('.*?'|\".*?\")")
 
 
@@ -54,13 +54,12 @@ class Disguise:
         inside = re.compile(rf"(['\"]){re.escape(str(root))}/(.*?)\1")
         text = inside.sub(lambda m: f"{m[1]}{root}/{self.path(m[2])}{m[1]}", text)
         text = MEMBER.sub("a member", text)
-        for name in sorted(_names_below(root), key=len, reverse=True):
-            if self._may_be_shown(name):
-                continue
+        hidden = (name for name in _names_below(root) if not self._may_be_shown(name))
+        for name in sorted(hidden, key=len, reverse=True):
             for spelt in {name, repr(name)[1:-1], ascii(name)[1:-1]}:
                 if spelt in text:
                     bounded = rf"(?<=['\"/]){re.escape(spelt)}(?=['\"/:;,]|$|\s)"
-                    text = re.sub(bounded, lambda _, name=name: self.name(name), text)  # type: ignore[misc]
+                    text = re.sub(bounded, self.name(name), text)  # a hash has no backslash
         return text
 
     def _may_be_shown(self, name: str) -> bool:

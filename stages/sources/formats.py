@@ -9,6 +9,7 @@ from typing import Literal
 MedicalFormat = Literal["DICOM", "NIfTI"]
 
 START_BYTES = 4096
+DIRECTORY_NAME = "DICOMDIR"  # of a file that lists others (DICOM PS3.10, 8.6)
 # DICOM PS3.10, 7.1: 128 bytes of preamble, then the prefix.
 PREFIX, PREFIX_AT = b"DICM", 128
 # Older files begin with their first element: of group 2 or 8, little or big endian; then a value
