@@ -1,5 +1,7 @@
 """What a listing and its pictures say of an entry: patients, table, modality, size, grey levels."""
 
+import random
+import secrets
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -14,14 +16,18 @@ from stages.adoption.sampling import choose_grey, choose_size, sample_pictures
 from stages.adoption.table_roles import TableRoles
 from stages.adoption.traps import find_same_files, say_sizes, say_unreadable
 from stages.config.errors import UserError
+from stages.sources.formats import START_BYTES, recognise
 from stages.sources.identity import find_restart
-from stages.sources.item import SourceItem
+from stages.sources.item import SourceItem, UnreadableImage
 
 NOTICES = ("licen", "copying", "readme", "citation", "terms of use", "data use")
 MOST_SHOWN = 4
 SPLITS = ("train", "val", "test")
 DRAW_SEED = 0  # of the pictures that are looked at
 FEW_GROUPS = 10
+HEADERS_READ = 20
+SALT_BYTES = 16
+DICOM_GREY = {"kind": "dicom", "center": -600, "width": 1500, "low": 0.5, "high": 99.5}
 NOBODY = (
     "who the patients are: images of one person may stand on both sides of a split, and figures be "
     "too good; only pictures that look the same are kept together"
@@ -58,10 +64,42 @@ def take_table(draft: Draft, table: TableRoles | None) -> None:
         )
 
 
+def take_headers(draft: Draft, items: Sequence[SourceItem]) -> None:
+    """Let DICOM files say who is shown, by hashes, and which grey levels they were meant for."""
+    drawn = random.Random(DRAW_SEED).sample(list(items), min(len(items), HEADERS_READ))
+    starts = [start for item in drawn if (start := _start(item)) is not None]
+    count = sum(recognise(start) == "DICOM" for start in starts)
+    if not count:
+        return
+    draft.entry["group"] = {"kind": "dicom", "salt": secrets.token_hex(SALT_BYTES)}
+    draft.comments["group"] = (
+        "Patients from DICOM headers, as hashes; files are named by hashes too. The salt was drawn "
+        "just now: keep it as secret as the files."
+    )
+    draft.entry["grey"] = DICOM_GREY
+    draft.notes.append(
+        f"{count} of {len(drawn)} files looked at are DICOM: patients come from their headers, CT "
+        "gets the lung window, other pictures their own"
+    )
+    if draft.entry["metadata"] is None:
+        draft.entry["metadata"] = {"kind": "dicom", "columns": ["age", "sex", "view"]}
+
+
+def _start(item: SourceItem) -> bytes | None:
+    try:
+        return item.read().content[:START_BYTES]
+    except UnreadableImage:
+        return None
+
+
 def take_patients(draft: Draft, items: Sequence[SourceItem]) -> None:
     """Say who is one patient: a table's column, a pattern on names, or that nobody knows."""
     if draft.entry["group"]["kind"] == "table":
         _take_patients_of_table(draft, items)
+        return
+    if draft.entry["group"]["kind"] == "dicom":
+        known = {item.patient_id for item in items} - {None}
+        draft.notes.append(f"group: {len(known):,} patients, from DICOM headers")
         return
     pattern = find_patient_pattern(items)
     if pattern is None:
@@ -139,7 +177,10 @@ def take_pictures(
     size, why_size = choose_size(sampled)
     draft.entry["size_px"] = size
     draft.comments["size_px"] = f"Of {len(sampled)} pictures {why_size}."
-    draft.entry["grey"], why_grey = choose_grey(sampled, guess.modality)
+    if draft.entry["group"]["kind"] == "dicom":
+        why_grey = ""
+    else:
+        draft.entry["grey"], why_grey = choose_grey(sampled, guess.modality)
     if why_grey:
         draft.comments["grey"] = why_grey
         draft.notes.append(f"grey: {why_grey}")

@@ -130,6 +130,7 @@ def _blank(classes: dict[str, list[str]]) -> dict[str, Any]:
         "ignore": [],
         "table": None,
         "metadata": None,
+        "slices": {"kind": "all"},
         "group": {"kind": "none"},
         "truth": {"kind": "source", "path": TRUTH_CODE},
         "near_duplicates": True,
@@ -229,7 +230,7 @@ def _find_strangers(items: list[SourceItem], draft: Draft) -> Iterator[tuple[str
 
 def _gives_picture(item: SourceItem) -> bool:
     try:
-        decode(item.read().content, GREY)
+        decode(item.read().content, GREY, item.frame)
     except UnreadableImage:
         return False
     return True

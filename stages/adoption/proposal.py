@@ -11,6 +11,7 @@ from stages.adoption.class_names import cleaned
 from stages.adoption.decisions import (
     say_counts,
     take_classes,
+    take_headers,
     take_ignored,
     take_notices,
     take_patients,
@@ -150,7 +151,7 @@ def _draft(top: Folder, tables: Tables, folder: Path) -> Draft:
 def _decide(draft: Draft, tables: Tables, folder: Path, names: Sequence[str]) -> str | None:
     """Fill in what the listing and the pictures tell; why it cannot be listed, or None."""
     try:
-        list_draft(draft, folder)
+        take_headers(draft, list_draft(draft, folder).items)
         listing = _list_with_table(draft, tables.best, folder)
         take_patients(draft, listing.items)
         listing = list_draft(draft, folder)

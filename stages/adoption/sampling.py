@@ -14,6 +14,7 @@ from stages.config.params import PercentileGrey
 from stages.config.progress import progress
 from stages.imaging.decode import decode
 from stages.imaging.depth import DEEP_MODES
+from stages.sources.formats import START_BYTES, recognise
 from stages.sources.item import SourceItem, UnreadableImage
 
 MOST_PICTURES = 90  # of all classes: some 30 ms each
@@ -69,7 +70,7 @@ def sample_pictures(items: Sequence[SourceItem], *, seed: int) -> list[Sampled]:
 def _look_at(item: SourceItem) -> Sampled:
     try:
         content = item.read().content
-        image = decode(content, GREY)
+        image = decode(content, GREY, item.frame)
     except UnreadableImage as error:
         return Sampled(item.source_path, item.label, str(error))
     height, width = image.pixels.shape
@@ -82,9 +83,14 @@ def _look_at(item: SourceItem) -> Sampled:
         height=height,
         format=image.format,
         is_deep=is_deep,
-        lowest=_lowest(content) if image.mode in DEEP_MODES else 0.0,
+        lowest=_lowest(content) if is_raster(content) and image.mode in DEEP_MODES else 0.0,
         signs=find_signs(image.pixels),
     )
+
+
+def is_raster(content: bytes) -> bool:
+    """Whether a file is a plain picture, neither DICOM nor NIfTI."""
+    return recognise(content[:START_BYTES]) is None
 
 
 def _lowest(content: bytes) -> float:

@@ -65,7 +65,9 @@ def _tabulate(listing: Listing) -> pd.DataFrame:
     `prepare` will also join pictures that look the same and leave out what it cannot read, so a
     class has this many groups at the most.
     """
-    rows = [(i.label, i.patient_id or i.source_path, i.split, i.fold) for i in listing.items]
+    rows = [
+        (i.label, i.patient_id or i.volume or i.source_path, i.split, i.fold) for i in listing.items
+    ]
     return pd.DataFrame(rows, columns=["label", "group_id", "given_split", "given_fold"])
 
 

@@ -15,10 +15,12 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     ModelWrapValidatorHandler,
     StrictBool,
     StrictInt,
+    Tag,
     ValidationError,
     model_validator,
 )
@@ -192,7 +194,42 @@ class TableGroup(Section):
     patients_per_class: StrictBool  # as above
 
 
-Group = Annotated[NoGroup | PatternGroup | TableGroup, Field(discriminator="kind")]
+class DicomGroup(Section):
+    """The patient stands in the headers of DICOM files; no output has an identifier in clear."""
+
+    kind: Literal["dicom"]
+    # Key of the hashes that stand for patients and for names of files and folders; the same salt
+    # gives the same ones. Who has it can try out identifiers: as secret as the files.
+    salt: Annotated[Text, Field(min_length=16)]
+
+
+Group = Annotated[
+    NoGroup | PatternGroup | TableGroup | DicomGroup,
+    Field(discriminator="kind"),
+]
+
+
+class AllSlices(Section):
+    """Every slice of a volume or series."""
+
+    kind: Literal["all"]
+
+
+class MiddleSlices(Section):
+    """The slices around the middle of each volume or series."""
+
+    kind: Literal["middle"]
+    share: Annotated[Number, Field(gt=0, le=1)]  # of its slices; one at least
+
+
+class SpacedSlices(Section):
+    """One slice out of so many that follow each other, the middle one of these."""
+
+    kind: Literal["every"]
+    step: Annotated[StrictInt, Field(ge=1, le=10_000)]
+
+
+Slices = Annotated[AllSlices | MiddleSlices | SpacedSlices, Field(discriminator="kind")]
 
 
 class SourceTable(Section):
@@ -218,6 +255,28 @@ class SourceMetadata(Section):
     columns: Annotated[dict[ColumnName, ColumnKind], Field(min_length=1, max_length=50)]
 
 
+DicomColumn = Literal["age", "sex", "view", "manufacturer"]
+
+
+class DicomMetadata(Section):
+    """What the headers of DICOM files say of images beside their pixels."""
+
+    kind: Literal["dicom"]
+    columns: Annotated[list[DicomColumn], Field(min_length=1)]
+
+
+def _metadata_kind(given: object) -> str:
+    """`dicom` where that is the kind, else `table`, which needs none."""
+    kind = given.get("kind") if isinstance(given, dict) else getattr(given, "kind", None)
+    return "table" if kind is None else "dicom"
+
+
+AnyMetadata = Annotated[
+    Annotated[SourceMetadata, Tag("table")] | Annotated[DicomMetadata, Tag("dicom")],
+    Discriminator(_metadata_kind),
+]
+
+
 class PercentileGrey(Section):
     """Black and white are percentiles of each picture's own values."""
 
@@ -238,7 +297,26 @@ class WindowGrey(Section):
     high: GreyValue
 
 
-Grey = Annotated[PercentileGrey | WindowGrey, Field(discriminator="kind")]
+class DicomGrey(Section):
+    """Black and white are those of a radiologist's screen, as far as files name them.
+
+    CT has one window on Hounsfield units; other pictures have the window or table (VOI LUT) of
+    their DICOM file; those without one have percentiles of their own values.
+    """
+
+    kind: Literal["dicom"]
+    center: GreyValue  # Hounsfield units
+    width: Annotated[Number, Field(gt=0, le=1e12)]
+    low: Annotated[Number, Field(ge=0, le=25)]  # percentiles
+    high: Annotated[Number, Field(ge=75, le=100)]
+
+    @property
+    def window(self) -> tuple[float, float]:
+        """The Hounsfield units that become black and white."""
+        return self.center - self.width / 2, self.center + self.width / 2
+
+
+Grey = Annotated[PercentileGrey | WindowGrey | DicomGrey, Field(discriminator="kind")]
 
 
 class SourceTruth(Section):
@@ -279,11 +357,12 @@ class Dataset(Section):
     ignore: list[Text]  # names, paths and patterns as in a .gitignore; `!` keeps what matches
     table: SourceTable | None
     truth: Truth  # where lungs and lesions are, for the scores of segmentation and maps
-    metadata: SourceMetadata | None  # for shortcut probes and the figures of subgroups
+    metadata: AnyMetadata | None  # for shortcut probes and the figures of subgroups
     group: Group
+    slices: Slices  # which ones of volumes (NIfTI, DICOM of several frames) and of CT series
     near_duplicates: StrictBool  # whether images that look the same belong together
     allow_leakage: StrictBool
-    grey: Grey  # of pictures of more than 8 bits; those of 8 stay as they are
+    grey: Grey  # of pictures of more than 8 bits; those of 8 stay, unless DICOM says otherwise
     size_px: Annotated[StrictInt, Field(ge=32, le=4096)]
     split: SplitShares
     max_rejected: Share

@@ -10,12 +10,14 @@ from urllib.parse import urlsplit
 from stages.config.params import (
     Case,
     Dataset,
+    DicomMetadata,
     External,
     FileWeights,
     Params,
     Protocol,
     Recipe,
     RemoteFile,
+    SourceMetadata,
     View,
     Weights,
     WindowGrey,
@@ -161,6 +163,7 @@ def _dataset_problems(where: str, dataset: Dataset) -> Iterator[str]:
     yield from _table_problems(where, dataset)
     yield from _truth_problems(where, dataset)
     yield from _metadata_problems(where, dataset)
+    yield from _header_problems(where, dataset)
 
 
 def _truth_problems(where: str, dataset: Dataset) -> Iterator[str]:
@@ -197,9 +200,30 @@ def _table_problems(where: str, dataset: Dataset) -> Iterator[str]:
         )
 
 
+def _header_problems(where: str, dataset: Dataset) -> Iterator[str]:
+    """Tables name files in clear, which a data set that is grouped by headers writes nowhere."""
+    if isinstance(dataset.metadata, DicomMetadata):
+        if dataset.is_phantom:
+            yield f"{where}.metadata: got headers of DICOM; allowed for phantoms: null"
+        columns = dataset.metadata.columns
+        if len(set(columns)) < len(columns):
+            yield f"{where}.metadata.columns: got {columns}; allowed: each column once"
+    if dataset.group.kind != "dicom":
+        return
+    hides = "group {kind: dicom}, which writes no name of a file in clear"
+    if dataset.is_phantom:
+        yield f"{where}.group.kind: got dicom; allowed for phantoms: none or pattern"
+    if dataset.table is not None:
+        yield f"{where}.table: got a table; allowed with {hides}: null"
+    if isinstance(dataset.metadata, SourceMetadata):
+        yield f"{where}.metadata: got a table; allowed with {hides}: kind dicom, or null"
+    if dataset.truth.kind == "files":
+        yield f"{where}.truth.kind: got files; allowed with {hides}: source"
+
+
 def _metadata_problems(where: str, dataset: Dataset) -> Iterator[str]:
     metadata, table = dataset.metadata, dataset.table
-    if metadata is None:
+    if not isinstance(metadata, SourceMetadata):
         return
     if dataset.is_phantom:
         yield f"{where}.metadata: got a table; allowed for phantoms: null"

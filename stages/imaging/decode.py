@@ -8,9 +8,9 @@ import io
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +18,13 @@ from PIL import Image, ImageFile
 
 from stages.config.params import Grey
 from stages.imaging.damage import find_damage
+from stages.imaging.decoded import DecodedImage, bomb, check_size
 from stages.imaging.depth import DEEP_MODES, TRANSPARENT, read_values, stored_bits, to_grey_levels
+from stages.sources.formats import START_BYTES, recognise
 from stages.sources.item import UnreadableImage
 
 # Raster formats that Pillow decodes in process. Its EPS reader would start Ghostscript.
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-# Smaller pictures are icons: no chest can be judged on them.
-MIN_SIDE_PX = 16
-# The largest detectors for chests have some 20 million; as float64 these are 0.5 GB.
-MAX_PIXELS = 2**26
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # TIFF 6.0, tag 339 "SampleFormat".
 NUMBERS_TAG, SIGNED = 339, 2
@@ -59,26 +57,95 @@ DAMAGE = (
 )
 
 
-class DecodedImage(NamedTuple):
-    """One picture, upright and grey.
+class Frames(Protocol):
+    """An opened file of one picture or several."""
 
-    Attributes:
-        pixels: (H, W) uint8, 0 is black, 255 white; upright, because boxes and overlays are drawn
-            on what viewers show.
-        mode: Pillow's name of the stored colour mode, such as L, RGB, P, I;16; colours of more
-            than 8 bits have them behind it, as in RGB;16.
-        format: Pillow's name of the file format, such as PNG, JPEG.
-        complaints: what the decoders say of the file, which gave a picture all the same.
+    @property
+    def count(self) -> int:
+        """How many pictures there are."""
+
+    def decode(self, frame: int, grey: Grey) -> DecodedImage:
+        """Read one of them, from 0.
+
+        Raises:
+            UnreadableImage: with the reason.
+        """
+
+
+def decode(content: bytes, grey: Grey, frame: int | None = None) -> DecodedImage:
+    """Read one picture of a file as upright grey pixels.
+
+    Args:
+        content: the bytes of the file.
+        grey: of the data set.
+        frame: which picture of a DICOM or NIfTI file, from 0; None: the only one.
+
+    Raises:
+        UnreadableImage: with the reason.
     """
+    (found,) = decode_frames(content, grey, [frame])
+    if isinstance(found, UnreadableImage):
+        raise found
+    return found
 
-    pixels: NDArray[np.uint8]
-    mode: str
-    format: str
-    complaints: tuple[str, ...]
+
+def decode_frames(
+    content: bytes, grey: Grey, wanted: Sequence[int | None]
+) -> Iterator[DecodedImage | UnreadableImage]:
+    """As `decode`, of several pictures of one file, which is opened once; reasons in their place.
+
+    One picture is held at a time.
+    """
+    try:
+        file = _open(content)
+        only = 0 if file.count == 1 else None
+    except UnreadableImage as error:
+        yield from (error for _ in wanted)
+        return
+    for frame in wanted:
+        try:
+            number = only if frame is None else frame
+            if number is None:
+                raise UnreadableImage(f"{file.count} pictures in one file, and none is named")
+            yield file.decode(number, grey)
+        except UnreadableImage as error:
+            yield error
 
 
-def decode(content: bytes, grey: Grey) -> DecodedImage:
-    """Read one image file as upright grey pixels.
+def _open(content: bytes) -> Frames:
+    """Open a file of any format.
+
+    What reads DICOM and NIfTI takes a while to import, which sets without them need not wait for.
+    """
+    if not content:
+        raise UnreadableImage("empty file")
+    match recognise(content[:START_BYTES]):
+        case "DICOM":
+            from stages.imaging.dicom import DicomFrames
+
+            return DicomFrames(content)
+        case "NIfTI":
+            from stages.imaging.nifti import NiftiFrames
+
+            return NiftiFrames(content)
+    return _Raster(content)
+
+
+class _Raster:
+    """A picture that Pillow reads."""
+
+    count = 1
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def decode(self, frame: int, grey: Grey) -> DecodedImage:
+        """Its only picture."""
+        return decode_raster(self._content, grey)
+
+
+def decode_raster(content: bytes, grey: Grey) -> DecodedImage:
+    """Read one image file of Pillow's formats as upright grey pixels.
 
     Colours become luma (ITU-R BT.601). Transparent pixels are laid on black, the grey of air in CT
     and of the padding, so that no bright frame appears; a picture of nothing else is refused.
@@ -96,8 +163,6 @@ def decode(content: bytes, grey: Grey) -> DecodedImage:
     Raises:
         UnreadableImage: with the reason.
     """
-    if not content:
-        raise UnreadableImage("empty file")
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         with _refusing(_unknown_format(content)):
@@ -136,7 +201,7 @@ def _refusing(damage: str) -> Iterator[None]:
     except UnreadableImage:
         raise
     except Image.DecompressionBombError:  # Pillow's own limit, over this one
-        raise UnreadableImage(_bomb()) from None
+        raise UnreadableImage(bomb()) from None
     except MemoryError:
         raise UnreadableImage("takes more memory than there is") from None
     except DAMAGE:
@@ -145,18 +210,13 @@ def _refusing(damage: str) -> Iterator[None]:
 
 def _unknown_format(content: bytes) -> str:
     """Why the header could not be read."""
-    if content[128:132] == b"DICM":  # DICOM PS3.10, 7.1: 128 bytes of preamble, then the prefix
-        return "DICOM file, not an image: convert it to PNG first"
     if content.startswith(TIFF_STARTS):
         return (
             "a TIFF of a kind that cannot be read, or with a damaged header: save it as grey of 8 "
             "or 16 bits"
         )
-    return f"not an image, or a damaged header; formats that can be read: {', '.join(FORMATS)}"
-
-
-def _bomb() -> str:
-    return f"over {MAX_PIXELS} pixels: refused as a decompression bomb"
+    allowed = ", ".join((*FORMATS, "DICOM", "NIfTI"))
+    return f"not an image, or a damaged header; formats that can be read: {allowed}"
 
 
 def _check_shape(image: Image.Image) -> None:
@@ -165,16 +225,13 @@ def _check_shape(image: Image.Image) -> None:
     Raises:
         UnreadableImage: for any of these.
     """
-    if image.width * image.height > MAX_PIXELS:
-        raise UnreadableImage(_bomb())
+    check_size(image.width, image.height)
     numbers = getattr(image, "tag_v2", {}).get(NUMBERS_TAG, ())
     if image.mode not in DEEP_MODES and SIGNED in numbers:
         raise UnreadableImage("signed values of 8 bits: save it as grey of 8 or 16 bits")
     frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
     if frames != 1:
         raise UnreadableImage(f"{frames} frames in one file: save each as its own image")
-    if min(image.size) < MIN_SIDE_PX:
-        raise UnreadableImage(f"{image.width}x{image.height} px: sides under {MIN_SIDE_PX} px")
 
 
 def _orientation(image: Image.Image) -> int:

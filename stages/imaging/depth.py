@@ -29,6 +29,9 @@ FULL = 65535
 TRANSPARENT = "fully transparent: nothing of it shows"
 
 
+Window = tuple[float, float]
+
+
 class Values(NamedTuple):
     """A picture with all its bits.
 
@@ -37,12 +40,14 @@ class Values(NamedTuple):
         opacity: (H, W) 0 to 1, by which grey is to be multiplied, or None.
         shown: (H, W) bool, where something is seen, or None where all is.
         is_inverted: whether the largest value is black.
+        window: the values that become black and white, where the file says so.
     """
 
     grey: NDArray[Any]
     opacity: NDArray[np.floating] | None
     shown: NDArray[np.bool_] | None
     is_inverted: bool
+    window: Window | None = None
 
 
 def stored_bits(image: ImageFile.ImageFile, content: bytes) -> int:
@@ -107,7 +112,8 @@ def to_grey_levels(values: Values, grey: Grey) -> NDArray[np.uint8]:
         raise UnreadableImage(TRANSPARENT)
     if not np.isfinite(stored).all():
         raise UnreadableImage("pixel values that are not finite")
-    low, high = _limits(stored if values.shown is None else stored[values.shown], grey)
+    shown = stored if values.shown is None else stored[values.shown]
+    low, high = values.window or _limits(shown, grey)
     if high <= low:
         return np.zeros(stored.shape, dtype=np.uint8)
     scaled = stored.astype(np.float64)
@@ -123,7 +129,7 @@ def to_grey_levels(values: Values, grey: Grey) -> NDArray[np.uint8]:
     return np.rint(scaled, out=scaled).astype(np.uint8)
 
 
-def _limits(shown: NDArray[Any], grey: Grey) -> tuple[float, float]:
+def _limits(shown: NDArray[Any], grey: Grey) -> Window:
     """The values that become black and white.
 
     Percentiles are values that occur, since a mean with a hot pixel would not be robust. A picture

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from stages.imaging.alignment import agreement, finer_first, fit_matches, refine
@@ -32,6 +33,8 @@ MIN_START_AGREEMENT = 0.6  # before the alignment is refined; of copies it is ov
 MIN_AGREEMENT = 0.94  # copies by one change: 0.95 or over; two patients' of 4,000 phantoms: under
 
 Kind = Literal["bytes", "pixels", "near"]
+# At the end of the path of a slice, of which many are in one file.
+SLICE_NUMBER = r"(#\d+)$"
 
 
 class DuplicatePair(NamedTuple):
@@ -52,6 +55,16 @@ class DuplicatePair(NamedTuple):
     distance: float
 
 
+def name_pictures(manifest: pd.DataFrame) -> list[str]:
+    """(N,) names that are equal where files are, and the number of a slice in them.
+
+    Args:
+        manifest: (N,) rows with source_path and sha256.
+    """
+    slices = manifest["source_path"].str.extract(SLICE_NUMBER)[0].fillna("")
+    return (manifest["sha256"] + slices).tolist()
+
+
 def find_duplicates(
     file_hashes: Sequence[str],
     pixel_hashes: Sequence[str],
@@ -66,7 +79,7 @@ def find_duplicates(
     compared further. So the pairs connect all images of a picture, but do not list all its pairs.
 
     Args:
-        file_hashes: (N,) equal where the bytes of the files are.
+        file_hashes: (N,) equal where the bytes of the files, and slices in them, are.
         pixel_hashes: (N,) equal where the decoded pixels are.
         fingerprints: (N,) records of `FINGERPRINT` of the decoded pixels.
         near: whether pictures that are merely alike are looked for.

@@ -17,7 +17,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from stages.config.writing import write_csv, write_json
-from stages.imaging.duplicates import DuplicatePair, Kind, find_duplicates
+from stages.imaging.duplicates import DuplicatePair, Kind, find_duplicates, name_pictures
 
 DUPLICATES, GROUPING, LEAKS = "duplicates.csv", "grouping.json", "leaks.csv"
 TWO_CLASSES = "patients_of_two_classes.csv"
@@ -53,24 +53,25 @@ def group_images(
     near_duplicates: bool,
     scratch: Path,
 ) -> Grouping:
-    """Join images by patient and by picture.
+    """Join images by patient, by volume and by picture.
 
     Args:
-        manifest: (N,) rows with sha256, pixel_hash, patient_id, given_split and given_fold, the
-            last three None where unknown.
+        manifest: (N,) rows with source_path, sha256, pixel_hash, patient_id, volume, given_split
+            and given_fold, the last four None where unknown.
         fingerprints: of the N pictures.
         near_duplicates: whether pictures that are alike count; equal bytes or pixels always do.
         scratch: folder for what the search needs; the caller's to remove.
     """
     pairs = find_duplicates(
-        manifest["sha256"].tolist(),
+        name_pictures(manifest),
         manifest["pixel_hash"].tolist(),
         fingerprints,
         near=near_duplicates,
         scratch=scratch,
     )
     links = [(pair.first, pair.second) for pair in pairs]
-    groups = join_groups(known(manifest["patient_id"]), links)
+    slices = link_equals(known(manifest["volume"]))
+    groups = join_groups(known(manifest["patient_id"]), [*links, *slices])
     leaks = find_leaks(groups, known(manifest["given_split"]))
     folds = [fold and f"fold {fold}" for fold in known(manifest["given_fold"])]
     for group, cut in find_leaks(groups, folds).items():
@@ -94,13 +95,18 @@ def join_groups(patients: Sequence[str | None], links: Sequence[Link]) -> list[s
         (N,) the number of the first image of each image's group, so that ids do not depend on the
         spelling of the patients.
     """
-    first: dict[str, int] = {}
-    of_patient = [
-        (first.setdefault(patient, image), image)
-        for image, patient in enumerate(patients)
-        if patient is not None
-    ]
+    of_patient = link_equals(patients)
     return [f"g{number:06d}" for number in join_images(len(patients), [*links, *of_patient])]
+
+
+def link_equals(names: Sequence[str | None]) -> list[Link]:
+    """Pairs of images of one name: the first of that name and each of them; None is no name."""
+    first: dict[str, int] = {}
+    return [
+        (first.setdefault(name, image), image)
+        for image, name in enumerate(names)
+        if name is not None
+    ]
 
 
 def join_images(count: int, links: Iterable[Link]) -> NDArray[np.int64]:

@@ -2,8 +2,9 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,19 +17,22 @@ from stages.config.writing import write_csv
 from stages.dataset.arrays import write_image_rows
 from stages.dataset.image_set import FINGERPRINTS, IMAGES, TRUTH
 from stages.dataset.truth import ALL_BITS
-from stages.imaging.decode import decode
+from stages.imaging.decode import decode_frames
+from stages.imaging.decoded import DecodedImage
 from stages.imaging.fingerprint import fingerprint, open_fingerprints
 from stages.imaging.pool import map_images
 from stages.imaging.square import fit_square
 from stages.imaging.suspicion import find_suspicions
 from stages.imaging.truth import DrawnTruth, draw_truth
-from stages.sources.item import SourceItem, UnreadableImage
+from stages.sources.item import RawImage, SourceItem, UnreadableImage
 from stages.sources.listing import Listing
 
 REJECTED, SUSPICIOUS = "rejected.csv", "suspicious.csv"
 DECODER = "decoder"  # before what one says of a file that it read
 # Images from which workers, who import for about 2 s each, gain time: an image takes some 15 ms.
 POOLED_FROM = 500
+# Slices of one file that a worker reads at once: a file is opened anew for as many more.
+SLICES_AT_ONCE = 128
 
 
 class Decoded(NamedTuple):
@@ -55,7 +59,7 @@ class Listed(NamedTuple):
     """The readable images: a row each, and what tells two of them to be alike.
 
     Attributes:
-        manifest: a row per image.
+        manifest: a row per image, and what groups it: pixel_hash, and the volume or series.
         fingerprints: a memory map.
         suspicious: pictures to be looked at.
         known_truth: of each image the bits of the truth that are known.
@@ -103,9 +107,10 @@ def decode_source(
     suspicious: list[Suspicious] = []
     known_truth: list[int] = []
     unusable_masks: dict[str, str] = {}
-    decode_item = partial(_decode_item, dataset=dataset)
-    arguments = ((item,) for item in listing.items)
-    results = map_images(decode_item, arguments, use_pool=len(listing.items) >= POOLED_FROM)
+    decode_items = partial(_decode_items, dataset=dataset)
+    parts = ((part,) for part in _by_file(listing.items))
+    found = map_images(decode_items, parts, use_pool=len(listing.items) >= POOLED_FROM)
+    results = chain.from_iterable(found)
     scratch.mkdir(parents=True, exist_ok=True)
     with (
         write_image_rows(folder, array_names(dataset), dataset.size_px) as arrays,
@@ -130,24 +135,57 @@ def decode_source(
     return listed, rejected
 
 
-def _decode_item(item: SourceItem, dataset: Dataset) -> Decoded | Rejected:
+def _by_file(items: Iterable[SourceItem]) -> Iterator[list[SourceItem]]:
+    """Plain images one by one, slices of a file together, but not too many of them."""
+    for file, members in groupby(items, lambda item: item.frame is not None and item.volume):
+        part: list[SourceItem] = []
+        for item in members:
+            part.append(item)
+            if not file or len(part) == SLICES_AT_ONCE:
+                yield part
+                part = []
+        if part:
+            yield part
+
+
+def _decode_items(items: Sequence[SourceItem], dataset: Dataset) -> list[Decoded | Rejected]:
+    """Read one file, and the pictures of it that are asked for."""
     try:
-        raw = item.read()
-        image = decode(raw.content, dataset.grey)
+        raw = items[0].read()
     except UnreadableImage as error:
-        return Rejected(item.source_path, str(error))
+        return [Rejected(item.source_path, str(error)) for item in items]
+    file = _File(raw, hashlib.sha256(raw.content).hexdigest())
+    images = decode_frames(raw.content, dataset.grey, [item.frame for item in items])
+    return [
+        Rejected(item.source_path, str(image))
+        if isinstance(image, UnreadableImage)
+        else _describe(item, file, image, dataset)
+        for item, image in zip(items, images, strict=True)
+    ]
+
+
+class _File(NamedTuple):
+    """What was read, and its hash."""
+
+    raw: RawImage
+    sha256: str
+
+
+def _describe(item: SourceItem, file: _File, image: DecodedImage, dataset: Dataset) -> Decoded:
+    """All that is kept of one picture."""
     square, (x0, y0, x1, y1) = fit_square(image.pixels, dataset.size_px, "smooth")
     height, width = image.pixels.shape
     facts = {
-        "sha256": hashlib.sha256(raw.content).hexdigest(),
-        "file_bytes": len(raw.content),
+        "sha256": file.sha256,
+        "file_bytes": len(file.raw.content),
         "width": width,
         "height": height,
         "mode": image.mode,
         "format": image.format,
         **{"x0": x0, "y0": y0, "x1": x1, "y1": y1},
     }
-    drawn = None if raw.truth is None else DrawnTruth(raw.truth, ALL_BITS, {})
+    truth = file.raw.truth
+    drawn = None if truth is None else DrawnTruth(truth, ALL_BITS, {})
     if item.truth is not None and isinstance(dataset.truth, FilesTruth):
         drawn = draw_truth(item.truth, (height, width), dataset.truth.lung_values)
     shape = str(image.pixels.shape).encode()
@@ -179,6 +217,7 @@ def _manifest_row(item: SourceItem, decoded: Decoded) -> dict[str, Any]:
         "given_split": item.split,
         "given_fold": item.fold,
         "patient_id": item.patient_id,
+        "volume": item.volume,
         "pixel_hash": decoded.pixel_hash,
         **decoded.facts,
     }

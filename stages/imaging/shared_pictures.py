@@ -6,7 +6,7 @@ from typing import NamedTuple, Self
 import pandas as pd
 
 from stages.dataset.image_set import FINGERPRINTS, load_dataset_info, load_manifest
-from stages.imaging.duplicates import find_shared
+from stages.imaging.duplicates import find_shared, name_pictures
 from stages.imaging.fingerprint import FLIPS, open_fingerprints
 
 COLUMNS = ("image_id", "file", "own_image_id", "own_file", "kind", "change", "distance")
@@ -48,15 +48,17 @@ def find_shared_pictures(own: KnownPictures, there: KnownPictures, scratch: Path
             no fingerprints, equal files alone are found.
         scratch: folder for tables of some 4 kB per own image; the caller's to remove.
     """
-    first = own.manifest.drop_duplicates("sha256").set_index("sha256")
-    same = there.manifest["sha256"].isin(first.index)
-    equal = there.manifest[same]
+    first = own.manifest.assign(name=name_pictures(own.manifest))
+    first = first.drop_duplicates("name").set_index("name")
+    names = pd.Series(name_pictures(there.manifest), index=there.manifest.index)
+    same = names.isin(first.index)
+    equal = names[same]
     found = [
         pd.DataFrame(
             {
                 "there": equal.index,
-                "own_image_id": first["image_id"].reindex(equal["sha256"]).to_numpy(),
-                "own_file": first["source_path"].reindex(equal["sha256"]).to_numpy(),
+                "own_image_id": first["image_id"].reindex(equal).to_numpy(),
+                "own_file": first["source_path"].reindex(equal).to_numpy(),
                 "kind": "bytes",
                 "change": FLIPS[0],
                 "distance": 0.0,
@@ -65,8 +67,8 @@ def find_shared_pictures(own: KnownPictures, there: KnownPictures, scratch: Path
         _find_alike(own, there._replace(manifest=there.manifest[~same]), scratch),
     ]
     table = pd.concat([part for part in found if len(part)] or found, ignore_index=True)
-    names = there.manifest.loc[table["there"], ["image_id", "source_path"]]
-    table = table.assign(image_id=names["image_id"].tolist(), file=names["source_path"].tolist())
+    files = there.manifest.loc[table["there"], ["image_id", "source_path"]]
+    table = table.assign(image_id=files["image_id"].tolist(), file=files["source_path"].tolist())
     return table.sort_values("there", ignore_index=True)[list(COLUMNS)]
 
 

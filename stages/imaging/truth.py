@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from stages.dataset.truth import LESION_BIT, LUNG_BIT
-from stages.imaging.decode import DAMAGE, FORMATS, MAX_PIXELS
+from stages.imaging.decode import DAMAGE, FORMATS
+from stages.imaging.decoded import MAX_PIXELS
 from stages.sources.item import ImageTruth, RelativeBox
 
 # Masks of other sides are scaled where these have the picture's ratio but for their rounding.

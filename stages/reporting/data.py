@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from stages.config.params import Dataset, Grey, TableGroup, WindowGrey
+from stages.config.params import Dataset, DicomGrey, Grey, WindowGrey
 from stages.config.text import visible
 from stages.dataset.image_set import SPLITS, DatasetInfo
 from stages.reporting.data_documents import Grouping, LabelledFile
@@ -13,6 +13,7 @@ from stages.reporting.results import DatasetResults
 from stages.reporting.table import Cell, Table, count_cell, fact_table
 from stages.reporting.truth import build_truth_files_table
 
+PATIENTS_STAND_IN = {"table": "a table", "dicom": "DICOM headers"}
 FILES_SHOWN = 4  # of a group that leaks, or of a label
 GROUPS_SHOWN = 20
 
@@ -75,6 +76,11 @@ def describe_suspicious(info: DatasetInfo) -> str:
 def _describe_grey(grey: Grey) -> str:
     if isinstance(grey, WindowGrey):
         return f"values {grey.low:g} and {grey.high:g}"
+    if isinstance(grey, DicomGrey):
+        return (
+            f"the window {grey.center:g}/{grey.width:g} of CT in Hounsfield units, what its DICOM "
+            f"file names for another picture, else percentiles {grey.low:g} and {grey.high:g} of it"
+        )
     return f"percentiles {grey.low:g} and {grey.high:g} of each"
 
 
@@ -125,7 +131,7 @@ def describe_grouping(dataset: Dataset, grouping: Grouping) -> str:
     pictures = "near-duplicates" if dataset.near_duplicates else "identical pictures"
     if not known:
         return f"{pictures} only: no patient is known"
-    source = "a table" if isinstance(dataset.group, TableGroup) else "the file name or the source"
+    source = PATIENTS_STAND_IN.get(dataset.group.kind, "the file name or the source")
     share = "" if known == images else f", known of {known:,} of {images:,} images"
     return f"patient (from {source}{share}), and {pictures}"
 

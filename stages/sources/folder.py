@@ -18,7 +18,7 @@ from stages.sources.companions import require_pictures_alone
 from stages.sources.folder_splits import find_splits, split_around
 from stages.sources.ignore import Ignore
 from stages.sources.item import SourceItem
-from stages.sources.names import composed, did_you_mean, shown, split_of
+from stages.sources.names import composed, did_you_mean, split_of
 from stages.sources.reading import read_file
 from stages.sources.tree import ClassFolder, LeftOut, Tree
 
@@ -31,10 +31,20 @@ class FolderListing(NamedTuple):
     Attributes:
         items: the images to read, sorted by the bytes of their path.
         left_out: what is under the root and is no item, sorted by path.
+        inner: of each class folder with folders below it, how many these are, and the first.
     """
 
     items: list[SourceItem]
     left_out: list[LeftOut]
+    inner: Sequence["InnerFolders"] = ()
+
+
+class InnerFolders(NamedTuple):
+    """Folders below a class folder, taken as patients, studies or splits."""
+
+    around: Path
+    folders: int
+    first: Path
 
 
 class _Classes(NamedTuple):
@@ -87,8 +97,8 @@ def folder_items(
     items.sort(key=lambda item: os.fsencode(item.source_path))
     for entry in known.ignore.unused():
         logger.warning("ignore: %r matches nothing in %s%s", entry, root, _path_hint(entry))
-    _log_folders(folders)
-    return FolderListing(items, sorted(tree.left_out, key=lambda out: os.fsencode(out.path)))
+    left_out = sorted(tree.left_out, key=lambda out: os.fsencode(out.path))
+    return FolderListing(items, left_out, _inner_folders(folders))
 
 
 def tree_items(root: Path, *, ignore: Sequence[str]) -> FolderListing:
@@ -265,17 +275,9 @@ def _path_hint(entry: str) -> str:
     return "; folders in a path are divided by /" if "\\" in entry else ""
 
 
-def _log_folders(folders: Sequence[ClassFolder]) -> None:
-    """Say what was taken for patients or studies, since it could be something else."""
-    for folder in folders:
-        inner = sorted(folder.folders())
-        if inner:
-            logger.info(
-                "%s: %d folders below it taken as patients, studies or splits, such as %s",
-                folder.path,
-                len(inner),
-                shown(inner[0].name),
-            )
+def _inner_folders(folders: Iterable[ClassFolder]) -> list[InnerFolders]:
+    found = ((folder.path, sorted(folder.folders())) for folder in folders)
+    return [InnerFolders(around, len(inner), inner[0]) for around, inner in found if inner]
 
 
 def _listed(names: Iterable[str]) -> str:

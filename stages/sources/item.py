@@ -55,6 +55,8 @@ class SourceItem:
         read: reads the file; called once, when the image is decoded; raises `UnreadableImage`.
         fold: the ready-made fold that the source puts the image into, else None.
         truth: files of truth; None where the data set names none.
+        frame: which picture of a file of several, from 0; None: its only one.
+        volume: the volume or series whose slices belong together, else None.
     """
 
     source_path: str
@@ -65,3 +67,5 @@ class SourceItem:
     read: Callable[[], RawImage]
     fold: str | None = None
     truth: ImageTruth | None = None
+    frame: int | None = None
+    volume: str | None = None

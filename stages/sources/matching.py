@@ -9,16 +9,17 @@ unless that is the only one it could mean.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from os.path import splitext
 from typing import NamedTuple
 
 from stages.sources.identity import tidy
+from stages.sources.names import PACKED_VOLUME, split_ending
 
 # Endings that tables leave out or spell otherwise; of other names the part behind the last dot
 # belongs to the name.
 IMAGE_ENDINGS = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".tif", ".tiff", ".gif", ".webp"}
     | {".jp2", ".pgm", ".ppm", ".pnm", ".dcm", ".dicom"}
+    | {".nii", PACKED_VOLUME}
 )
 
 Parts = tuple[str, ...]  # of a path
@@ -50,7 +51,7 @@ class _Place(NamedTuple):
 
 def has_image_ending(path: str) -> bool:
     """Whether a name looks like that of an image."""
-    return splitext(path)[1].lower() in IMAGE_ENDINGS
+    return split_ending(path)[1].lower() in IMAGE_ENDINGS
 
 
 def match_names(names: Iterable[str], files: Sequence[str]) -> dict[str, Found]:
@@ -132,7 +133,7 @@ def _without_case(parts: Callable[[str], Parts]) -> Callable[[str], Parts]:
 
 def _without_ending(path: str) -> Parts:
     parts = _tidied(path)
-    return (*parts[:-1], splitext(parts[-1])[0]) if parts else parts
+    return (*parts[:-1], split_ending(parts[-1])[0]) if parts else parts
 
 
 def _without_image_ending(path: str) -> Parts:

@@ -1,4 +1,4 @@
-"""Metadata of a source: the cells of a table's columns, read as numbers or as categories."""
+"""Metadata of a source: cells of a table's columns, as numbers or categories, or DICOM headers."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from stages.config.errors import UserError
-from stages.config.params import ColumnKind, SourceMetadata
+from stages.config.params import ColumnKind, DicomColumn, DicomMetadata, SourceMetadata
 from stages.dataset.metadata import Column
 from stages.sources.identity import is_missing, tidy, unify_ids
 from stages.sources.item import SourceItem
@@ -21,6 +21,12 @@ Value = float | str | None
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 LARGEST = 1e12  # far from where squares overflow
 SHOWN = 3
+KIND_OF_FACT: dict[DicomColumn, ColumnKind] = {
+    "age": "number",
+    "sex": "category",
+    "view": "category",
+    "manufacturer": "category",
+}
 
 
 class MetadataListing(NamedTuple):
@@ -74,6 +80,26 @@ def list_metadata(
         *_unusable_notes(columns),
     ]
     return MetadataListing(columns, cells, [f"metadata: {note}" for note in notes])
+
+
+def list_header_facts(
+    facts: Mapping[str, Mapping[str, Value]], settings: DicomMetadata
+) -> MetadataListing:
+    """What DICOM headers say of images; what a header does not say is not known.
+
+    Args:
+        facts: by path of the file, what `dicom_header` takes from its header.
+        settings: `metadata` of the data set.
+    """
+    columns: dict[str, Column] = {
+        name: Column(KIND_OF_FACT[name], 0, []) for name in settings.columns
+    }
+    values = {name: [said[name] for said in facts.values()] for name in columns}
+    for name, column in columns.items():
+        if column.kind == "category":  # SIEMENS and Siemens are one
+            values[name] = [*unify_ids([str(v) if v else None for v in values[name]]).ids]
+    rows = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
+    return MetadataListing(columns, dict(zip(facts, rows, strict=True)), [])
 
 
 def _read_column(texts: Sequence[str], name: str, kind: ColumnKind) -> tuple[Column, list[Value]]:

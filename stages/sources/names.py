@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterable
+from os.path import splitext
 from typing import NamedTuple
 
 from stages.config.errors import suggest
@@ -37,6 +38,7 @@ PLAIN_KINDS = (
 PICTURE_ENDINGS = frozenset(
     ".bmp .gif .jpeg .jpg .jpe .jfif .jp2 .j2k .pbm .pgm .png .pnm .ppm .tif .tiff .webp".split()
 )
+PACKED_VOLUME = ".nii.gz"
 # A run of letters, also of those that a capital divides, or a run of digits.
 PIECE = re.compile(r"[A-Z]?[a-z]+(?=[A-Z])|[^\W\d_]+|\d+")
 
@@ -52,8 +54,17 @@ def words(name: str) -> list[str]:
     return re.findall(r"[^\W\d_]+", apart.lower())
 
 
+def split_ending(name: str) -> tuple[str, str]:
+    """A name or path without its ending, and that; packed volumes have one of two parts."""
+    if name.lower().endswith(PACKED_VOLUME):
+        return name[: -len(PACKED_VOLUME)], name[-len(PACKED_VOLUME) :]
+    return splitext(name)
+
+
 def stem_of(file_name: str) -> str:
     """A file's name without its ending; a number behind a dot, as DICOM has it, is none."""
+    if file_name.lower().endswith(PACKED_VOLUME):
+        return split_ending(file_name)[0]
     stem, _, ending = file_name.rpartition(".")
     return file_name if not stem or ending.isdigit() else stem
 

@@ -2,15 +2,19 @@
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from stages.config.errors import UserError
-from stages.config.params import Group, NoGroup, PatternGroup
+from stages.config.params import NoGroup, PatternGroup, TableGroup
+from stages.sources.disguise import Disguise
 from stages.sources.identity import find_restart, number_by_class, unify_ids
 from stages.sources.item import SourceItem
+
+if TYPE_CHECKING:  # pydicom takes a while to import, and most sources have no such files
+    from stages.sources.dicom_header import DicomHeader
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +26,7 @@ class Named(NamedTuple):
     notes: list[str]
 
 
-def name_patients(items: Sequence[SourceItem], group: Group) -> Named:
+def name_patients(items: Sequence[SourceItem], group: NoGroup | PatternGroup | TableGroup) -> Named:
     """The same items with the patient that `group` gives each; unknown ones keep None.
 
     Args:
@@ -54,6 +58,39 @@ def name_patients(items: Sequence[SourceItem], group: Group) -> Named:
         notes = [*notes, restart]
     named = [replace(item, patient_id=p) for item, p in zip(items, patients, strict=True)]
     return Named(named, notes)
+
+
+def name_patients_of_headers(
+    items: Sequence[SourceItem],
+    headers: Mapping[str, "DicomHeader | None"],
+    disguise: Disguise,
+) -> Named:
+    """The same items with the hash of who stands in their DICOM header; others keep None.
+
+    Args:
+        items: images of a folder source.
+        headers: of its DICOM files, by path; None where one cannot be read.
+        disguise: of the data set.
+
+    Raises:
+        UserError: no header names anybody.
+    """
+    found = (headers.get(item.source_path) for item in items)
+    hashes = [disguise.hash(one.patient) if one and one.patient else None for one in found]
+    known = sum(patient is not None for patient in hashes)
+    if not known:
+        raise UserError(
+            f"group.kind: got dicom, but no DICOM header names a patient or study, of {len(items)} "
+            "files; set group to {kind: none}, or to a pattern"
+        )
+    if known < len(items):
+        logger.warning(
+            "group: %d of %d files have no DICOM header that names a patient or study",
+            len(items) - known,
+            len(items),
+        )
+    patients, notes = unify_ids(hashes)
+    return Named([replace(i, patient_id=p) for i, p in zip(items, patients, strict=True)], notes)
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:

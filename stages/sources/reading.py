@@ -7,10 +7,15 @@ from stages.sources.item import RawImage, UnreadableImage
 
 # 20 million pixels, the most of detectors for chests, of four colours of 16 bits are 160 MB.
 MAX_FILE_BYTES = 2**28
+MAX_VOLUME_FILE_BYTES = 2**30  # 2,000 slices of 512 x 512 values of 16 bits
 
 
-def read_file(file: Path) -> RawImage:
+def read_file(file: Path, limit: int = MAX_FILE_BYTES) -> RawImage:
     """Read the bytes of a regular file; devices and pipes could go on for ever.
+
+    Args:
+        file: where it is.
+        limit: bytes that it may have.
 
     Raises:
         UnreadableImage: it is none, is too large, or the system cannot read it.
@@ -19,9 +24,9 @@ def read_file(file: Path) -> RawImage:
         found = file.stat()
         if not stat.S_ISREG(found.st_mode):
             raise UnreadableImage("no regular file")
-        if found.st_size > MAX_FILE_BYTES:
-            size, limit = found.st_size / 2**20, MAX_FILE_BYTES // 2**20
-            raise UnreadableImage(f"{size:,.0f} MiB: a picture may take {limit}")
+        if found.st_size > limit:
+            size, allowed = found.st_size / 2**20, limit // 2**20
+            raise UnreadableImage(f"{size:,.0f} MiB: a picture may take {allowed}")
         return RawImage(_read_whole(file, found.st_size))
     except FileNotFoundError:
         kind = "a link to a file that is not there" if file.is_symlink() else "gone since listed"

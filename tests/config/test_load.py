@@ -200,7 +200,7 @@ def test_a_wrong_value_is_named_with_what_is_allowed(
         ),
         ("views/full/crop/kind", "lung", "got 'lung'; allowed: 'none', 'center', 'lungs'"),
         ("datasets/ct/source/kind", "zip", "got 'zip'; allowed: 'phantom', 'folder', 'archive'"),
-        ("datasets/ct/group/kind", "id", "got 'id'; allowed: 'none', 'pattern', 'table'"),
+        ("datasets/ct/group/kind", "id", "got 'id'; allowed: 'none', 'pattern', 'table', 'dicom'"),
         (
             "weights/cnn3-random/source/kind",
             "hub",

@@ -62,7 +62,9 @@ def test_patients_and_pictures_make_groups_and_pictures_alone_make_clusters(
     marks[2] = marks[1]
     manifest = pd.DataFrame(
         {
+            "source_path": [f"{name}.png" for name in "abcd"],
             "sha256": list("abcd"),
+            "volume": [None] * 4,
             "pixel_hash": list("pqqr"),
             "patient_id": ["anna", "anna", None, None],
             "given_split": ["train", None, "test", "test"],
