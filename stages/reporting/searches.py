@@ -127,7 +127,7 @@ def _optimism_sentence(found: Search) -> Iterator[str]:
     better = "better" if found.optimism >= 0 else "worse"
     yield (
         f"Its {label(found.by)} was {as_text(abs(found.optimism))} {better} on the validation "
-        "images, by which its epoch was chosen too."
+        "images, which chose it."
     )
 
 
