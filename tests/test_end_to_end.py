@@ -299,7 +299,7 @@ def test_figures_and_models_are_shared_without_pictures(clone: Path, tmp_path: P
 
 def add_remote(folder: Path, remote: Path) -> None:
     """For this clone alone: nothing for Git to commit."""
-    dvc(folder, "remote", "add", "--local", "--default", "storage", str(remote))
+    dvc(folder, "remote", "add", "--force", "--local", "--default", "storage", str(remote))
 
 
 def commit(folder: Path) -> None:
