@@ -136,7 +136,7 @@ def load_results(params: Params, paths: Paths) -> Results:
     Raises:
         UserError: no case has results.
     """
-    searches = _read_all(paths.searches, Search) if paths.searches.exists() else {}
+    searches = _load_searches(params, paths)
     asked = _without_set_aside(params, searches)
     headlines = _read_all(paths.headlines, Headline) if paths.headlines.exists() else {}
     # `compare` leaves out what lacks a file that is not read here, and what is optimistic.
@@ -182,6 +182,12 @@ def load_results(params: Params, paths: Paths) -> Results:
             left_out=_left_out(asked, views, cases, external),
         )
     return Results(params, datasets, cases, external)
+
+
+def _load_searches(params: Params, paths: Paths) -> dict[str, Search]:
+    """Those that params.yaml names; `compare` leaves out one of a case that has no results."""
+    found = _read_all(paths.searches, Search) if paths.searches.exists() else {}
+    return {name: search for name, search in found.items() if name in params.searches}
 
 
 def _without_set_aside(params: Params, searches: Mapping[str, Search]) -> Params:
