@@ -14,6 +14,7 @@ from stages.config.command import run_stage
 from stages.config.errors import UserError
 from stages.config.params import Params
 from stages.config.paths import Paths
+from stages.config.progress import progress
 from stages.config.writing import write_csv, write_json
 from stages.dataset.image_set import ImageSet, load_image_set
 from stages.dataset.metadata import Metadata, load_metadata
@@ -86,12 +87,11 @@ def _ask_probes(
     permutations: Permutations,
 ) -> tuple[dict[str, FloatArray], dict[str, PValues]]:
     """What each probe says of each image, and whether it tells the classes."""
-    view = shown.view
-    features = {name: probe.features(shown) for name, probe in PROBES.items()}
-    said = {
-        name: probe_probabilities(rows, view.targets, fold_of) for name, rows in features.items()
-    }
-    tests = {name: p_values(rows, view, fold_of, permutations) for name, rows in features.items()}
+    view, said, tests = shown.view, {}, {}
+    for name, probe in progress(PROBES.items(), "probes", len(PROBES)):
+        features = probe.features(shown)
+        said[name] = probe_probabilities(features, view.targets, fold_of)
+        tests[name] = p_values(features, view, fold_of, permutations)
     said |= metadata_probabilities(view, metadata, fold_of)
     tests |= metadata_p_values(view, metadata, fold_of, permutations)
     said[MAJORITY] = majority_probabilities(view.targets, fold_of)

@@ -3,7 +3,7 @@
 Reads:  data/predictions/<case>.csv, data/audit/<view>.csv, metrics/audit/<view>.json,
         metrics/cases/<case>.json, metrics/reports/<case>.json, metrics/cam/<case>.json,
         plots/history/<case>/
-Writes: metrics/comparisons.json, metrics/headlines.json,
+Writes: metrics/comparisons.json, metrics/headlines.json, metrics/searches.json,
         plots/{table,curves,steps,roc,pr,confusion,calibration,decision,distribution}.csv
 """
 
@@ -17,6 +17,7 @@ from stages.evaluation.comparisons import compare_all_cases
 from stages.evaluation.headlines import build_headlines
 from stages.evaluation.outcomes import load_outcomes
 from stages.evaluation.plot_tables import build_plot_tables
+from stages.evaluation.searches import find_set_aside, run_searches
 from stages.evaluation.shared_draws import SharedDraws
 from stages.evaluation.statistics.records import Bootstrap
 
@@ -28,11 +29,15 @@ SHOWN = ("case", "accuracy", "balanced_accuracy", "f1_macro", "auroc", "n_test")
 def compare_all(params: Params, paths: Paths) -> None:
     """Write every number that is of more than one case."""
     outcomes = load_outcomes(params, paths)
-    draws = SharedDraws(Bootstrap(params.evaluate.bootstrap_draws, params.seed))
+    bootstrap = Bootstrap(params.evaluate.bootstrap_draws, params.seed)
+    searches = run_searches(outcomes, bootstrap)
+    outcomes = outcomes.without(find_set_aside(outcomes.params, searches))
+    draws = SharedDraws(bootstrap)
     headlines = build_headlines(outcomes, draws)
     for path, found in (
         (paths.comparisons, compare_all_cases(outcomes, draws)),
         (paths.headlines, headlines),
+        (paths.searches, searches),
     ):
         write_json(path, {name: record.to_json() for name, record in found.items()})
     tables = build_plot_tables(outcomes, headlines)

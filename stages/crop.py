@@ -18,6 +18,7 @@ import pandas as pd
 from stages.config.command import run_stage
 from stages.config.params import Params, View
 from stages.config.paths import Paths
+from stages.config.progress import progress
 from stages.config.writing import keep_only, link_or_copy, write_csv
 from stages.dataset.arrays import write_image_rows
 from stages.dataset.image_set import (
@@ -81,9 +82,9 @@ def _write_arrays(
     """Stream the crops into their arrays; returns one row of boxes per image."""
     rows: list[dict[str, Any]] = []
     with write_image_rows(folder, names, view.size_px) as arrays:
-        for row, cropped in zip(
-            prepared.manifest.to_dict("records"), _cropped_images(prepared, view), strict=True
-        ):
+        rows_of = prepared.manifest.to_dict("records")
+        crops = zip(rows_of, _cropped_images(prepared, view), strict=True)
+        for row, cropped in progress(crops, "cropping", len(rows_of)):
             arrays[IMAGES].append(cropped.image)
             arrays[LUNG_MASKS].append(cropped.lung_mask)
             if cropped.truth is not None:

@@ -2,7 +2,7 @@
 
 Reads:  data/prepared/<dataset>/ (tables), metrics/audit/, metrics/cam/, metrics/cases/,
         metrics/external/, metrics/reports/, metrics/comparisons.json, metrics/headlines.json,
-        plots/cam/, plots/history/
+        metrics/searches.json, plots/cam/, plots/history/
 Writes: plots/report.html, plots/discussion.md, plots/side_by_side/<dataset>.png
 """
 

@@ -70,6 +70,7 @@ def shrink(raw: RawParams) -> RawParams:
         for view, loss in (("full", "ce"), ("lungs", "bce"))
     }
     raw["comparisons"] = {"crop": ["lungs-bce", "full-ce"]}
+    raw["searches"] = {}
     raw["external"] = {}
     raw["audit"] = {"folds": 2, "permutations": 99}
     raw["evaluate"]["bootstrap_draws"] = 200

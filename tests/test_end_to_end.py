@@ -20,6 +20,11 @@ from tests.conftest import load_raw_params, shrink, write_params
 ROOT = Path(__file__).parents[1]
 CASE_STAGES = ("train", "evaluate", "cam")
 CASE = "full-focal"
+# Outputs that hold neither a picture of the data nor a thumbnail, as README.md has them.
+WITHOUT_PICTURES = (
+    *("data/weights/*", "plots/history/*", "plots/*.csv", "metrics/*.json"),
+    *(f"metrics/{folder}/*" for folder in ("audit", "cam", "external", "reports")),
+)
 LONGEST_QUEUE_S = 300  # far beyond the 30 s that it takes: a worker that died must not hang this
 
 
@@ -50,6 +55,7 @@ def tiny() -> dict[str, Any]:
     loss = {"kind": "focal", "gamma": 2.0, "alpha": None}
     raw["cases"][CASE] = raw["cases"].pop("full-ce") | {"loss": loss}
     raw["comparisons"] = {"crop": ["lungs-bce", CASE]}
+    raw["searches"] = {"ct": {"cases": ["lungs-bce", CASE], "by": "log_loss"}}
     return raw
 
 
@@ -252,6 +258,48 @@ def test_queued_experiments_run_and_are_listed_with_metrics_of_their_own(clone: 
     # Experiments leave the working directory as it is.
     changed = ["git", "status", "--porcelain"]
     assert subprocess.run(changed, cwd=clone, capture_output=True, check=True).stdout == b""
+
+
+@pytest.mark.slow
+def test_results_are_pulled_from_a_remote_into_another_clone_where_nothing_then_runs(
+    clone: Path, tmp_path: Path
+) -> None:
+    commit(clone)
+    other = tmp_path / "other"
+    subprocess.run(["git", "clone", "--quiet", str(clone), str(other)], check=True)
+    for folder in (clone, other):
+        add_remote(folder, tmp_path / "remote")
+    dvc(clone, "push")
+    assert not (other / "data" / "weights").exists()
+    dvc(other, "pull")
+    for output in (f"data/weights/{CASE}/model.safetensors", "plots/report.html"):
+        assert (other / output).read_bytes() == (clone / output).read_bytes()
+    assert "up to date" in dvc(other, "status")
+    assert repro(other) == set()
+
+
+@pytest.mark.slow
+def test_figures_and_models_are_shared_without_pictures(clone: Path, tmp_path: Path) -> None:
+    commit(clone)
+    other, remote = tmp_path / "other", tmp_path / "remote"
+    subprocess.run(["git", "clone", "--quiet", str(clone), str(other)], check=True)
+    for folder in (clone, other):
+        add_remote(folder, remote)
+    dvc(clone, "push", "--glob", *WITHOUT_PICTURES)
+    dvc(other, "pull", "--allow-missing")
+    shared = {path for path in other.rglob("*") if path.is_file() and ".dvc" not in path.parts}
+    assert other / "data" / "weights" / CASE / "model.safetensors" in shared
+    assert other / "metrics" / "comparisons.json" in shared
+    pictures = {path.name for path in shared} & {"images.npy", "fingerprints.bin", "report.html"}
+    assert not pictures | {path.name for path in shared if path.suffix == ".png"}
+    sizes = {path.stat().st_size for path in remote.rglob("*") if path.is_file()}
+    images = clone / "data" / "views" / "full" / "images.npy"
+    assert images.stat().st_size not in sizes
+
+
+def add_remote(folder: Path, remote: Path) -> None:
+    """For this clone alone: nothing for Git to commit."""
+    dvc(folder, "remote", "add", "--force", "--local", "--default", "storage", str(remote))
 
 
 def commit(folder: Path) -> None:

@@ -167,6 +167,7 @@ def params(tmp_path_factory: pytest.TempPathFactory, site: Site) -> Params:
     raw["views"]["other"] = raw["views"]["full"] | {"dataset": "other"}
     classes = {"covid": "covid", "normal": "normal"}
     raw["external"] = {"away": {"case": "full-ce", "view": "other", "classes": classes}}
+    raw["searches"] = {"of-two": {"cases": list(raw["cases"]), "by": "auroc"}}
     raw["weights"]["cnn3-pretext"] = {
         "model": "cnn3",
         "source": {"kind": "pretext", "path": "stages/phantoms"},

@@ -20,7 +20,7 @@ from stages.check import check_params
 from stages.compare import compare_all
 from stages.config.errors import UserError
 from stages.config.load import parse_params
-from stages.config.params import CenterCrop, External, Params
+from stages.config.params import CenterCrop, External, Params, Search
 from stages.config.paths import Paths
 from stages.config.references import find_reference_problems
 from stages.config.writing import write_json
@@ -440,6 +440,32 @@ def test_a_case_that_was_removed_is_not_compared_although_its_files_stay(
     assert pd.read_csv(paths.plot("table"))["case"].tolist() == ["full-ce"]
     assert "lungs-bce" not in paths.report.read_text(encoding="utf-8")
     assert load_json(paths.comparisons) == {}
+
+
+def test_a_search_is_decided_by_validation_figures_and_shows_the_chosen_alone(
+    chain_copy: Chain,
+) -> None:
+    params, paths = chain_copy
+    names = list(params.cases)
+    search = Search.model_validate({"cases": names, "by": "log_loss"})
+    params = params.model_copy(update={"searches": {"of-two": search}, "comparisons": {}})
+    compare_all(params, paths)
+    report_all(params, paths)
+    found = load_json(paths.searches)["of-two"]
+    metrics = {name: load_json(paths.case_metrics(name)) for name in names}
+    for name, candidate in found["candidates"].items():
+        for figure in ("log_loss", "auroc", "balanced_accuracy"):
+            assert candidate[figure] == metrics[name][f"val_{figure}"]
+    chosen, other = sorted(names, key=lambda name: float(metrics[name]["val_log_loss"]))
+    assert found["choices"] == [{"fold": None, "case": chosen}]
+    assert found["test"]["log_loss"] == metrics[chosen]["log_loss"]
+    assert found["test"]["auroc_low"] == metrics[chosen]["auroc_low"]
+    promised = metrics[chosen]["log_loss"] - metrics[chosen]["val_log_loss"]
+    assert found["optimism"] == pytest.approx(promised, abs=2e-6)
+    assert found["set_aside"] == [other]
+    assert load_json(paths.headlines).keys() == {chosen}
+    assert pd.read_csv(paths.plot("table"))["case"].tolist() == [chosen]
+    assert f"Of 2 candidates {chosen} has the lowest log loss" in paths.report.read_text("utf-8")
 
 
 @pytest.mark.parametrize(("fraction", "expected"), [(0.5, 1), (1, 0)])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from stages.config.errors import UserError
 from stages.config.params import Case, Params
+from stages.config.progress import progress
 from stages.config.references import OWN_NETWORKS, architecture, timm_name
 
 if TYPE_CHECKING:  # torch, which a wrong file of parameters need not wait for
@@ -70,7 +71,7 @@ def _network_problems(params: Params) -> Iterator[str]:
     for name, case in params.cases.items():
         key = (case.model, params.view(case.view).size_px)
         cases.setdefault(key, []).append(name)
-    for (model, size), names in cases.items():
+    for (model, size), names in progress(cases.items(), "networks", len(cases)):
         try:
             classifier = rehearse(model, size, params.cam.target_layers)
         except UserError as error:

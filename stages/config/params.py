@@ -633,6 +633,13 @@ class Case(Section):
     protocol: Text  # a key of `protocols`
 
 
+class Search(Section):
+    """Cases of which one is chosen by what it is worth on validation images, and tested."""
+
+    cases: Annotated[list[Text], Field(min_length=2, max_length=1000)]  # the candidates
+    by: Literal["log_loss", "auroc", "balanced_accuracy"]
+
+
 class Compute(Section):
     """What the networks run on."""
 
@@ -751,6 +758,7 @@ class Params(Section):
     protocols: Annotated[dict[Name, Protocol], Field(min_length=1)]
     cases: Annotated[dict[Name, Case], Field(min_length=1)]
     comparisons: dict[Name, Annotated[list[Text], Field(min_length=2, max_length=2)]]
+    searches: dict[Name, Search]
     external: dict[Name, External]
     audit: Audit
     evaluate: Evaluate

@@ -122,6 +122,11 @@ class Paths:
         return self.root / "metrics" / "headlines.json"
 
     @property
+    def searches(self) -> Path:
+        """Which candidate each search chose on validation images, and how that one is tested."""
+        return self.root / "metrics" / "searches.json"
+
+    @property
     def discussion(self) -> Path:
         """The comparisons in words."""
         return self.root / "plots" / "discussion.md"

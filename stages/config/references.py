@@ -17,6 +17,7 @@ from stages.config.params import (
     Protocol,
     Recipe,
     RemoteFile,
+    Search,
     SourceMetadata,
     View,
     Weights,
@@ -61,6 +62,7 @@ def find_reference_problems(params: Params) -> list[str]:
             *(_case_problems(params, f"cases.{n}", c) for n, c in params.cases.items()),
             _circle_problems(params),
             _comparison_problems(params),
+            *(_search_problems(params, f"searches.{n}", s) for n, s in params.searches.items()),
             *(_external_problems(params, f"external.{n}", e) for n, e in params.external.items()),
             _cost_problems(params),
             _order_problems(params),
@@ -535,16 +537,50 @@ def _comparison_problems(params: Params) -> Iterator[str]:
                 yield _unknown(where, case, "a case", params.cases)
         if len(set(pair)) < len(pair):
             yield f"{where}: got {pair[0]!r} twice; allowed: two different cases"
-        datasets = {
-            params.views[params.cases[case].view].dataset
-            for case in pair
-            if case in params.cases and params.cases[case].view in params.views
-        }
+        datasets = _datasets_of(params, pair)
         if len(datasets) > 1:
             yield (
-                f"{where}: got cases on {' and '.join(sorted(datasets))}; "
+                f"{where}: got cases on {' and '.join(datasets)}; "
                 "allowed: two cases on the same data set"
             )
+
+
+def _datasets_of(params: Params, cases: Iterable[str]) -> list[str]:
+    """The data sets that these cases are on, as far as the names are right."""
+    known = (params.cases[case] for case in cases if case in params.cases)
+    return sorted({name for case in known if (name := _dataset_of(params, case))})
+
+
+def _search_problems(params: Params, where: str, search: Search) -> Iterator[str]:
+    for case in search.cases:
+        if case not in params.cases:
+            yield _unknown(f"{where}.cases", case, "a case", params.cases)
+    twice = [case for case, count in Counter(search.cases).items() if count > 1]
+    if twice:
+        yield f"{where}.cases: got {', '.join(twice)} more than once; allowed: each case once"
+    datasets = _datasets_of(params, search.cases)
+    if len(datasets) > 1:
+        yield (
+            f"{where}.cases: got cases on {' and '.join(datasets)}; allowed: cases on the same "
+            "data set, which are validated on the same images"
+        )
+    protocols = {
+        case: params.protocols[name]
+        for case in search.cases
+        if case in params.cases and (name := params.cases[case].protocol) in params.protocols
+    }
+    for case, protocol in protocols.items():
+        if protocol.is_optimistic:
+            yield (
+                f"{where}.cases: got {case}, whose protocol {params.cases[case].protocol!r} is "
+                "optimistic; allowed: protocols of grouping group and held_out test or val, where "
+                "what is chosen on validation images has not seen the test images"
+            )
+    if len({(p.folds, p.held_out, p.grouping) for p in protocols.values()}) > 1:
+        yield (
+            f"{where}.cases: got protocols that differ in folds, held_out or grouping; allowed: "
+            "cases that are validated on the same images"
+        )
 
 
 def _external_problems(params: Params, where: str, entry: External) -> Iterator[str]:

@@ -48,6 +48,11 @@ def leave_out(params: Params, lacking: Mapping[str, Path | None]) -> Params:
                 for name, pair in params.comparisons.items()
                 if not cases.keys() & set(pair)
             },
+            "searches": {
+                name: search
+                for name, search in params.searches.items()
+                if not cases.keys() & set(search.cases)
+            },
             "external": {n: e for n, e in params.external.items() if e.case not in cases},
         }
     )

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from stages.config.progress import progress
 from stages.dataset.image_set import SPLITS, DatasetInfo
 from stages.dataset.predictions import CaseTables, rows_by_run
 from stages.dataset.split import find_cut_groups
@@ -19,7 +20,12 @@ from stages.evaluation.derived import estimate_with_derived
 from stages.evaluation.distributions import Distributions, count_probabilities
 from stages.evaluation.error_costs import ErrorCosts, score_errors
 from stages.evaluation.labels import LabelFigures, score_labels
-from stages.evaluation.metrics import HEADLINE_METRICS, metric_requirements
+from stages.evaluation.metrics import (
+    CRITERIA,
+    HEADLINE_METRICS,
+    compute_metrics,
+    metric_requirements,
+)
 from stages.evaluation.operating_points import RATES, OperatingPoint, judge_runs
 from stages.evaluation.scored import Scored, ScoredRun, draw_metrics, score_rows, score_runs
 from stages.evaluation.split_report import build_curves, build_split_report, draw_class_balanced
@@ -77,6 +83,7 @@ class CaseReport:
         distributions: of their probabilities.
         runs: where there are several; the figures of a single run are those of the case.
         accuracies: of train and val.
+        choosing: of val what a search may choose by.
         splits: confusion matrix and figures by class of each split, and of a draw of test images
             with as many of each class.
         curves: class to the points of its curves, of the test rows.
@@ -97,6 +104,7 @@ class CaseReport:
     distributions: Distributions
     runs: Sequence[RunFigures]
     accuracies: Mapping[str, float | None]
+    choosing: Flat
     splits: Mapping[str, dict[str, Any]]
     curves: Mapping[str, Any]
     labels: Mapping[str, LabelFigures] | None
@@ -110,6 +118,7 @@ class CaseReport:
         return {
             **self._flat().values,
             **{f"{split}_accuracy": value for split, value in self.accuracies.items()},
+            **self.choosing.values,
             "ece": self.calibration.before.ece,
             "ece_calibrated": self.calibration.after.ece,
             "classwise_ece": self.calibration.before.classwise_ece,
@@ -126,7 +135,8 @@ class CaseReport:
         content: dict[str, Any] = {"positive": self.task.positive_name}
         content["optimistic"] = self.is_optimistic
         content |= {split: dict(report) for split, report in self.splits.items()}
-        content["test"] |= {"undefined": self._flat().undefined, "curves": self.curves}
+        undefined = self._flat().undefined | self.choosing.undefined
+        content["test"] |= {"undefined": undefined, "curves": self.curves}
         content["test"]["probabilities"] = self.distributions.to_json()
         content["test_subgroups"] = {
             stratum: _metrics_json(metrics) for stratum, metrics in self.subgroups.items()
@@ -206,6 +216,7 @@ def build_case_report(
         distributions=count_probabilities(truth, said, task.class_names),
         runs=_score_apart(runs, task, bootstrap) if len(runs) > 1 else [],
         accuracies={split: _accuracy(by_split[split]) for split in ("train", "val")},
+        choosing=_score_choosing(by_split["val"], task),
         splits={
             name: _describe_split(rows, task)
             for name, rows in {**by_split, "test_balanced": balanced}.items()
@@ -235,7 +246,7 @@ def _score_apart(runs: Sequence[ScoredRun], task: Task, bootstrap: Bootstrap) ->
             len(np.asarray(run.test.y_true)),
             estimate(draw_metrics(run.test, task, bootstrap)),
         )
-        for run in runs
+        for run in progress(runs, "runs, one by one", len(runs))
     ]
 
 
@@ -272,6 +283,19 @@ def _score_occluded(
 
 def _accuracy(rows: pd.DataFrame) -> float | None:
     return rounded(float((rows["prediction"] == rows["label"]).mean()))
+
+
+def _score_choosing(val: pd.DataFrame, task: Task) -> Flat:
+    """The figures of the validation rows, of every run, that a search may choose by."""
+    figures = compute_metrics(*score_rows(val, task)[:3], task)
+    values = {f"val_{metric}": rounded(float(figures[metric][0])) for metric in CRITERIA}
+    needs = metric_requirements(task)
+    reasons = {
+        f"val_{metric}": f"needs {needs[metric]}"
+        for metric in CRITERIA
+        if values[f"val_{metric}"] is None
+    }
+    return Flat(values, reasons)
 
 
 def _describe_split(rows: pd.DataFrame, task: Task) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from stages.config.errors import UserError
 from stages.config.params import Params
+from stages.config.progress import progress
 from stages.dataset.task import Task
 from stages.evaluation.metrics import HEADLINE_METRICS
 from stages.evaluation.outcomes import Outcomes
@@ -133,10 +134,11 @@ def compare_all_cases(outcomes: Outcomes, draws: SharedDraws) -> dict[str, Compa
     Raises:
         UserError: two cases have no test image in common.
     """
+    named = outcomes.params.comparisons
     return _adjust(
         {
             name: compare_cases(outcomes, first, second, draws)
-            for name, (first, second) in outcomes.params.comparisons.items()
+            for name, (first, second) in progress(named.items(), "comparisons", len(named))
         }
     )
 

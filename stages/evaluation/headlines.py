@@ -6,6 +6,7 @@ is chosen there, on the test images too: the floor is, if anything, too high.
 
 from typing import Any, NamedTuple
 
+from stages.config.progress import progress
 from stages.evaluation.outcomes import Outcomes, Shortcut
 from stages.evaluation.shared_draws import SharedDraws
 from stages.evaluation.statistics.bootstrap import compare
@@ -51,10 +52,10 @@ def build_headlines(outcomes: Outcomes, draws: SharedDraws) -> dict[str, Headlin
     A shortcut is scored on the same images, by models that saw none of their groups; so a case
     of an optimistic protocol has no headline.
     """
+    honest = [name for name, case in outcomes.cases.items() if not case.is_optimistic]
     return {
         name: _build_headline(outcomes, name, draws)
-        for name, case in outcomes.cases.items()
-        if not case.is_optimistic
+        for name in progress(honest, "cases and shortcuts", len(honest))
     }
 
 

@@ -4,7 +4,7 @@ Age, sex and view go with the label in many collections, and show in the picture
 reads them off gains by it without a look at the disease.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -17,6 +17,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, SplineTransformer, StandardScaler
 from threadpoolctl import threadpool_limits
 
+from stages.config.progress import progress
 from stages.dataset.image_set import ImageSet
 from stages.dataset.metadata import Metadata
 from stages.evaluation.shortcuts import PROBES, file_features
@@ -65,7 +66,7 @@ def metadata_probabilities(
     """
     return {
         probe: _cross_validate(columns, view.targets, fold_of)
-        for probe, columns in _tables(view, metadata).items()
+        for probe, columns in _tables(view, metadata)
     }
 
 
@@ -86,7 +87,7 @@ def metadata_p_values(
             penalty=RIDGE_PENALTY,
             permutations=permutations,
         )
-        for probe, columns in _tables(view, metadata).items()
+        for probe, columns in _tables(view, metadata)
     }
 
 
@@ -105,20 +106,19 @@ def majority_probabilities(targets: IntArray, fold_of: IntArray) -> FloatArray:
     return np.array([shares[fold] for fold in fold_of])
 
 
-def _tables(view: ImageSet, metadata: Metadata) -> dict[str, pd.DataFrame]:
-    """What each probe sees; nothing where there are no columns."""
+def _tables(view: ImageSet, metadata: Metadata) -> Iterator[tuple[str, pd.DataFrame]]:
+    """What each probe sees, by its name; nothing where there are no columns."""
     names = list(metadata.columns)
     if not names:
-        return {}
+        return
     table = metadata.table[names]
     file = pd.DataFrame(file_features(view))
     seen = {column_probe(name): table[[name]] for name in names}
     seen |= {ALL_COLUMNS: table, WITH_FILE: pd.concat([file, table], axis=1)}
     # By number: two columns may have one name, of the file and of the table.
-    return {
-        probe: columns.set_axis([str(number) for number in range(columns.shape[1])], axis=1)
-        for probe, columns in seen.items()
-    }
+    for probe, columns in progress(seen.items(), "probes of metadata", len(seen)):
+        numbers = [str(number) for number in range(columns.shape[1])]
+        yield probe, columns.set_axis(numbers, axis=1)
 
 
 def _cross_validate(features: pd.DataFrame, targets: IntArray, fold_of: IntArray) -> FloatArray:

@@ -29,6 +29,9 @@ HEADLINE_METRICS = (
     "sensitivity",
     "specificity",
 )
+# What a search may choose by; those of the second shrink as they get better.
+CRITERIA = ("log_loss", "auroc", "balanced_accuracy")
+SHRINKING = ("log_loss",)
 # Probabilities come back from CSV files with few decimals; more than this is not rounding.
 ROW_SUM_TOLERANCE = 1e-3
 

@@ -1,10 +1,10 @@
 """What the other stages wrote of the cases of params.yaml, as far as numbers are made of it."""
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
 
@@ -21,7 +21,8 @@ class CaseOutcome:
 
     Attributes:
         task: what it tells apart.
-        test: test rows of its predictions.
+        val: validation rows of its predictions, those of every run.
+        test: test rows.
         metrics: the flat figures.
         curves: class to the points of its curves.
         report: all that is not flat.
@@ -33,6 +34,7 @@ class CaseOutcome:
     """
 
     task: Task
+    val: pd.DataFrame
     test: pd.DataFrame
     metrics: Mapping[str, float | None]
     curves: Mapping[str, Any]
@@ -64,6 +66,11 @@ class Outcomes:
     cases: Mapping[str, CaseOutcome]
     shortcuts: Mapping[str, Shortcut]  # of each view that a case is on, of the highest AUROC
     most_accurate: Mapping[str, Shortcut]  # likewise, of the highest accuracy
+
+    def without(self, names: Collection[str]) -> Self:
+        """All but some cases."""
+        kept = {name: case for name, case in self.cases.items() if name not in names}
+        return replace(self, cases=kept)
 
 
 def load_outcomes(params: Params, paths: Paths) -> Outcomes:
@@ -118,6 +125,7 @@ def _load_case(case: str, methods: Iterable[str], paths: Paths) -> CaseOutcome:
     class_names = tuple(report["test"]["class_names"])
     return CaseOutcome(
         task=Task(class_names, class_names.index(report["positive"])),
+        val=predictions[predictions["split"] == "val"],
         test=predictions[predictions["split"] == "test"],
         metrics=_load_json(paths.case_metrics(case)),
         curves=report["test"]["curves"],

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from stages.config.progress import progress
 from stages.dataset.task import Task
 from stages.evaluation.metrics import compute_metrics, metric_requirements
 from stages.evaluation.partitions import Partition
@@ -121,7 +122,10 @@ def score_subgroups(
         bootstrap: draws and their seed.
     """
     scorer = _Scorer(test, task, bootstrap)
-    found = [PartitionFigures(part.title, part.how, list(scorer.score(part))) for part in parts]
+    found = [
+        PartitionFigures(part.title, part.how, list(scorer.score(part)))
+        for part in progress(parts, "subgroups", len(parts))
+    ]
     return Subgroups(_adjust(found))
 
 

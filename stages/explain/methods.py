@@ -24,6 +24,7 @@ from pytorch_grad_cam.base_cam import BaseCAM
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stages.config.progress import progress
 from stages.explain.layers import collect_evidence, find_layer
 from stages.modeling.classifier import Classifier
 from stages.modeling.outputs import Outputs
@@ -179,7 +180,8 @@ def compute_cams(explainer: Explainer, asked: Asked) -> dict[str, FloatArray]:
         UserError: the backbone has no such layer, or the layer gives no maps.
     """
     with _ready_to_explain(explainer.classifier):
-        maps = [_explain_batch(explainer, batch) for batch in asked.batches()]
+        batches = asked.batches()
+        maps = [_explain_batch(explainer, b) for b in progress(batches, "maps", len(batches))]
     return {name: np.concatenate([batch[name] for batch in maps]) for name in explainer.methods}
 
 

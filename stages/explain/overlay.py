@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from stages.config.progress import progress
 from stages.dataset.image_set import ImageSet, without_padding
 from stages.explain.selection import Selection
 
@@ -52,7 +53,8 @@ def draw_tiles(
     assert view.boxes is not None  # a view has boxes and pictures
     assert view.pictures is not None
     tiles: dict[str, list[Image.Image]] = {name: [] for name in ("image", *maps)}
-    for number, row in enumerate(selected.rows):
+    rows = progress(selected.rows, "overlays", len(selected.rows))
+    for number, row in enumerate(rows):
         facts, box = view.manifest.iloc[row], view.boxes.iloc[row]
         predicted = view.info.class_names[selected.predicted[number]]
         caption = Caption(facts["label"], predicted, float(selected.probabilities[number]))

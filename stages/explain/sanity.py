@@ -1,6 +1,7 @@
 """Whether maps tell of the model: does it need what they mark, do they change with its weights?"""
 
 from collections.abc import Mapping
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from pytorch_grad_cam.metrics.perturbation_confidence import (
 )
 from torch import Tensor
 
+from stages.config.progress import progress
 from stages.explain.imputation import FastImputer
 from stages.explain.methods import Asked, FloatArray
 from stages.modeling.checkpoint import build_described
@@ -81,13 +83,14 @@ def compute_road(
 def _remove_pixels(images: Tensor, ranks: Tensor, order: str, seed: int) -> Tensor:
     """(shares * N, 1, S, S): images (N, 1, S, S), more and more of which is made up."""
     imputer = FastImputer()
+    removals = product(REMOVED_PERCENT, zip(images, ranks, strict=True))
+    total = len(REMOVED_PERCENT) * len(images)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # the library draws its noise from the global generator
         return torch.stack(
             [
                 ROAD_ORDERS[order](percent, imputer)(image, ranked)
-                for percent in REMOVED_PERCENT
-                for image, ranked in zip(images, ranks, strict=True)
+                for percent, (image, ranked) in progress(removals, "removing pixels", total)
             ]
         )
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.config.progress import progress
 from stages.imaging.fingerprint import (
     FLIPS,
     KEYPOINTS,
@@ -32,6 +33,7 @@ MAX_SHIFT = 0.25  # of a side, between keypoints in common
 MAX_PER_WORD = 16  # pictures that a word leads to: the last ones before the picture
 MAX_CANDIDATES = 6  # of a picture: those with most keypoints in common
 
+INDEXED_PER_BLOCK = 1024  # pictures
 QUERIES_PER_BLOCK = 64  # pictures looked up at once
 SAMPLE = 250  # pictures that say where the bits are cut
 SHIFT = np.uint64(32)  # an entry of a table is a word, and the number of a keypoint
@@ -43,9 +45,13 @@ class Pictures(NamedTuple):
     records: NDArray[np.void]
     rows: NDArray[np.int64]
 
-    def blocks(self, size: int) -> Iterator[tuple[int, NDArray[np.void]]]:
-        """The number of the first picture, and the records, of `size` pictures after the other."""
-        for start in range(0, len(self.rows), size):
+    def blocks(self, size: int, what: str) -> Iterator[tuple[int, NDArray[np.void]]]:
+        """The number of the first picture, and the records, of `size` pictures after the other.
+
+        What is done with them, and how far that is, goes into the log.
+        """
+        starts = range(0, len(self.rows), size)
+        for start in progress(starts, f"{what}, {size} at once", len(starts)):
             yield start, self.records[self.rows[start : start + size]]
 
 
@@ -109,7 +115,7 @@ class Index:
         self._tables = np.lib.format.open_memmap(
             scratch / "words.npy", mode="w+", dtype=np.uint64, shape=shape
         )
-        for start, records in pictures.blocks(1024):
+        for start, records in pictures.blocks(INDEXED_PER_BLOCK, "indexing pictures"):
             self._positions[start : start + len(records)] = records["positions"]
             described = records["descriptors"].reshape(-1, 128)
             numbers = np.arange(len(described), dtype=np.uint64) + np.uint64(start * KEYPOINTS)
@@ -130,7 +136,7 @@ class Index:
         last = len(self._pictures.rows)
         if not last:
             return
-        for start, records in queries.blocks(QUERIES_PER_BLOCK):
+        for start, records in queries.blocks(QUERIES_PER_BLOCK, "looking for copies"):
             numbers = np.arange(start, start + len(records))
             limits = numbers if before else np.full(len(records), last)
             hits = [self._hits(records, limits, flip) for flip in range(len(FLIPS))]

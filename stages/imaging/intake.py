@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from stages.config.params import Dataset, FilesTruth
+from stages.config.progress import progress
 from stages.config.writing import write_csv
 from stages.dataset.arrays import write_image_rows
 from stages.dataset.image_set import FINGERPRINTS, IMAGES, TRUTH
@@ -116,7 +117,8 @@ def decode_source(
         write_image_rows(folder, array_names(dataset), dataset.size_px) as arrays,
         (scratch / FINGERPRINTS).open("wb") as fingerprints,
     ):
-        for item, result in zip(listing.items, results, strict=True):
+        decoded = zip(listing.items, results, strict=True)
+        for item, result in progress(decoded, "decoding", len(listing.items)):
             if isinstance(result, Rejected):
                 rejected.append(result)
                 continue

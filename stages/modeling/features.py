@@ -4,6 +4,7 @@ import math
 import shutil
 import tempfile
 from collections.abc import Callable
+from itertools import chain, repeat
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from stages.config.errors import UserError
+from stages.config.progress import progress
 from stages.modeling.compute import Hardware
 from stages.modeling.data import (
     EVAL_BATCH_SIZE,
@@ -67,11 +69,12 @@ def compute_features(
     store = _Store(scratch, count=views * len(rows))
     frozen = frozen.to(hardware.device).to(memory_format=torch.channels_last).eval()
     with torch.inference_mode():
-        for _ in range(views):
-            for batch in ordered_loader(rows, batch_size=EVAL_BATCH_SIZE):
-                images = augment(to_unit_range(batch.images.to(hardware.device)))
-                with hardware.autocast():
-                    store.append(frozen(as_channels_last(images)))
+        batches = ordered_loader(rows, batch_size=EVAL_BATCH_SIZE)
+        shown = chain.from_iterable(repeat(batches, views))
+        for batch in progress(shown, "activations to keep", views * len(batches)):
+            images = augment(to_unit_range(batch.images.to(hardware.device)))
+            with hardware.autocast():
+                store.append(frozen(as_channels_last(images)))
     frozen.cpu()
     return FeatureRows(store, rows.targets)
 

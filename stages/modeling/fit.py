@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from stages.config.params import Recipe
+from stages.config.progress import progress
 from stages.modeling.augment import Augmenter, Mixed, Mixup
-from stages.modeling.compute import Hardware
+from stages.modeling.compute import Hardware, describe_device
 from stages.modeling.data import EVAL_BATCH_SIZE, Batch, as_channels_last, order_generator
 from stages.modeling.depthwise import fast_depthwise
 from stages.modeling.freeze import head_alone
@@ -112,8 +113,8 @@ def fit(
     with _deterministic():
         loop = _Loop(lesson, recipe, hardware, history, seed)
         torch.manual_seed(seed)
-        progress = _Progress(loop, kept, history, checkpoints)
-        for epoch in range(progress.start(lesson, recipe, hardware), recipe.epochs):
+        course = _Course(loop, kept, history, checkpoints)
+        for epoch in range(course.start(lesson, recipe, hardware), recipe.epochs):
             of_train = loop.train_epoch(epoch)
             of_val = loop.validate(epoch)
             logger.info(
@@ -123,12 +124,22 @@ def fit(
                 *of_val,
             )
             stops = kept.offer(epoch, of_val, loop.validated)
-            progress.note(epoch, is_last=stops or epoch + 1 == recipe.epochs)
+            course.note(epoch, is_last=stops or epoch + 1 == recipe.epochs)
             if stops:
                 break
     kept.require_convergence(history.steps())
     kept.restore(lesson.classifier.cpu())
     return FitResult(history.epochs(), history.steps(), kept.epoch, history.drawn())
+
+
+def log_start(who: str, n_images: Mapping[str, int], recipe: Recipe, hardware: Hardware) -> None:
+    """Say which network will be trained, on how many images of each split, how long and where."""
+    counts = ", ".join(f"{count} {split}" for split, count in n_images.items())
+    logger.info(
+        "%s: %s images; at most %d epochs, in batches of %d; %s, %s",
+        *(who, counts, recipe.epochs, recipe.batch_size),
+        *(describe_device(hardware.device), hardware.precision),
+    )
 
 
 class _Loop:
@@ -168,19 +179,20 @@ class _Loop:
         if epoch < self._head_epochs:
             assert self._head_descent
             with head_alone(self._lesson.classifier):
-                self._learn(self._head_descent)
+                self._learn(self._head_descent, epoch)
         else:
             self._head_descent = None
-            self._learn(self._descent)
+            self._learn(self._descent, epoch)
         return self._history.sum_up(epoch, "train")
 
-    def _learn(self, descent: "_Descent") -> None:
+    def _learn(self, descent: "_Descent", epoch: int) -> None:
         """Take a step by each batch; nothing in it waits for a GPU."""
         self._model.train()
         with fast_depthwise(self._model, self._hardware):
             # No further: when torch's RandomSampler is asked for more than it has, it draws another
             # permutation, and the next epoch would have another order.
-            for batch in islice(self._train, len(self._train)):
+            batches = islice(self._train, len(self._train))
+            for batch in progress(batches, f"epoch {epoch}: training", len(self._train)):
                 self._take_step(batch, descent)
 
     def _take_step(self, batch: Batch, descent: "_Descent") -> None:
@@ -200,7 +212,7 @@ class _Loop:
         """Judge every validation batch as it is."""
         self.validated.eval()
         with torch.inference_mode(), self._hardware.autocast():
-            for batch in self._val:
+            for batch in progress(self._val, f"epoch {epoch}: validating", len(self._val)):
                 self._judge(self.validated, self._lesson.to_input(batch.images), batch.targets)
         return self._history.sum_up(epoch, "val")
 
@@ -283,7 +295,7 @@ class _Descent:
         self._schedule.load_state_dict(state["schedule"])
 
 
-class _Progress:
+class _Course:
     """A training with its checkpoints, or without any."""
 
     def __init__(

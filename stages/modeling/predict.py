@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stages.config.progress import progress
 from stages.dataset.image_set import ImageSet
 from stages.dataset.occlusion import (
     OCCLUSIONS,
@@ -175,5 +176,8 @@ def _compute_logits(
     """(N, count), in fp32."""
     batches = ordered_loader(rows, batch_size=EVAL_BATCH_SIZE)
     return torch.cat(
-        [network(to_unit_range(batch.images).to(hardware.device)).float() for batch in batches]
+        [
+            network(to_unit_range(batch.images).to(hardware.device)).float()
+            for batch in progress(batches, "predicting", len(batches))
+        ]
     )

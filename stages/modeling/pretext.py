@@ -6,6 +6,7 @@ consolidation. The lesions are plain to see; those of the cohorts often are not.
 """
 
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Sampler
 
 from stages.config.params import Augmentation, CrossEntropy, Pretext, Recipe
+from stages.config.progress import progress
 from stages.dataset.truth import LUNG_BIT
 from stages.imaging.boxes import lay_into_square, lung_box
 from stages.modeling.augment import Augmenter
@@ -29,7 +31,7 @@ from stages.modeling.data import (
     ordered_loader,
     to_unit_range,
 )
-from stages.modeling.fit import Lesson, fit
+from stages.modeling.fit import Lesson, fit, log_start
 from stages.modeling.initial import DEFAULT_SCALING, GREY_MEAN, GREY_STD, InitialWeights
 from stages.modeling.knowledge import Knowledge
 from stages.modeling.losses import build_loss
@@ -65,6 +67,8 @@ def learn_pretext_weights(
 
     A killed training goes on from what it left in `scratch`, which is the caller's to remove.
     """
+    train, val = _draw_rows(pretext, seed)
+    log_start(model, {"train": len(train), "val": len(val)}, recipe, hardware)
     torch.manual_seed(seed)  # the network's first weights
     classifier = build_classifier(
         model,
@@ -76,7 +80,6 @@ def learn_pretext_weights(
         std=GREY_STD,
         drop_path=recipe.drop_path,
     )
-    train, val = _draw_rows(pretext, seed)
     scale_to_unit_variance(classifier, to_unit_range(train[list(range(SCALED_ON))].images))
     lesson = Lesson(
         classifier,
@@ -145,7 +148,10 @@ def draw_pretext_images(
     learn from them. N is `count` rounded down to whole patients.
     """
     patients, patterns = range(count // len(PATTERNS)), range(len(PATTERNS))
-    images = [_draw(pattern, size, [seed, patient]) for patient in patients for pattern in patterns]
+    pictures = progress(
+        product(patients, patterns), "drawing phantoms", len(patients) * len(patterns)
+    )
+    images = [_draw(pattern, size, [seed, patient]) for patient, pattern in pictures]
     return np.stack(images), np.tile(patterns, len(patients)).astype(np.int64)
 
 

@@ -34,7 +34,7 @@ from stages.modeling.data import (
     to_unit_range,
     train_loader,
 )
-from stages.modeling.fit import FitResult, Lesson, fit
+from stages.modeling.fit import FitResult, Lesson, fit, log_start
 from stages.modeling.freeze import FrozenSnapshot, freeze, trained_blocks
 from stages.modeling.inputs import Inputs, behind_boundary
 from stages.modeling.knowledge import Knowledge
@@ -85,6 +85,7 @@ def train_run(
             schedule needs more steps, the training diverged, or what was to train did not.
         RuntimeError: a frozen tensor moved, or gradients reached only a part.
     """
+    _log_start(plan, view, run, hardware)
     outputs = _outputs(plan.case, view)
     classifier, meta = _initial_classifier(plan, view, outputs, run, initial)
     freeze(classifier, plan.case.train)
@@ -185,6 +186,13 @@ def _learn(
         logger.warning("training diverged after epoch %d, which is kept", result.kept_epoch)
     n_steps = int(result.steps["step"].max())
     return result, before.verify(classifier, recipe, n_steps)
+
+
+def _log_start(plan: Plan, view: ImageSet, run: Run, hardware: Hardware) -> None:
+    """The first words, before anything takes its time."""
+    who = f"{run.name}, {plan.case.model}" if run.name else plan.case.model
+    n_images = {split: len(run.rows(split)) for split in ("train", "val")}
+    log_start(who, n_images, plan.recipe, hardware)
 
 
 def _log_what_trains(classifier: Classifier) -> None:

@@ -21,6 +21,7 @@ from stages.reporting.scope import (
     describe_limitations,
     summarise,
 )
+from stages.reporting.searches import summarise_search
 from stages.reporting.training import start_text
 from stages.reporting.wording import METHOD_NAMES, as_text, label
 
@@ -153,7 +154,12 @@ def _model_selection(results: Results) -> list[str]:
     return [
         f"Epoch kept: {keeps} (best: the lowest validation loss; best_accuracy: the highest "
         "validation accuracy; last: the last one). No test "
-        f"image takes part{but}."
+        f"image takes part{but}.",
+        *(
+            summarise_search(name, found)
+            for dataset in results.datasets.values()
+            for name, found in dataset.searches.items()
+        ),
     ]
 
 

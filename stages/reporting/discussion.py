@@ -11,6 +11,7 @@ from stages.reporting.comparisons import describe_settled, discuss
 from stages.reporting.external import describe_external
 from stages.reporting.optimism import describe_left_out, describe_optimistic
 from stages.reporting.results import DatasetResults, Results
+from stages.reporting.searches import describe_search
 from stages.reporting.shortcuts import describe_giveaway, describe_headline
 from stages.reporting.wording import SIGNIFICANCE
 
@@ -38,12 +39,14 @@ class DatasetDiscussion(NamedTuple):
         title: name of the data set, with a warning if it is drawn.
         notices: what must be known before any figure is read.
         comparisons: name of a comparison to its sentences.
+        searches: likewise of a search.
         conclusion: sentences over all of them.
     """
 
     title: str
     notices: list[str]
     comparisons: dict[str, list[str]]
+    searches: dict[str, list[str]]
     conclusion: list[str]
 
 
@@ -59,6 +62,8 @@ def render_markdown(discussion: Mapping[str, DatasetDiscussion]) -> str:
         blocks += [f"## {section.title}", *section.notices]
         for name, sentences in section.comparisons.items():
             blocks += [f"### {name}", _bullets(sentences)]
+        for name, sentences in section.searches.items():
+            blocks += [f"### Search {name}", _bullets(sentences)]
         blocks += ["### Conclusion", _bullets(section.conclusion)]
     return "\n\n".join(blocks) + "\n"
 
@@ -74,6 +79,7 @@ def _discuss(results: Results, dataset: DatasetResults) -> DatasetDiscussion:
         dataset.title,
         _notices(dataset),
         {name: warning + discuss(found, figures) for name, found in dataset.comparisons.items()},
+        {name: warning + describe_search(found) for name, found in dataset.searches.items()},
         _conclude(results, dataset),
     )
 

@@ -335,6 +335,32 @@ class Comparison(Document):
     maps: dict[str, ComparedMaps]
 
 
+class SearchFigures(Figures):
+    """What cases are worth on some images."""
+
+    n: int
+    n_groups: int
+
+
+class Choice(Document):
+    """The candidate that a search chose, in a fold or over all runs."""
+
+    fold: int | None
+    case: str
+
+
+class Search(Document):
+    """An entry of metrics/searches.json; `val` and `test` are of what was chosen."""
+
+    by: str
+    candidates: dict[str, SearchFigures]
+    choices: list[Choice]
+    val: SearchFigures
+    test: SearchFigures
+    optimism: float | None
+    set_aside: list[str]
+
+
 class Headline(Document):
     """An entry of metrics/headlines.json: a case, the best shortcuts of its view, what is left."""
 

@@ -9,6 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
+from stages.config.progress import progress
 from stages.config.text import visible
 from stages.reporting.cases import (
     build_confusion_table,
@@ -39,6 +40,7 @@ from stages.reporting.probabilities import (
     draw_reliability,
 )
 from stages.reporting.results import DatasetResults, Results
+from stages.reporting.searches import build_search_table
 from stages.reporting.shortcuts import build_gap_table, build_probe_table
 from stages.reporting.subgroups import build_subgroup_table, describe_gaps
 from stages.reporting.table import Table
@@ -146,6 +148,9 @@ def _case_parts(results: Results, dataset: DatasetResults, sheet: Image.Image) -
         "confusions": [build_confusion_table(case.title, case.report.test) for case in cases],
         "comparisons": comparisons,
         "test_curves": Markup(draw_test_curves(dataset)),
+        "searches": {
+            search: build_search_table(found) for search, found in dataset.searches.items()
+        },
         "learning_curves": Markup(draw_learning_curves(cases)),
         "reliability": Markup(draw_reliability(cases)),
         "probabilities": [
@@ -174,7 +179,9 @@ def _case_parts(results: Results, dataset: DatasetResults, sheet: Image.Image) -
         "not_class_specific": name_not_class_specific(cases),
         "side_by_side": to_uri(sheet),
         "side_by_side_method": METHOD_NAMES[methods[0]],
-        "galleries": [build_gallery(case, methods) for case in cases],
+        "galleries": [
+            build_gallery(case, methods) for case in progress(cases, "galleries", len(cases))
+        ],
         "trainings": [
             build_cost_table(cases),
             build_training_table(cases, dataset.info.class_names),

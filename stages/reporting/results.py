@@ -22,6 +22,7 @@ from stages.reporting.documents import (
     Document,
     ExternalReport,
     Headline,
+    Search,
     Training,
 )
 from stages.reporting.map_documents import CamScores
@@ -97,6 +98,7 @@ class DatasetResults:
     audits: Mapping[str, Audit]  # by view
     cases: list[CaseResults]
     comparisons: Mapping[str, Comparison]  # of these cases
+    searches: Mapping[str, Search]  # on this data set
     external: Mapping[str, ExternalReport]  # of these cases, on other data sets
     images: Path  # of the manifest's rows, as `prepare` decoded them
     left_out: list[str]  # cases and external tests without results, as params.yaml names them
@@ -119,7 +121,9 @@ class Results:
 
     params: Params
     datasets: Mapping[str, DatasetResults]
-    cases: Mapping[str, CaseResults]  # the same as in the data sets, in the order of params.yaml
+    # The same as in the data sets, in the order of params.yaml; without those that a search set
+    # aside.
+    cases: Mapping[str, CaseResults]
     external: Mapping[str, ExternalReport]
 
 
@@ -132,7 +136,8 @@ def load_results(params: Params, paths: Paths) -> Results:
     Raises:
         UserError: no case has results.
     """
-    asked = params
+    searches = _load_searches(params, paths)
+    asked = _without_set_aside(params, searches)
     headlines = _read_all(paths.headlines, Headline) if paths.headlines.exists() else {}
     # `compare` leaves out what lacks a file that is not read here, and what is optimistic.
     lacking = {
@@ -167,11 +172,30 @@ def load_results(params: Params, paths: Paths) -> Results:
                 for key, found in comparisons.items()
                 if {found.first, found.second} <= names
             },
+            searches={
+                key: found
+                for key, found in searches.items()
+                if asked.case(found.choices[0].case).view in views
+            },
             external={key: found for key, found in external.items() if found.case in names},
             images=folder / IMAGES,
             left_out=_left_out(asked, views, cases, external),
         )
     return Results(params, datasets, cases, external)
+
+
+def _load_searches(params: Params, paths: Paths) -> dict[str, Search]:
+    """Those that params.yaml names; `compare` leaves out one of a case that has no results."""
+    found = _read_all(paths.searches, Search) if paths.searches.exists() else {}
+    return {name: search for name, search in found.items() if name in params.searches}
+
+
+def _without_set_aside(params: Params, searches: Mapping[str, Search]) -> Params:
+    """The parameters without the candidates whose test figures are no result, here or elsewhere."""
+    aside = {case for found in searches.values() for case in found.set_aside}
+    cases = {name: case for name, case in params.cases.items() if name not in aside}
+    external = {name: test for name, test in params.external.items() if test.case not in aside}
+    return params.model_copy(update={"cases": cases, "external": external})
 
 
 def _load_external(params: Params, paths: Paths) -> dict[str, ExternalReport]:

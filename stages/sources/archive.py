@@ -21,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
 from stages.config.errors import UserError
+from stages.config.progress import progress
 from stages.config.writing import explain_refusal, is_of_writing_alone
 
 ZIP_SUFFIXES = (".zip",)
@@ -132,7 +133,7 @@ def _unpack_zip(path: Path, folder: Path) -> None:
             if stat.S_ISLNK(member.external_attr >> 16):
                 raise UserError(_link_message(path, member.filename))
         _check_total(path, sum(member.file_size for member in members))
-        for member in members:
+        for member in progress(members, "unpacking", len(members)):
             if not member.is_dir():
                 with archive.open(member) as content:
                     _write(content, folder / member.filename)
@@ -143,7 +144,8 @@ def _unpack_tar(path: Path, folder: Path) -> None:
     seen: set[PurePosixPath] = set()
     total = 0
     with _open_packed(path) as packed, _open_tar(path, packed) as archive:
-        for member in _members(archive, packed):
+        # A tar does not say how many there are.
+        for member in progress(_members(archive, packed), "unpacking", None):
             _check_name(path, member.name, seen)
             if member.size < 0:
                 raise UserError(f"{path}: member {_shown(member.name)} has a size below 0")

@@ -149,6 +149,7 @@ def _params(args: argparse.Namespace, files: Path) -> Params:
         "recipes": raw["recipes"] | {NAME: recipe},
         "cases": {NAME: case | names | loss},
         "comparisons": {},
+        "searches": {},
         "external": {},
     }
     return parse_params(raw)

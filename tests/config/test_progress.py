@@ -1,5 +1,11 @@
+import fcntl
 import logging
+import math
+import os
+import pty
+import struct
 import sys
+import termios
 
 import pytest
 
@@ -12,7 +18,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Seconds that have passed; add to the first element."""
     now = [0.0]
     monkeypatch.setattr(progress_module.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
+    monkeypatch.setattr(progress_module, "_last_line_s", -math.inf)
+    monkeypatch.setattr(progress_module, "_columns", lambda: 0)
     return now
 
 
@@ -37,13 +44,42 @@ def test_what_is_soon_done_says_nothing(
     assert caplog.messages == []
 
 
+def test_loops_that_follow_each_other_share_their_lines(
+    clock: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        for epoch in range(4):
+            for _ in progress(range(3), f"epoch {epoch}", 3):
+                clock[0] += 2.0
+    assert caplog.messages == [
+        "epoch 0: 1 of 3, about 4 s left",
+        "epoch 2: 1 of 3, about 4 s left",
+    ]
+
+
+def test_of_how_many_nobody_knows_there_is_a_count(
+    clock: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        for _ in progress(iter("abc"), "unpacking", None):
+            clock[0] += 9.0
+    assert caplog.messages == ["unpacking: 1 so far"]
+
+
+def test_no_item_is_taken_before_it_is_asked_for(clock: list[float]) -> None:
+    taken: list[int] = []
+    items = (taken.append(number) or number for number in range(3))
+    assert next(progress(items, "training", 3)) == 0
+    assert taken == [0]
+
+
 def test_on_a_terminal_there_is_a_bar(
     clock: list[float],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(progress_module, "_columns", lambda: 80)
     monkeypatch.setattr(progress_module, "DELAY_S", 0.0)
     with caplog.at_level(logging.INFO):
         assert list(progress(range(3), "decoding", 3)) == [0, 1, 2]
@@ -91,10 +127,22 @@ def test_bytes_on_a_terminal_are_a_bar(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(progress_module, "_columns", lambda: 80)
     monkeypatch.setattr(progress_module, "DELAY_S", 0.0)
     with ByteProgress("downloading") as said:
         said.at(500, 1000)
         said.at(200, 1000)
         said.at(1000, 1000)
     assert "downloading" in capsys.readouterr().err
+
+
+def test_a_terminal_that_does_not_say_its_width_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = pty.openpty()  # of 0 columns, as in some containers
+    with os.fdopen(theirs, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        assert terminal.isatty()
+        assert progress_module._columns() == 0
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, 72, 0, 0))
+        assert progress_module._columns() == 72
+        monkeypatch.undo()
+    os.close(ours)

@@ -32,6 +32,10 @@ def add_to(section: str, name: str, like: str, **values: object) -> Change:
     return lambda raw: raw[section].update({name: raw[section][like] | values})
 
 
+def search_over(*cases: str) -> Change:
+    return lambda raw: raw["searches"].update(spare={"cases": list(cases), "by": "auroc"})
+
+
 def set_in_cohort(**values: object) -> Change:
     """Set keys of the cohort of the data set."""
     return lambda raw: raw["datasets"]["ct"]["cohort"].update(values)
@@ -381,6 +385,16 @@ CONTRADICTIONS: list[tuple[str, Change, str]] = [
         "comparisons.crop: got 'full-ce' twice; allowed: two different cases",
     ),
     (
+        "case of a search",
+        search_over("full-ce", "gone"),
+        "searches.spare.cases: got 'gone', which is not a case; allowed: full-ce, lungs-bce",
+    ),
+    (
+        "case twice in a search",
+        search_over("full-ce", "full-ce"),
+        "searches.spare.cases: got full-ce more than once; allowed: each case once",
+    ),
+    (
         "layer of a model with a tag",
         lambda raw: raw["cam"]["target_layers"].update({"resnet18.a1_in1k": "layer4"}),
         "cam.target_layers: got 'resnet18.a1_in1k'; allowed: 'resnet18', the architecture without "
@@ -594,6 +608,37 @@ def test_cases_on_two_data_sets_cannot_be_compared(tiny_params: RawParams) -> No
     assert problems_after(tiny_params, change) == [
         "comparisons.crop: got cases on ct and xray3; allowed: two cases on the same data set"
     ]
+
+
+def test_a_search_is_over_cases_that_are_validated_on_the_same_images(
+    tiny_params: RawParams,
+) -> None:
+    with_three_classes(tiny_params)
+    add_to("cases", "third", "full-ce", view="three")(tiny_params)
+    add_to("protocols", "folds", "once", folds=2)(tiny_params)
+    add_to("cases", "folded", "full-ce", protocol="folds")(tiny_params)
+    add_to("protocols", "seeds", "once", seeds=[1, 2], ensemble=True)(tiny_params)
+    add_to("cases", "seeded", "full-ce", protocol="seeds")(tiny_params)
+    assert problems_after(tiny_params, search_over("third", "full-ce")) == [
+        "searches.spare.cases: got cases on ct and xray3; allowed: cases on the same data set, "
+        "which are validated on the same images"
+    ]
+    assert problems_after(tiny_params, search_over("folded", "full-ce")) == [
+        "searches.spare.cases: got protocols that differ in folds, held_out or grouping; allowed: "
+        "cases that are validated on the same images"
+    ]
+    assert problems_after(tiny_params, search_over("seeded", "full-ce")) == []
+
+
+def test_a_search_takes_no_case_that_is_chosen_by_its_test_images(tiny_params: RawParams) -> None:
+    add_to("protocols", "published", "once", held_out="both")(tiny_params)
+    for case in tiny_params["cases"].values():
+        case["protocol"] = "published"
+    found = problems_after(tiny_params, search_over("full-ce", "lungs-bce"))
+    assert len(found) == 2
+    assert found[0].startswith(
+        "searches.spare.cases: got full-ce, whose protocol 'published' is optimistic; allowed: "
+    )
 
 
 def test_all_contradictions_are_listed_at_once(tiny_params: RawParams) -> None:

@@ -67,6 +67,7 @@ def outcomes() -> Outcomes:
 def make_outcome(files: CaseFiles, task: Task, predictions: pd.DataFrame) -> CaseOutcome:
     return CaseOutcome(
         task=task,
+        val=predictions[predictions["split"] == "val"],
         test=predictions[predictions["split"] == "test"],
         metrics=files.metrics,
         curves=files.report["test"]["curves"],

@@ -1,4 +1,5 @@
 import logging
+import re
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from stages.config import progress
 from stages.config.errors import UserError
 from stages.config.params import (
     Augmentation,
@@ -431,6 +433,30 @@ def test_log_tells_how_many_parameters_train(
     trains = 65536 + 64 + 270
     total = trains + 2048 + 32 + 100352 + 64
     assert f"trains {trains:,} of {total:,} parameters: backbone.conv3, head" in caplog.text
+
+
+def test_the_first_words_are_what_is_trained_on_how_many_images_how_long_and_where(
+    initial: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        trained(initial, run=Run("fold1-seed1", 1, 1, SPLITS), epochs=1, batch_size=4)
+    assert re.fullmatch(
+        r"fold1-seed1, cnn3: 12 train, 4 val images; at most 1 epochs, in batches of 4; .+, fp32",
+        caplog.messages[0],
+    )
+
+
+def test_a_slow_epoch_says_how_far_it_is(
+    initial: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "DELAY_S", 0.0)
+    monkeypatch.setattr(progress, "LINE_EVERY_S", 0.0)
+    with caplog.at_level("INFO"):
+        trained(initial, epochs=1, batch_size=4)
+    said = [message for message in caplog.messages if message.startswith("epoch 0")]
+    assert said[0].startswith("epoch 0: training: 1 of 3, about ")
+    assert said[1].startswith("epoch 0: training: 2 of 3, about ")
+    assert said[2].startswith("epoch 0: train loss ")
 
 
 def test_facts_tell_the_number_of_threads(initial: Path) -> None:

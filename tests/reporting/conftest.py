@@ -80,6 +80,7 @@ class Files:
     audits: dict[str, Json]
     external: dict[str, Json]
     comparisons: dict[str, Json]
+    searches: dict[str, Json]
 
     def update_params(self, **sections: Any) -> None:
         """Give sections of params.yaml another content."""
@@ -94,7 +95,8 @@ class Files:
         self.cases.clear()
         self.external.clear()
         self.comparisons.clear()
-        self.update_params(cases={}, external={}, comparisons={})
+        self.searches.clear()
+        self.update_params(cases={}, external={}, comparisons={}, searches={})
 
     def load(self) -> Results:
         """Write everything and read it as `report` does."""
@@ -104,6 +106,7 @@ class Files:
                 name: case.headline for name, case in self.cases.items() if case.headline
             },
             paths.comparisons: self.comparisons,
+            paths.searches: self.searches,
         }
         contents |= {paths.audit(view): audit for view, audit in self.audits.items()}
         contents |= {paths.external(name): found for name, found in self.external.items()}
@@ -199,6 +202,7 @@ def make_files(root: Path) -> Files:
         },
         external={"elsewhere": make_external(labels)},
         comparisons={"crop": make_comparison("lungs-bce", "full-ce")},
+        searches={},
     )
 
 
@@ -257,6 +261,7 @@ def make_params() -> Params:
                 "labels-bce": case | bce | {"view": "labels-full"},
             },
             "comparisons": {"crop": ["lungs-bce", "full-ce"]},
+            "searches": {},
             "external": {
                 "elsewhere": {
                     "case": "lungs-bce",

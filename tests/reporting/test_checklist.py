@@ -323,6 +323,7 @@ def files_of(params: Params, root: Path) -> Files:
             for name, test in params.external.items()
         },
         comparisons=comparisons,
+        searches={},
     )
 
 

@@ -264,7 +264,7 @@ def test_names_are_text_and_never_markup(files: Files, is_phantom: bool) -> None
     case = replace(results.cases["full-ce"], name=name)
     ct = replace(results.datasets["ct"], cases=[case])
     renamed = replace(results, cases={name: case}, datasets={"ct": ct})
-    section = DatasetDiscussion(f"title{HOSTILE}", [f"notice{HOSTILE}"], {}, [f"end{HOSTILE}"])
+    section = DatasetDiscussion(f"title{HOSTILE}", [f"notice{HOSTILE}"], {}, {}, [f"end{HOSTILE}"])
     html = render_page(renamed, {"ct": section}, draw_sheets(renamed))
     page = Page(html)
     assert [tag for tag, _ in page.tags].count("script") == 1  # the page's own
