@@ -37,8 +37,9 @@ from stages.dataset.image_set import (
     without_padding,
 )
 from stages.dataset.metadata import METADATA_FILES
-from stages.imaging.cropping import CroppedImage, crop_image
+from stages.imaging.cropping import CroppedImage
 from stages.imaging.pool import map_images
+from stages.imaging.preprocess import cut_view
 
 logger = logging.getLogger(__name__)
 
@@ -95,13 +96,7 @@ def _write_arrays(
 
 
 def _cropped_images(prepared: ImageSet, view: View) -> Iterator[CroppedImage]:
-    crop_one = partial(
-        crop_image,
-        crop=view.crop,
-        modality=prepared.info.modality,
-        size_px=view.size_px,
-        fit=view.fit,
-    )
+    crop_one = partial(cut_view, view=view, modality=prepared.info.modality)
     pictures = (
         (
             without_padding(prepared.images[number], row),

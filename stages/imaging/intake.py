@@ -19,6 +19,7 @@ from stages.dataset.truth import ALL_BITS
 from stages.imaging.decode import decode
 from stages.imaging.fingerprint import fingerprint, open_fingerprints
 from stages.imaging.pool import map_images
+from stages.imaging.preprocess import prepare_picture
 from stages.imaging.square import fit_square
 from stages.imaging.suspicion import find_suspicions
 from stages.imaging.truth import DrawnTruth, draw_truth
@@ -136,7 +137,7 @@ def _decode_item(item: SourceItem, dataset: Dataset) -> Decoded | Rejected:
         image = decode(raw.content, dataset.grey)
     except UnreadableImage as error:
         return Rejected(item.source_path, str(error))
-    square, (x0, y0, x1, y1) = fit_square(image.pixels, dataset.size_px, "smooth")
+    square, (x0, y0, x1, y1) = prepare_picture(image.pixels, dataset.size_px)
     height, width = image.pixels.shape
     facts = {
         "sha256": hashlib.sha256(raw.content).hexdigest(),
