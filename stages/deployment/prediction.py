@@ -112,9 +112,8 @@ def _judge(
     likeliest = said.probabilities.argmax(axis=1)
     drawn = [""] * len(pictures)
     if overlays is not None:
-        drawn = overlays.draw(
-            images, likeliest, [row.place for row in rows], [picture.name for picture in pictures]
-        )
+        places = [row.place for row in rows if row.place is not None]  # kept where drawn on
+        drawn = overlays.draw(images, likeliest, places, [picture.name for picture in pictures])
     names = case.info.class_names
     for number, picture in enumerate(pictures):
         yield Row(

@@ -8,7 +8,7 @@ What is further away than 95 % of the validation images are is unlike them.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import safetensors.numpy
@@ -40,14 +40,12 @@ class Respect(NamedTuple):
         threshold: largest distance that is not unlike them.
     """
 
-    sample: NDArray[np.floating]
+    sample: NDArray[np.floating[Any]]
     threshold: float
 
     @classmethod
-    def fit(cls, train: Floats, val: Floats, tolerance: float = 0.0) -> Self:
+    def fit(cls, sample: NDArray[np.floating[Any]], val: Floats, tolerance: float = 0.0) -> Self:
         """Of (m, D) training images and (n, D) validation images."""
-        # Half precision: that of features in bf16 is less.
-        sample = train.astype(np.float16 if train.shape[1] > 4 else np.float64)
         far = np.quantile(_distances(val, sample), PASSING, method="higher")
         return cls(sample, float(far) + tolerance)
 
@@ -57,7 +55,7 @@ class Respect(NamedTuple):
         return unlike
 
 
-def _distances(values: Floats, sample: NDArray[np.floating]) -> Floats:
+def _distances(values: Floats, sample: NDArray[np.floating[Any]]) -> Floats:
     """(n,) Euclidean distance to the k-th nearest of a sample, image by image to spare memory."""
     others = sample.astype(np.float64)
     k = min(NEAREST, len(others)) - 1
@@ -169,11 +167,13 @@ def learn_familiar(view: ImageSet, looked: Looked, features: NDArray[np.float32]
     sizes = _octaves(view.manifest[["width", "height"]].to_numpy()[rows])
     grey = _describe_grey(view.images[rows])
     scale = grey[train].std(axis=0) + GREY_TOLERANCE
-    values = {SIZE: sizes, GREY: grey / scale, FEATURES: _directions(features)}
-    tolerances = {SIZE: SIZE_TOLERANCE}
+    directions = _directions(features)
+    # Half precision: features in bf16 have less.
+    sample = directions[train].astype(np.float16)
     respects = {
-        name: Respect.fit(of[train], of[val], tolerances.get(name, 0.0))
-        for name, of in values.items()
+        SIZE: Respect.fit(sizes[train], sizes[val], SIZE_TOLERANCE),
+        GREY: Respect.fit(grey[train] / scale, grey[val] / scale),
+        FEATURES: Respect.fit(sample, directions[val]),
     }
     return Familiar(respects, scale)
 
