@@ -22,6 +22,7 @@ SOME_UNREADABLE = 3
 def predict(arguments: argparse.Namespace) -> int:
     """Predict all files; 0 where each of them could be read."""
     params, paths = load_params(), Paths()
+    _require_place(arguments.output, arguments.overlay)
     require_trained(arguments.case, params, paths)
     files = list_files(arguments.paths)
     if not files:
@@ -37,6 +38,14 @@ def predict(arguments: argparse.Namespace) -> int:
     )
     unreadable = predict_files(files, wanted, params, paths)
     return SOME_UNREADABLE if unreadable else 0
+
+
+def _require_place(output: Path | None, overlay: Path | None) -> None:
+    """Refuse what cannot be written before anything is predicted."""
+    if output is not None and output.is_dir():
+        raise UserError(f"--output: got {str(output)!r}, a folder; name a file")
+    if overlay is not None and overlay.exists() and not overlay.is_dir():
+        raise UserError(f"--overlay: got {str(overlay)!r}, a file; name a folder")
 
 
 def _parser() -> argparse.ArgumentParser:

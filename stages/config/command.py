@@ -58,6 +58,8 @@ def run_command(
     with _in_one_line(parser.prog):
         try:
             code = command(arguments)
+            # Idle workers would hold the pipe that a script reads from.
+            _end_workers()
             sys.stdout.flush()
         except BrokenPipeError:  # `| head` has read enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
