@@ -53,7 +53,7 @@ def list_files(paths: Sequence[str]) -> list[File]:
             logger.warning("%s: there is no image in it", path)
         files += meant
     for reason, count in left_out.items():
-        logger.warning("%d files left out: %s", count, reason)
+        logger.warning("%d left out: %s", count, reason)
     return files
 
 

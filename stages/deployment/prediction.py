@@ -19,21 +19,20 @@ from stages.config.paths import Paths
 from stages.config.progress import progress
 from stages.dataset.task import Task
 from stages.deployment.files import File
-from stages.deployment.pictures import Picture, open_pictures
+from stages.deployment.input_pictures import Picture, open_pictures
 from stages.deployment.rows import Row, writing
 from stages.deployment.trained import DeployedCase
-from stages.imaging.pool import map_images
+from stages.imaging.pool import open_pool
 from stages.modeling.compute import choose_hardware, keep_freed_memory
 from stages.modeling.data import EVAL_BATCH_SIZE
 
 if TYPE_CHECKING:
-    from stages.deployment.overlays import Overlays
+    from stages.deployment.case_overlays import Overlays
 
 logger = logging.getLogger(__name__)
 
 # Files from which workers, who import for about 2 s each, gain time: one takes some 15 ms.
 POOLED_FROM = 500
-UNLIKE = "unlike the training images"
 
 
 class Wanted(NamedTuple):
@@ -61,32 +60,33 @@ def predict_files(files: Sequence[File], wanted: Wanted, params: Params, paths: 
     case = DeployedCase(wanted.case, wanted.point, paths, device)
     overlays = None
     if wanted.overlay is not None:
-        from stages.deployment.overlays import Overlays  # matplotlib: 0.3 s
+        from stages.deployment.case_overlays import Overlays  # matplotlib: 0.3 s
 
         overlays = Overlays(case.case, params.cam, wanted.overlay)
     counts: Counter[str] = Counter()
-    with writing(
-        wanted.output, wanted.kind, case.info.class_names, overlay=overlays is not None
-    ) as write:
-        for batch in _batches(files, case, wanted):
-            for row in _rows(batch, case, overlays):
+    open_one = partial(open_pictures, info=case.info, keep_place=overlays is not None)
+    names = case.info.class_names
+    with (
+        open_pool(open_one, use_pool=len(files) >= POOLED_FROM) as open_all,
+        writing(wanted.output, wanted.kind, names, overlay=overlays is not None) as write,
+    ):
+        for some in _batches(files, wanted):
+            pictures = [one for found in open_all((file,) for file in some) for one in found]
+            for row in _rows(pictures, case, overlays):
                 write(row)
                 _count(row, counts)
     _log_summary(counts, wanted.case)
     return counts["unreadable"]
 
 
-def _batches(files: Sequence[File], case: DeployedCase, wanted: Wanted) -> Iterator[list[Picture]]:
-    """The pictures of as many files as a network is given images at once."""
-    open_one = partial(open_pictures, info=case.info, keep_place=wanted.overlay is not None)
+def _batches(files: Sequence[File], wanted: Wanted) -> Iterator[Sequence[File]]:
+    """As many files as a network is given images at once."""
     starts: Iterable[int] = range(0, len(files), EVAL_BATCH_SIZE)
     if wanted.output is not None or not sys.stdout.isatty():  # else the rows show it
         total = math.ceil(len(files) / EVAL_BATCH_SIZE)
         starts = progress(starts, f"{wanted.case}: batches of {EVAL_BATCH_SIZE} files", total)
     for start in starts:
-        some = ((file,) for file in files[start : start + EVAL_BATCH_SIZE])
-        found = map_images(open_one, some, use_pool=len(files) >= POOLED_FROM)
-        yield [picture for pictures in found for picture in pictures]
+        yield files[start : start + EVAL_BATCH_SIZE]
 
 
 def _rows(
@@ -121,10 +121,14 @@ def _judge(
             names[likeliest[number]],
             dict(zip(names, said.probabilities[number].tolist(), strict=True)),
             _decision(case.info.task, positive=bool(said.is_positive[number])),
-            [*(f"{UNLIKE}: {kind}" for kind in said.unlike[number]), *picture.warnings],
+            [*_say_unlike(said.unlike[number]), *picture.warnings],
             "",
             drawn[number],
         )
+
+
+def _say_unlike(respects: Sequence[str]) -> list[str]:
+    return [f"unlike the training images: {', '.join(respects)}"] if respects else []
 
 
 def _decision(task: Task, *, positive: bool) -> str:

@@ -37,9 +37,9 @@ def test_what_is_no_image_in_a_folder_is_left_out_and_counted(
     with caplog.at_level(logging.WARNING):
         files = list_files([str(tmp_path)])
     assert [Path(file.name).name for file in files] == ["IM0001", "a.png", "scan"]
-    assert f"3 files left out: {NO_IMAGE}" in caplog.text
-    assert f"3 files left out: {HIDDEN}" in caplog.text
-    assert "1 files left out: neither a file nor a folder" in caplog.text
+    assert f"3 left out: {NO_IMAGE}" in caplog.text
+    assert f"3 left out: {HIDDEN}" in caplog.text
+    assert "1 left out: neither a file nor a folder" in caplog.text
 
 
 def test_a_named_file_is_meant_whatever_it_is(tmp_path: Path) -> None:

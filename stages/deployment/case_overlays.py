@@ -11,7 +11,7 @@ from PIL import Image
 
 from stages.config.params import Cam
 from stages.config.writing import replacing
-from stages.deployment.pictures import Place
+from stages.deployment.input_pictures import Place
 from stages.explain.layers import target_layer
 from stages.explain.methods import Asked, Explainer, FloatArray, compute_cams
 from stages.explain.overlay import draw_overlay, place_map
