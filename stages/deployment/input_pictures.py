@@ -1,12 +1,13 @@
 """From a file to what the models of a case are given."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.config.params import LungCrop
+from stages.config.params import Grey, LungCrop
 from stages.dataset.image_set import DatasetInfo
 from stages.deployment.files import File
 from stages.imaging.boxes import Box
@@ -73,20 +74,29 @@ def open_pictures(file: File, info: DatasetInfo, *, keep_place: bool) -> list[Pi
     try:
         if file.problem:
             raise UnreadableImage(file.problem)
-        decoded = _decode_all(file, info)
+        content = read_file(Path(file.name)).content
     except UnreadableImage as error:
         return [Picture(file.name, None, error=str(error))]
-    return [_make(name, one, info, keep_place) for name, one in decoded]
+    return [
+        Picture(name, None, error=str(found))
+        if isinstance(found, UnreadableImage)
+        else _make(name, found, info, keep_place)
+        for name, found in _decode_all(file.name, content, info.preprocessing.grey)
+    ]
 
 
-def _decode_all(file: File, info: DatasetInfo) -> list[tuple[str, DecodedImage]]:
-    """The pictures that a file holds, each with its name: the one place that tells how many.
+def _decode_all(
+    name: str, content: bytes, grey: Grey
+) -> Iterator[tuple[str, DecodedImage | UnreadableImage]]:
+    """The pictures that a file holds, each with its name, or why it cannot be read.
 
-    Raises:
-        UnreadableImage: with the reason.
+    The one place that tells how many there are.
     """
-    content = read_file(Path(file.name)).content
-    return [(file.name, decode(content, info.preprocessing.grey))]
+    try:
+        found: DecodedImage | UnreadableImage = decode(content, grey)
+    except UnreadableImage as error:
+        found = error
+    yield name, found
 
 
 def _make(name: str, decoded: DecodedImage, info: DatasetInfo, keep_place: bool) -> Picture:
