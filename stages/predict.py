@@ -27,7 +27,7 @@ def predict(arguments: argparse.Namespace) -> int:
     files = list_files(arguments.paths)
     if not files:
         raise UserError("there is no image in what was given; give image files, or folders of some")
-    from stages.deployment.prediction import Wanted, predict_files  # torch: 2 s
+    from stages.deployment.predicting import Wanted, predict_files  # torch: 2 s
 
     wanted = Wanted(
         arguments.case,
