@@ -270,6 +270,13 @@ def test_a_report_of_other_runs_is_refused(root: Path, run: Run) -> None:
         run(root, "ct-cnn-full", str(noise(root / "a.png")))
 
 
+def test_a_report_that_was_cut_short_is_named(root: Path, run: Run) -> None:
+    path = Paths(root).case_report("ct-cnn-full")
+    path.write_text(path.read_text()[:40])
+    with pytest.raises(UserError, match=r"ct-cnn-full.json: is not readable JSON"):
+        run(root, "ct-cnn-full", str(noise(root / "a.png")))
+
+
 def test_optimistic_figures_are_warned_of(
     tmp_path: Path, run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -64,7 +64,7 @@ def load_report(name: str, paths: Paths) -> dict[str, Any]:
     """Read metrics/reports/<case>.json.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or it is no JSON.
     """
     path = paths.case_report(name)
     if not path.exists():
@@ -72,5 +72,8 @@ def load_report(name: str, paths: Paths) -> dict[str, Any]:
             f"{path}: does not exist; temperature and thresholds stand there; run: dvc repro "
             f"evaluate@{name}, or dvc pull"
         )
-    report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: is not readable JSON ({error}); run: dvc checkout") from None
     return report
