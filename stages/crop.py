@@ -9,6 +9,7 @@ Writes: data/views/<name>/: images.npy, lung_masks.npy, boxes.csv, pictures.npy 
 
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,9 @@ from stages.dataset.image_set import (
     without_padding,
 )
 from stages.dataset.metadata import METADATA_FILES
-from stages.imaging.cropping import CroppedImage, crop_image
+from stages.imaging.cropping import CroppedImage
 from stages.imaging.pool import map_images
+from stages.imaging.preprocess import cut_view
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +48,6 @@ logger = logging.getLogger(__name__)
 HANDED_ON = {
     PICTURES: IMAGES,
     MANIFEST: MANIFEST,
-    DATASET_INFO: DATASET_INFO,
     FINGERPRINTS: FINGERPRINTS,  # of a set in which near-duplicates are looked for
     KNOWN_TRUTH: KNOWN_TRUTH,  # of a set with files of truth
 }
@@ -68,7 +69,9 @@ def crop_view(params: Params, name: str, paths: Paths) -> None:
     handed_on = [name for name, origin in HANDED_ON.items() if (source / origin).exists()]
     for file_name in handed_on:
         link_or_copy(source / HANDED_ON[file_name], folder / file_name)
-    keep_only(folder, [*arrays, *handed_on, BOXES])
+    preprocessing = prepared.info.preprocessing.model_copy(update={"view": view})
+    replace(prepared.info, preprocessing=preprocessing).save(folder)
+    keep_only(folder, [*arrays, *handed_on, BOXES, DATASET_INFO])
     # Beside the view, not in it: a column more is no reason to train again.
     for file_name in METADATA_FILES:
         link_or_copy(source / file_name, paths.metadata(name) / file_name)
@@ -94,13 +97,7 @@ def _write_arrays(
 
 
 def _cropped_images(prepared: ImageSet, view: View) -> Iterator[CroppedImage]:
-    crop_one = partial(
-        crop_image,
-        crop=view.crop,
-        modality=prepared.info.modality,
-        size_px=view.size_px,
-        fit=view.fit,
-    )
+    crop_one = partial(cut_view, view=view, modality=prepared.info.modality)
     pictures = (
         (
             without_padding(prepared.images[number], row),

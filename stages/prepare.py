@@ -32,6 +32,7 @@ from stages.dataset.image_set import (
     DatasetInfo,
 )
 from stages.dataset.metadata import METADATA_FILES, Metadata, tabulate_metadata
+from stages.dataset.preprocessing import Preprocessing
 from stages.dataset.split import assign_splits
 from stages.dataset.truth import save_known
 from stages.imaging.grouping import (
@@ -285,6 +286,7 @@ def _describe(
         leakage=sorted(leaks),
         implies=dict(dataset.implies),
         suspicious=suspicious,
+        preprocessing=Preprocessing(grey=dataset.grey, picture_px=dataset.size_px, view=None),
     )
 
 

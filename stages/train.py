@@ -3,10 +3,11 @@
 The test images are predicted a second and a third time, without their lungs and with nothing else.
 
 Reads:  data/views/<view>/, data/weights/<initial weights>/
-Writes: data/weights/<case>/ (model.safetensors, meta.json; a folder of these per run where there
-        are several; runs.csv), plots/history/<case>/, data/predictions/<case>.csv,
-        data/predictions/<case>/ (whole.csv, runs.csv, lungs_hidden.csv, lungs_only.csv,
-        dataset.json; of the view manifest.csv and, where there is one, fingerprints.bin)
+Writes: data/weights/<case>/ (model.safetensors, meta.json, familiar.safetensors; a folder of these
+        per run where there are several; runs.csv), plots/history/<case>/,
+        data/predictions/<case>.csv, data/predictions/<case>/ (whole.csv, runs.csv,
+        lungs_hidden.csv, lungs_only.csv, dataset.json; of the view manifest.csv and, where there
+        is one, fingerprints.bin)
 """
 
 import logging
@@ -32,8 +33,10 @@ from stages.modeling.augment import Augmenter
 from stages.modeling.checkpoint import run_folder, save_model
 from stages.modeling.compute import Hardware, choose_hardware, keep_freed_memory
 from stages.modeling.copies import with_copies
+from stages.modeling.familiar import Looked, learn_familiar
 from stages.modeling.fit import FitResult
 from stages.modeling.memory import advising_on_memory
+from stages.modeling.penultimate import Penultimate
 from stages.modeling.predict import combine_runs, predict_run
 from stages.modeling.training import Plan, train_run, training_facts
 
@@ -109,18 +112,19 @@ def _train(
         )
         folder = run_folder(paths.weights(name), run.name)
         save_model(folder, trained.classifier.state_dict(), trained.meta)
-        return _Finished(
-            trained.result,
-            training_facts(trained, view, run),
-            predict_run(
-                trained.classifier,
-                trained.outputs,
-                view,
-                run,
-                hardware=hardware,
-                mirror=plan.protocol.mirror,
-            ),
+        looked = Looked.of(run)
+        penultimate = Penultimate(looked.mask(len(view.images)))
+        said = predict_run(
+            trained.classifier,
+            trained.outputs,
+            view,
+            run,
+            hardware=hardware,
+            mirror=plan.protocol.mirror,
+            penultimate=penultimate,
         )
+        learn_familiar(view, looked, penultimate.values).save(folder)
+        return _Finished(trained.result, training_facts(trained, view, run), said)
 
 
 def _save_history(

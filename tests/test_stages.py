@@ -25,7 +25,13 @@ from stages.config.paths import Paths
 from stages.config.references import find_reference_problems
 from stages.config.writing import write_json
 from stages.crop import crop_view
-from stages.dataset.image_set import BOX_COLUMNS, MANIFEST_COLUMNS, ImageSet, load_image_set
+from stages.dataset.image_set import (
+    BOX_COLUMNS,
+    MANIFEST_COLUMNS,
+    ImageSet,
+    load_dataset_info,
+    load_image_set,
+)
 from stages.dataset.predictions import load_predictions
 from stages.dataset.runs import Run
 from stages.evaluate import evaluate_case
@@ -148,6 +154,24 @@ def test_a_view_has_images_masks_truth_and_boxes_of_every_prepared_image(chain: 
 def boxes_of(view: ImageSet) -> pd.DataFrame:
     assert view.boxes is not None
     return view.boxes
+
+
+def test_the_preprocessing_travels_from_the_data_set_to_the_predictions(chain: Chain) -> None:
+    dataset, view = chain.params.dataset("ct"), chain.params.view("lungs")
+    prepared, cropped, handed_on = (
+        load_dataset_info(folder).preprocessing
+        for folder in (
+            chain.paths.prepared("ct"),
+            chain.paths.view("lungs"),
+            chain.paths.case_predictions("lungs-bce"),
+        )
+    )
+    assert (prepared.grey, prepared.picture_px, prepared.view) == (
+        dataset.grey,
+        dataset.size_px,
+        None,
+    )
+    assert cropped == handed_on == prepared.model_copy(update={"view": view})
 
 
 def test_crop_boxes_are_in_pixels_of_the_original_file(chain: Chain) -> None:

@@ -6,6 +6,7 @@ one.
 """
 
 import argparse
+import atexit
 import errno
 import logging
 import os
@@ -62,6 +63,7 @@ def run_command(
         except BrokenPipeError:  # `| head` has read enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             code = 0
+    _end_workers()  # idle ones would hold the pipe that a script reads from
     _leave(code)
 
 
@@ -155,11 +157,12 @@ def _end_workers() -> None:
 def _leave(code: int) -> None:
     """End the process without taking torch down object by object.
 
-    That costs 1 to 3 s in each of the many processes of a run; all files are closed by now.
+    That costs 1 to 3 s in each of the many processes of a run; all files are closed by now. What is
+    to be done at the end is done: joblib removes its folders.
     """
     if "torch" not in sys.modules:
         sys.exit(code)
-    logging.shutdown()
+    atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -2,7 +2,7 @@
 
 images.npy      (N, S, S) uint8, grey
 manifest.csv    one row per image, columns MANIFEST_COLUMNS
-dataset.json    class names, positive class, modality, source, counts
+dataset.json    class names, positive class, modality, source, counts, preprocessing
 truth.npy       (N, S, S) uint8 bit masks; of phantoms, and where params.yaml names files of truth
 truth.csv       which of these bits are known of which image; with files of truth only
 lung_masks.npy  (N, S, S) uint8, 0 or 1; views only
@@ -22,8 +22,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from stages.config.csv_file import read_csv
+from stages.config.errors import UserError
 from stages.config.writing import write_json
 from stages.dataset.arrays import open_images
+from stages.dataset.preprocessing import Preprocessing
 from stages.dataset.task import Task
 from stages.dataset.truth import ALL_BITS, load_known
 
@@ -95,6 +97,7 @@ class DatasetInfo:
     leakage: list[str]  # groups that the given splits cut, where that was allowed
     implies: dict[str, list[str]]  # class -> the classes that its images belong to as well
     suspicious: dict[str, int]  # what is odd about pictures -> of how many; suspicious.csv
+    preprocessing: Preprocessing  # from a file to what lies in the folder
 
     @property
     def positive_index(self) -> int:
@@ -118,7 +121,8 @@ class DatasetInfo:
 
     def save(self, folder: Path) -> None:
         """Write dataset.json."""
-        write_json(folder / DATASET_INFO, asdict(self))
+        preprocessing = self.preprocessing.model_dump()
+        write_json(folder / DATASET_INFO, asdict(self) | {"preprocessing": preprocessing})
 
 
 def without_padding(square: NDArray[np.uint8], facts: Mapping[Any, Any]) -> NDArray[np.uint8]:
@@ -127,8 +131,20 @@ def without_padding(square: NDArray[np.uint8], facts: Mapping[Any, Any]) -> NDAr
 
 
 def load_dataset_info(folder: Path) -> DatasetInfo:
-    """Read dataset.json."""
-    return DatasetInfo(**json.loads((folder / DATASET_INFO).read_text(encoding="utf-8")))
+    """Read dataset.json.
+
+    Raises:
+        UserError: it is of a version that did not say how its pictures were made.
+    """
+    path = folder / DATASET_INFO
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if "preprocessing" not in content:
+        raise UserError(
+            f"{path}: has no `preprocessing`; an older version of this project wrote it; run: "
+            "dvc repro"
+        )
+    preprocessing = Preprocessing.model_validate(content.pop("preprocessing"))
+    return DatasetInfo(**content, preprocessing=preprocessing)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from stages.imaging.decode import decode_frames
 from stages.imaging.decoded import DecodedImage
 from stages.imaging.fingerprint import fingerprint, open_fingerprints
 from stages.imaging.pool import map_images
+from stages.imaging.preprocess import prepare_picture
 from stages.imaging.square import fit_square
 from stages.imaging.suspicion import find_suspicions
 from stages.imaging.truth import DrawnTruth, draw_truth
@@ -175,7 +176,7 @@ class _File(NamedTuple):
 
 def _describe(item: SourceItem, file: _File, image: DecodedImage, dataset: Dataset) -> Decoded:
     """All that is kept of one picture."""
-    square, (x0, y0, x1, y1) = fit_square(image.pixels, dataset.size_px, "smooth")
+    square, (x0, y0, x1, y1) = prepare_picture(image.pixels, dataset.size_px)
     height, width = image.pixels.shape
     facts = {
         "sha256": file.sha256,

@@ -1,6 +1,7 @@
 """One function over many images: in this process, or in a pool of as many as there are cores."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from joblib import Parallel, delayed
@@ -24,3 +25,22 @@ def map_images(
     jobs = (delayed(function)(*given) for given in arguments)
     with threadpool_limits(limits=1, user_api="blas"):
         yield from Parallel(n_jobs=-1 if use_pool else 1, return_as="generator")(jobs)
+
+
+@contextmanager
+def open_pool(
+    function: Callable[..., Found], *, use_pool: bool
+) -> Iterator[Callable[[Iterable[tuple[Any, ...]]], list[Found]]]:
+    """Give what maps one batch of images after the other, as `map_images` does those of a stage.
+
+    Between two batches nothing is computed ahead, so that memory holds the results of one, however
+    slowly they are taken.
+    """
+    with Parallel(n_jobs=-1 if use_pool else 1) as parallel:
+
+        def map_batch(arguments: Iterable[tuple[Any, ...]]) -> list[Found]:
+            with threadpool_limits(limits=1, user_api="blas"):
+                found: list[Found] = parallel(delayed(function)(*given) for given in arguments)
+            return found
+
+        yield map_batch

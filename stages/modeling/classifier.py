@@ -15,6 +15,7 @@ from stages.modeling.input_size import (
     size_arguments,
     usual_size,
 )
+from stages.modeling.timm_import import import_timm
 
 BACKBONE = "backbone."
 
@@ -155,8 +156,7 @@ def create_timm_backbone(
     A VGG is its convolutions and average pooling, 512 features: its two old FC layers, 120 of
     the 134 million parameters of VGG-16, are left out unless the name ends in `_fc`.
     """
-    import timm  # 1.6 s that the stages of a cnn3 case need not wait
-
+    timm = import_timm()
     options: dict[str, Any] = {"in_chans": 1, "num_classes": 0} | size_arguments(model, size)
     if drop_path:
         options["drop_path_rate"] = drop_path

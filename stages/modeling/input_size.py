@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from stages.config.errors import UserError
 from stages.config.references import timm_name
+from stages.modeling.timm_import import import_timm
 
 logger = logging.getLogger(__name__)
 
@@ -30,9 +31,7 @@ def size_arguments(model: str, size: int | None) -> dict[str, int]:
     Raises:
         RuntimeError: of timm, for a tag that it does not know.
     """
-    import timm  # 1.6 s that the stages of a cnn3 case need not wait
-
-    config = timm.models.get_pretrained_cfg(timm_name(model))
+    config = import_timm().models.get_pretrained_cfg(timm_name(model))
     # timm's word for a network whose constructor takes `img_size`.
     return {"img_size": size} if size and config and config.fixed_input_size else {}
 

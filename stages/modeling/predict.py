@@ -1,6 +1,7 @@
 """What trained models say of images: one run of a case of its own view, or all of other images."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,7 @@ from stages.modeling.compute import Hardware
 from stages.modeling.data import EVAL_BATCH_SIZE, ImageRows, ordered_loader, to_unit_range
 from stages.modeling.fused import fuse
 from stages.modeling.outputs import Outputs
+from stages.modeling.penultimate import Penultimate
 
 
 class TrainedCase(NamedTuple):
@@ -94,6 +96,7 @@ def predict_run(
     *,
     hardware: Hardware,
     mirror: bool,
+    penultimate: Penultimate | None = None,
 ) -> dict[str, pd.DataFrame]:
     """What the model of one run says of its view, in the precision that it was validated in.
 
@@ -104,6 +107,7 @@ def predict_run(
         run: which rows are which split.
         hardware: device and precision.
         mirror: see `predict_probabilities`; of an occluded image the mirror is as occluded.
+        penultimate: notes the features of the whole images.
 
     Returns:
         One row per image: `WHOLE` of all images, and by occlusion of the test images in which
@@ -119,7 +123,8 @@ def predict_run(
         predict_probabilities, fuse(classifier), outputs, hardware=hardware, mirror=mirror
     )
     names = outputs.class_names
-    tables = {WHOLE: tabulate_run(view.manifest, run, predict(view.images), names)}
+    said = predict(view.images, penultimate=penultimate)
+    tables = {WHOLE: tabulate_run(view.manifest, run, said, names)}
     for occlusion in OCCLUSIONS:
         hidden = occlude(images, lung_masks, occlusion, anywhere=anywhere, grey=grey)
         tables[occlusion] = tabulate_run(manifest, tested, predict(hidden), names)
@@ -138,6 +143,7 @@ def predict_probabilities(
     *,
     hardware: Hardware,
     mirror: bool,
+    penultimate: Penultimate | None = None,
 ) -> NDArray[np.float64]:
     """(N, classes) of images (N, S, S), in eval mode, at the size trained with.
 
@@ -152,13 +158,16 @@ def predict_probabilities(
             augmentation, as of Krizhevsky et al. 2012, section 4.1). Of probabilities, not of
             logits: that is how models are averaged too, and what is said of an image stays between
             what is said of its two sides.
+        penultimate: notes the features of images as they are, not of their mirrors.
     """
     if not len(images):
         return np.empty((0, len(outputs.class_names)))
     classifier = classifier.to(hardware.device).to(memory_format=torch.channels_last).eval()
     rows = ImageRows(images, np.zeros(len(images), np.int64), np.arange(len(images)))
     with torch.inference_mode(), hardware.autocast():
-        probabilities = outputs.probabilities(_compute_logits(classifier, rows, hardware))
+        with penultimate.noting(classifier) if penultimate else nullcontext():
+            logits = _compute_logits(classifier, rows, hardware)
+        probabilities = outputs.probabilities(logits)
         if mirror:
             mirrored = _compute_logits(_of_mirror(classifier), rows, hardware)
             probabilities = (probabilities + outputs.probabilities(mirrored)) / 2

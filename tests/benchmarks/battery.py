@@ -27,6 +27,7 @@ from stages.imaging.cropping import crop_image
 from stages.phantoms.cohort import PHANTOM_CLASSES, CohortImage, plan_cohort
 from stages.phantoms.picture import Phantom
 from tests.benchmarks import measure
+from tests.dataset.sample import PREPARED
 
 FOLDS = 5
 LEVEL = 0.05
@@ -162,6 +163,7 @@ def _describe(kind: str, modality: str, n: int) -> DatasetInfo:
         leakage=[],
         implies={},
         suspicious={},
+        preprocessing=PREPARED,
     )
 
 

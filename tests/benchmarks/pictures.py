@@ -11,6 +11,7 @@ from stages.dataset.runs import Run
 from stages.imaging.decode import decode
 from stages.imaging.square import fit_square
 from stages.phantoms.cohort import PHANTOM_CLASSES, plan_cohort
+from tests.dataset.sample import PREPARED
 
 # Drawing takes longer than what is measured; speed does not depend on what the pictures show.
 DISTINCT = 8  # per class; further files hold the same pictures again
@@ -77,4 +78,5 @@ def _info(count: int) -> DatasetInfo:
         leakage=[],
         implies={},
         suspicious={},
+        preprocessing=PREPARED,
     )

@@ -3,7 +3,12 @@
 from dataclasses import replace
 from typing import Any
 
+from stages.config.params import PercentileGrey
 from stages.dataset.image_set import DatasetInfo
+from stages.dataset.preprocessing import Preprocessing
+
+GREY = PercentileGrey(kind="percentiles", low=0.5, high=99.5)
+PREPARED = Preprocessing(grey=GREY, picture_px=64, view=None)
 
 COVID_CT = DatasetInfo(
     dataset="ct",
@@ -18,6 +23,7 @@ COVID_CT = DatasetInfo(
     leakage=[],
     implies={},
     suspicious={},
+    preprocessing=PREPARED,
 )
 
 

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -5,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from stages.config.errors import UserError
+from stages.config.params import LungCrop, View, WindowGrey
 from stages.dataset.arrays import write_images
 from stages.dataset.image_set import (
     BOX_COLUMNS,
@@ -14,6 +17,7 @@ from stages.dataset.image_set import (
     load_manifest,
     without_padding,
 )
+from stages.dataset.preprocessing import Preprocessing
 from tests.dataset.sample import info_of
 
 INFO = info_of(n_rejected=1, n_left_out=2, leakage=["g000001"], implies={"covid": ["normal"]})
@@ -43,6 +47,25 @@ def write_array(path: Path) -> None:
 
 def test_facts_of_a_data_set_come_back_as_saved(folder: Path) -> None:
     assert load_dataset_info(folder) == INFO
+
+
+def test_a_view_says_how_its_images_were_made(tmp_path: Path) -> None:
+    crop = LungCrop(kind="lungs", margin=0.05, fallback_fraction=0.8)
+    view = View(dataset="ct", crop=crop, size_px=48, fit="stretch")
+    grey = WindowGrey(kind="window", low=-1350, high=150)
+    info = info_of(preprocessing=Preprocessing(grey=grey, picture_px=144, view=view))
+    info.save(tmp_path)
+    assert load_dataset_info(tmp_path) == info
+
+
+def test_facts_that_do_not_say_how_pictures_were_made_name_the_remedy(tmp_path: Path) -> None:
+    INFO.save(tmp_path)
+    path = tmp_path / "dataset.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    del content["preprocessing"]
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(UserError, match=r"dataset.json: has no `preprocessing`; .*dvc repro$"):
+        load_dataset_info(tmp_path)
 
 
 def test_the_positive_index_is_its_place_in_the_class_order() -> None:

@@ -23,6 +23,7 @@ from stages.modeling.predict import (
     predict_probabilities,
     predict_run,
 )
+from tests.dataset.sample import PREPARED
 
 CPU = Hardware("cpu", "fp32")
 OUTPUTS = Outputs(("normal", "covid"), 1, one_logit=True, implies={})
@@ -66,7 +67,9 @@ def view_of_grey(levels: list[int], lungs: list[bool]) -> ImageSet:
     masks = np.zeros_like(images)
     masks[lungs, 0, 0] = 1
     names = ["normal", "covid"]
-    info = DatasetInfo("d", "folder", False, "ct", names, "covid", len(levels), 0, 0, [], {}, {})
+    info = DatasetInfo(
+        "d", "folder", False, "ct", names, "covid", len(levels), 0, 0, [], {}, {}, PREPARED
+    )
     return ImageSet(info, manifest_of(["covid"] * len(levels)), images, None, masks, None)
 
 

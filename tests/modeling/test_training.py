@@ -29,6 +29,7 @@ from stages.modeling.classifier import BACKBONE
 from stages.modeling.compute import Hardware
 from stages.modeling.initial import random_weights
 from stages.modeling.training import Plan, TrainedRun, train_run, training_facts
+from tests.dataset.sample import PREPARED
 from tests.modeling.recipes import recipe_with
 
 SIDE = 80
@@ -89,7 +90,9 @@ def view_of(
         shape = (len(labels), SIDE, SIDE)
         images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     names = sorted(set(labels))
-    info = DatasetInfo("d", "folder", False, "ct", names, "b", len(labels), 0, 0, [], implies, {})
+    info = DatasetInfo(
+        "d", "folder", False, "ct", names, "b", len(labels), 0, 0, [], implies, {}, PREPARED
+    )
     manifest = pd.DataFrame({"label": labels, "split": "test"})
     return ImageSet(info, manifest, images, None, None, None)
 

@@ -28,6 +28,7 @@ from stages.dataset.metadata import Column, Metadata, tabulate_metadata
 from stages.evaluation.operating_points import OPERATING_POINTS
 from stages.reporting import coverage
 from stages.reporting.results import Results, load_results
+from tests.dataset.sample import PREPARED
 
 Json = dict[str, Any]
 
@@ -354,6 +355,7 @@ def make_info() -> DatasetInfo:
         leakage=[],
         implies={},
         suspicious={"nearly blank": 2, "likely inverted": 1},
+        preprocessing=PREPARED,
     )
 
 
@@ -371,6 +373,7 @@ def make_label_info() -> DatasetInfo:
         leakage=[],
         implies={"covid": ["pneumonia"]},
         suspicious={},
+        preprocessing=PREPARED,
     )
 
 
