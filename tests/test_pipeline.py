@@ -128,7 +128,7 @@ def test_a_stage_of_tables_and_pictures_imports_no_torch(stage):
 def test_packages_import_in_one_direction():
     order = [
         *("config", "dataset", "phantoms", "sources", "imaging"),
-        *("modeling", "evaluation", "explain", "checking", "reporting"),
+        *("modeling", "evaluation", "explain", "checking", "reporting", "deployment"),
     ]
     for file in (ROOT / "stages").rglob("*.py"):
         package = file.relative_to(ROOT / "stages").parts[0]
