@@ -46,6 +46,10 @@ class Paths:
         """Folder of all that a case says: that table, each run's rows, occluded test images."""
         return self.root / "data" / "predictions" / case
 
+    def export(self, case: str) -> Path:
+        """Folder of a case made ready to be given away; not an output of a stage."""
+        return self.root / "data" / "exports" / case
+
     def scratch(self, name: str) -> Path:
         """Folder for work in progress; never an output, never in Git."""
         return self.root / "data" / "scratch" / name

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.config.errors import UserError
+from stages.config.text import visible
 
 if TYPE_CHECKING:  # 0.3 s of CPU, which a stage without tables need not spend
     import pandas as pd
@@ -38,6 +39,7 @@ ADVICE = {
     errno.EPERM: "give this user access to it",
     errno.ENOTDIR: "a file stands where a folder is needed: move it away",
     errno.EEXIST: "a file stands where a folder is needed: move it away",
+    errno.ENAMETOOLONG: "give it a shorter name",
     errno.EIO: "look at the disk: it reports errors",
 }
 # Of these a block that writes may be told when it reads; of the others it cannot.
@@ -70,6 +72,78 @@ def replacing(path: Path) -> Iterator[Path]:
         raise UserError(explain_refusal(path, error)) from None
 
 
+@contextmanager
+def replacing_folder(folder: Path, may_hold: Collection[str]) -> Iterator[Path]:
+    """Give a new folder to fill, which becomes `folder` if the block ends well, else is removed.
+
+    What stood there goes as a whole. The disk has the files by then.
+
+    Args:
+        folder: where to; a link to a folder stays, and what it leads to is replaced.
+        may_hold: names of files and folders that an earlier run may have left there.
+
+    Raises:
+        UserError: something else stands there, or the machine does not let it be written; nothing
+            has changed then.
+    """
+    folder = Path(os.path.realpath(folder))
+    partial, old = (
+        folder.with_name(f".{folder.name}.{HOST}-{os.getpid()}.partial{ending}")
+        for ending in ("", ".old")
+    )
+    try:
+        _require_replaceable(folder, may_hold)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(folder.parent)
+        try:
+            partial.mkdir()
+            yield partial
+            _flush(partial)
+            _put_in_place(partial, folder, old)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    except OSError as error:
+        if not _is_of_writing(error, folder.parent):
+            raise
+        raise UserError(explain_refusal(folder, error)) from None
+
+
+def _require_replaceable(folder: Path, may_hold: Collection[str]) -> None:
+    """Refuse a file, and a folder of things that are not this program's to remove."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise UserError(f"{visible(str(folder))}: is a file; name a folder, which is made")
+    strangers = sorted(entry.name for entry in folder.iterdir() if entry.name not in may_hold)
+    if strangers:
+        raise UserError(
+            f"{visible(str(folder))}: holds '{visible(strangers[0])}' and would be replaced as a "
+            "whole; name a folder that does not exist, or one of an earlier run"
+        )
+
+
+def _flush(folder: Path) -> None:
+    """Have the disk take the files of a folder, whoever wrote them."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as written:
+                os.fsync(written.fileno())
+
+
+def _put_in_place(partial: Path, folder: Path, old: Path) -> None:
+    """Rename a filled folder; the one that stood there is put back if that fails."""
+    if not folder.exists():
+        os.rename(partial, folder)
+        return
+    os.rename(folder, old)
+    try:
+        os.rename(partial, folder)
+    except OSError:
+        os.rename(old, folder)
+        raise
+    shutil.rmtree(old)
+
+
 def explain_refusal(path: Path, error: OSError) -> str:
     """One line on a file that the machine does not let be written."""
     return f"{path}: cannot be written ({error.strerror}); {ADVICE[error.errno or 0]}"
@@ -94,7 +168,7 @@ def _remove_leftovers(folder: Path) -> None:
     for entry in folder.iterdir():
         match = PARTIAL.fullmatch(entry.name)
         if match and not is_alive(int(match[1])):
-            entry.unlink(missing_ok=True)
+            _remove(entry)
 
 
 def is_alive(pid: int) -> bool:
@@ -143,9 +217,13 @@ def link_or_copy(source: Path, path: Path) -> None:
 def keep_only(folder: Path, names: Collection[str]) -> None:
     """Remove what an earlier run left in an output folder: files and folders not named here."""
     for entry in folder.iterdir():
-        if entry.name in names:
-            continue
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()
+        if entry.name not in names:
+            _remove(entry)
+
+
+def _remove(entry: Path) -> None:
+    """A file, a link or a folder."""
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.rmtree(entry)
+    else:
+        entry.unlink(missing_ok=True)

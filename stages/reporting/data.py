@@ -20,11 +20,8 @@ GROUPS_SHOWN = 20
 
 def build_data_card(dataset: DatasetResults) -> list[Table]:
     """Facts, counts, how a table fits, rejected and odd files, equal pictures, leaking groups."""
-    tables = [
-        _facts_table(dataset.settings, dataset.info),
-        _counts_table(dataset),
-        _grouping_table(dataset.settings, dataset.grouping),
-    ]
+    facts = fact_table("Data card", list_facts(dataset.settings, dataset.info))
+    tables = [facts, *build_count_tables(dataset)]
     if dataset.metadata.columns:
         labels, names = dataset.manifest["label"], dataset.info.class_names
         tables.append(build_metadata_table(dataset.metadata, labels, names))
@@ -47,8 +44,14 @@ def build_data_card(dataset: DatasetResults) -> list[Table]:
     return tables
 
 
-def _facts_table(dataset: Dataset, info: DatasetInfo) -> Table:
-    facts = {
+def build_count_tables(dataset: DatasetResults) -> list[Table]:
+    """Images by class and split, and what groups them."""
+    return [_counts_table(dataset), _grouping_table(dataset.settings, dataset.grouping)]
+
+
+def list_facts(dataset: Dataset, info: DatasetInfo) -> dict[str, str]:
+    """What a data set is, by what is told."""
+    return {
         "source": info.source,
         "provenance": dataset.provenance,
         "licence": dataset.licence,
@@ -65,7 +68,6 @@ def _facts_table(dataset: Dataset, info: DatasetInfo) -> Table:
         "stored size": f"longest side {dataset.size_px} pixels, 8 bit grey",
         "black and white of deeper pictures": _describe_grey(dataset.grey),
     }
-    return fact_table("Data card", facts)
 
 
 def describe_suspicious(info: DatasetInfo) -> str:

@@ -9,6 +9,7 @@ import pandas as pd
 from pydantic import TypeAdapter
 
 from stages.config.csv_file import read_csv
+from stages.config.errors import UserError
 from stages.config.params import Case, Dataset, Params, Protocol, Recipe
 from stages.config.paths import Paths
 from stages.dataset.finished import first_missing, leave_out
@@ -182,6 +183,33 @@ def load_results(params: Params, paths: Paths) -> Results:
             left_out=_left_out(asked, views, cases, external),
         )
     return Results(params, datasets, cases, external)
+
+
+def load_case_results(params: Params, name: str, paths: Paths) -> Results:
+    """Read what is known of one case, its data set and those of its external tests.
+
+    Raises:
+        UserError: there is no such case, or it has no results.
+    """
+    params.case(name)
+    if missing := first_missing((*_files_of(name, paths), paths.comparisons)):
+        raise UserError(
+            f"{missing}: does not exist; {name} has to be trained, evaluated, explained and "
+            "compared first; run: dvc repro"
+        )
+    external = {key: test for key, test in params.external.items() if test.case == name}
+    used = {params.case(name).view, *(test.view for test in external.values())}
+    views = {key: view for key, view in params.views.items() if key in used}
+    datasets = {view.dataset for view in views.values()}
+    only = {
+        "cases": {name: params.case(name)},
+        "external": external,
+        "views": views,
+        "datasets": {key: dataset for key, dataset in params.datasets.items() if key in datasets},
+        "comparisons": {},
+        "searches": {},
+    }
+    return load_results(params.model_copy(update=only), paths)
 
 
 def _load_searches(params: Params, paths: Paths) -> dict[str, Search]:

@@ -11,7 +11,15 @@ import pandas as pd
 import pytest
 
 from stages.config.errors import UserError
-from stages.config.writing import HOST, keep_only, link_or_copy, replacing, write_csv, write_json
+from stages.config.writing import (
+    HOST,
+    keep_only,
+    link_or_copy,
+    replacing,
+    replacing_folder,
+    write_csv,
+    write_json,
+)
 
 
 def linked_into_a_cache(path: Path) -> Path:
@@ -164,3 +172,98 @@ def test_on_a_full_disk_the_results_before_are_as_they_were(tiny_disk: Path) -> 
             write_json(path, content)
     assert json.loads((tiny_disk / "a.json").read_text(encoding="utf-8")) == {"a": 1}
     assert [path.name for path in tiny_disk.iterdir()] == ["a.json"]
+
+
+# ---- folders that are replaced as a whole ----------------------------------------------------
+
+
+def fill(folder: Path, **files: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def contents_of(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()}
+
+
+def test_a_folder_is_there_when_its_block_ends_well_and_what_stood_there_is_gone(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "deep" / "out"
+    with replacing_folder(folder, ["a", "b"]) as partial:
+        fill(partial, a="1", b="2")
+        assert not folder.exists()
+    with replacing_folder(folder, ["a", "b"]) as partial:
+        fill(partial, a="3")
+        assert contents_of(folder) == {"a": "1", "b": "2"}
+    assert contents_of(folder) == {"a": "3"}
+    assert [path.name for path in folder.parent.iterdir()] == ["out"]
+
+
+def test_a_block_that_fails_leaves_the_old_folder_and_nothing_else(tmp_path: Path) -> None:
+    fill(tmp_path / "out", a="before")
+
+    def fail(partial: Path) -> None:
+        fill(partial, a="half of")
+        raise KeyError("interrupted")
+
+    with pytest.raises(KeyError), replacing_folder(tmp_path / "out", ["a"]) as partial:
+        fail(partial)
+    assert contents_of(tmp_path / "out") == {"a": "before"}
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_folder_of_other_things_is_refused_before_anything_is_done(tmp_path: Path) -> None:
+    fill(tmp_path / "home", **{"a": "1", "thesis\n.txt": "years"})
+    with (
+        pytest.raises(UserError, match=r"holds 'thesis\\n.txt' and would be replaced as a whole"),
+        replacing_folder(tmp_path / "home", ["a"]),
+    ):
+        raise AssertionError("nothing is to be done")
+    assert (tmp_path / "home" / "thesis\n.txt").exists()
+    fill(tmp_path, file="1")
+    with pytest.raises(UserError, match="is a file"), replacing_folder(tmp_path / "file", []):
+        raise AssertionError("nothing is to be done")
+
+
+def test_a_link_to_a_folder_stays_and_what_it_leads_to_is_replaced(tmp_path: Path) -> None:
+    fill(tmp_path / "real", a="before")
+    (tmp_path / "link").symlink_to("real")
+    with replacing_folder(tmp_path / "link", ["a"]) as partial:
+        fill(partial, a="after")
+    assert (tmp_path / "link").is_symlink()
+    assert contents_of(tmp_path / "real") == {"a": "after"}
+
+
+def test_a_folder_that_a_killed_process_was_filling_is_removed(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from stages.config.writing import *\n"
+        "with replacing_folder(Path(sys.argv[1]), []) as partial:\n"
+        "    (partial / 'a').touch(); os.kill(os.getpid(), 9)"
+    )
+    place = str(tmp_path / "out")
+    done = subprocess.run([sys.executable, "-c", code, place], cwd=REPOSITORY, check=False)
+    assert done.returncode == -9
+    assert len(list(tmp_path.iterdir())) == 1
+    write_json(tmp_path / "out.json", {})
+    assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
+
+
+def test_a_disk_that_does_not_take_a_folder_is_an_error_of_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    fill(tmp_path / "out", a="before")
+    monkeypatch.setattr(os, "fsync", refuse)
+    with (
+        pytest.raises(UserError, match=r"out: cannot be written .*make room on the disk"),
+        replacing_folder(tmp_path / "out", ["a"]) as partial,
+    ):
+        fill(partial, a="after")
+    assert contents_of(tmp_path / "out") == {"a": "before"}
+    long = tmp_path / ("n" * 254)
+    with pytest.raises(UserError, match="shorter name"), replacing_folder(long, []):
+        raise AssertionError("nothing is to be done")
