@@ -31,6 +31,7 @@ from stages.train import train_case
 from stages.weights import make_weights
 from tests.conftest import write_params
 from tests.deployment.cases import Untrained, make_case
+from tests.imaging.dicom_files import ct_slice, nifti_bytes, to_bytes
 
 REPOSITORY = Path(__file__).parents[1]
 CASE = "lungs-bce"
@@ -149,6 +150,19 @@ def test_a_file_that_cannot_be_read_has_a_row_with_its_reason(root: Path, run: R
     assert rows[1]["error"] == ""
     assert rows[1]["class"] in ("normal", "covid")
     assert rows[2]["error"] == "there is no such file or folder"
+
+
+def test_every_slice_of_a_volume_has_a_row(root: Path, run: Run) -> None:
+    folder = root / "scans"
+    folder.mkdir()
+    voxels = np.random.default_rng(0).integers(-1000, 400, (40, 40, 3)).astype(np.int16)
+    (folder / "series.nii.gz").write_bytes(nifti_bytes(voxels, zipped=True))
+    (folder / "IM0001").write_bytes(to_bytes(ct_slice((voxels[..., 0] + 1024).astype(np.uint16))))
+    (folder / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
+    code, rows = run(root, CASE, str(folder))
+    names = [row["file"].rpartition("/")[2] for row in rows]
+    assert names == ["IM0001", *(f"series.nii.gz#{number:03d}" for number in range(3))]
+    assert (code, {row["error"] for row in rows}) == (0, {""})
 
 
 def test_models_are_averaged_after_each_was_calibrated_and_decide_by_half_of_them(

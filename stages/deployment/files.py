@@ -5,11 +5,12 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
-from stages.sources.names import PICTURE_ENDINGS
+from stages.sources.formats import DIRECTORY_NAME, START_BYTES, recognise
+from stages.sources.matching import has_image_ending
 from stages.sources.tree import DROPPINGS
+from stages.sources.volumes import DIRECTORY
 
 logger = logging.getLogger(__name__)
 
@@ -18,13 +19,11 @@ NO_IMAGE = "no image by name or content"
 NO_FILE = "neither a file nor a folder"
 BACK = "a link back to a folder around it"
 
-# What files of the formats that are read begin with; DICOM PS3.10, 7.1, has a preamble before.
+# What files of plain pictures begin with.
 STARTS = (
     *(b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*", b"II+\0"),
     *(b"MM\0+", b"\0\0\0\x0cjP", b"\xff\x4f\xff\x51", b"P1", b"P2", b"P3", b"P4", b"P5", b"P6"),
 )
-PREAMBLE, DICOM = 128, b"DICM"
-DICOM_ENDINGS = frozenset({".dcm", ".dicom"})
 
 
 class File(NamedTuple):
@@ -92,19 +91,21 @@ def _inside(folder: str, left_out: Counter[str]) -> Iterator[File]:
         for name in names:
             if name.startswith(".") or name.lower() in DROPPINGS:
                 left_out[HIDDEN] += 1
+            elif name == DIRECTORY_NAME:
+                left_out[DIRECTORY] += 1
             else:
                 waiting.append((os.path.join(path, name), (*around, real)))
 
 
 def _why_not(path: str) -> str:
     """Why a file of a folder is not meant; "" where it is."""
-    if Path(path).suffix.lower() in PICTURE_ENDINGS | DICOM_ENDINGS:
+    if has_image_ending(path):
         return ""  # whatever is wrong with it, its row says so
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # reading a pipe might never end
             return NO_FILE
         with open(path, "rb") as file:
-            start = file.read(PREAMBLE + len(DICOM))
+            start = file.read(START_BYTES)
     except OSError:
         return NO_IMAGE
-    return "" if start.startswith(STARTS) or start.endswith(DICOM) else NO_IMAGE
+    return "" if start.startswith(STARTS) or recognise(start) else NO_IMAGE

@@ -11,12 +11,15 @@ from stages.config.params import Grey, LungCrop
 from stages.dataset.image_set import DatasetInfo
 from stages.deployment.files import File
 from stages.imaging.boxes import Box
-from stages.imaging.decode import DecodedImage, decode
+from stages.imaging.decode import decode_all
+from stages.imaging.decoded import DecodedImage
 from stages.imaging.lungs import OK
 from stages.imaging.preprocess import preprocess
 from stages.imaging.suspicion import find_suspicions
+from stages.sources.formats import recognise_file
 from stages.sources.item import UnreadableImage
-from stages.sources.reading import read_file
+from stages.sources.reading import MAX_FILE_BYTES, MAX_VOLUME_FILE_BYTES, read_file
+from stages.sources.volumes import name_frame
 
 
 class Place(NamedTuple):
@@ -74,7 +77,9 @@ def open_pictures(file: File, info: DatasetInfo, *, keep_place: bool) -> list[Pi
     try:
         if file.problem:
             raise UnreadableImage(file.problem)
-        content = read_file(Path(file.name)).content
+        path = Path(file.name)
+        limit = MAX_VOLUME_FILE_BYTES if recognise_file(path) else MAX_FILE_BYTES
+        content = read_file(path, limit).content
     except UnreadableImage as error:
         return [Picture(file.name, None, error=str(error))]
     return [
@@ -88,15 +93,9 @@ def open_pictures(file: File, info: DatasetInfo, *, keep_place: bool) -> list[Pi
 def _decode_all(
     name: str, content: bytes, grey: Grey
 ) -> Iterator[tuple[str, DecodedImage | UnreadableImage]]:
-    """The pictures that a file holds, each with its name, or why it cannot be read.
-
-    The one place that tells how many there are.
-    """
-    try:
-        found: DecodedImage | UnreadableImage = decode(content, grey)
-    except UnreadableImage as error:
-        found = error
-    yield name, found
+    """The pictures that a file holds, each with its name, or why it cannot be read."""
+    for frame, found in decode_all(content, grey):
+        yield (name if frame.of == 1 else name_frame(name, *frame)), found
 
 
 def _make(name: str, decoded: DecodedImage, info: DatasetInfo, keep_place: bool) -> Picture:

@@ -10,7 +10,7 @@ import warnings
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,18 +98,40 @@ def decode_frames(
     """
     try:
         file = _open(content)
-        only = 0 if file.count == 1 else None
     except UnreadableImage as error:
         yield from (error for _ in wanted)
         return
     for frame in wanted:
-        try:
-            number = only if frame is None else frame
-            if number is None:
-                raise UnreadableImage(f"{file.count} pictures in one file, and none is named")
-            yield file.decode(number, grey)
-        except UnreadableImage as error:
-            yield error
+        yield _read(file, frame, grey)
+
+
+class FrameNumber(NamedTuple):
+    """Which of the pictures of a file one is, from 0."""
+
+    number: int
+    of: int
+
+
+def decode_all(
+    content: bytes, grey: Grey
+) -> Iterator[tuple[FrameNumber, DecodedImage | UnreadableImage]]:
+    """As `decode_frames`, every picture of a file."""
+    try:
+        file = _open(content)
+    except UnreadableImage as error:
+        yield FrameNumber(0, 1), error
+        return
+    for number in range(file.count):
+        yield FrameNumber(number, file.count), _read(file, number, grey)
+
+
+def _read(file: Frames, frame: int | None, grey: Grey) -> DecodedImage | UnreadableImage:
+    if frame is None and file.count > 1:
+        return UnreadableImage(f"{file.count} pictures in one file, and none is named")
+    try:
+        return file.decode(frame or 0, grey)
+    except UnreadableImage as error:
+        return error
 
 
 def _open(content: bytes) -> Frames:

@@ -129,6 +129,12 @@ def _series(items: Iterable[SourceItem], headers: Headers) -> dict[tuple[str, st
     return {key: [path for _, path in sorted(places)] for key, places in found.items()}
 
 
+def name_frame(path: str, number: int, count: int) -> str:
+    """Of the slice `number` of `count` in a file, from 0: `series.nii.gz#012`."""
+    digits = max(3, len(str(count - 1)))
+    return f"{path}{FRAME_SIGN}{number:0{digits}d}"
+
+
 def _images(item: SourceItem, frames: int | None, slices: Slices, root: Path) -> list[SourceItem]:
     """The images of one file; `frames` is None of plain pictures."""
     if frames is None:
@@ -137,11 +143,10 @@ def _images(item: SourceItem, frames: int | None, slices: Slices, root: Path) ->
     read = partial(read_file, root / path, MAX_VOLUME_FILE_BYTES)
     if frames == 1:
         return [replace(item, read=read)]
-    digits = max(3, len(str(frames - 1)))
     return [
         replace(
             item,
-            source_path=f"{path}{FRAME_SIGN}{number:0{digits}d}",
+            source_path=name_frame(path, number, frames),
             read=read,
             frame=number,
             volume=path,

@@ -121,7 +121,7 @@ def _make_view(
     crop, fit = VIEWS[view]
     modality, size_px = "xray" if kind.startswith("xray") else "ct", plan[0].size_px
     rows = [
-        crop_image(one.image, None, crop=crop, modality=modality, size_px=size_px, fit=fit)
+        crop_image(one.image, None, 0, crop=crop, modality=modality, size_px=size_px, fit=fit)
         for one in drawn
     ]
     manifest = pd.DataFrame(
