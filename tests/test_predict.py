@@ -159,7 +159,7 @@ def test_every_slice_of_a_volume_has_a_row(root: Path, run: Run) -> None:
     (folder / "series.nii.gz").write_bytes(nifti_bytes(voxels, zipped=True))
     (folder / "IM0001").write_bytes(to_bytes(ct_slice((voxels[..., 0] + 1024).astype(np.uint16))))
     (folder / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
-    code, rows = run(root, CASE, str(folder))
+    code, rows = run(root, "ct-cnn-full", str(folder))
     names = [row["file"].rpartition("/")[2] for row in rows]
     assert names == ["IM0001", *(f"series.nii.gz#{number:03d}" for number in range(3))]
     assert (code, {row["error"] for row in rows}) == (0, {""})
