@@ -93,7 +93,8 @@ def test_a_params_file_without_an_example_for_a_case_says_so() -> None:
     start = next(n for n, line in enumerate(lines) if line.startswith("comparisons:"))
     kept = [line for line in lines[:start] if line.startswith("  ct-cnn-full:")]  # bce: two classes
     end = next(n for n, line in enumerate(lines) if line.startswith("audit:"))
-    text = "\n".join([head + cases + kept[0], "comparisons: {}", "external: {}", *lines[end:], ""])
+    none = [f"{section}: {{}}" for section in ("comparisons", "searches", "external")]
+    text = "\n".join([head + cases + kept[0], *none, *lines[end:], ""])
     Path("params.yaml").write_text(text)
     with pytest.raises(UserError, match="add a case by hand"):
         run("set", "mine", write=True)

@@ -168,6 +168,7 @@ def test_a_changed_cohort_prepares_its_data_set_alone(clone: Path) -> None:
     assert repro(clone) == {"check", "prepare@spare", "report"}
     write_params(clone / "params.yaml", tiny())
     repro(clone)
+    assert not (clone / "data" / "prepared" / "spare").exists()
 
 
 @pytest.mark.slow

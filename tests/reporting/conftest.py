@@ -239,6 +239,7 @@ def make_params() -> Params:
         {
             "seed": 42,
             "compute": {"accelerator": "cpu", "precision": "fp32"},
+            "downloads": {},
             "datasets": {
                 "ct": make_dataset("phantom", CLASSES, {}),
                 "labels": make_dataset("folder", LABEL_CLASSES, {"covid": ["pneumonia"]}),
@@ -327,6 +328,7 @@ def make_dataset(kind: str, classes: list[str], implies: dict[str, list[str]]) -
         "truth": {"kind": "source", "path": "stages/dataset/truth.py"},
         "near_duplicates": True,
         "allow_leakage": False,
+        "slices": {"kind": "all"},
         "grey": {"kind": "percentiles", "low": 0.5, "high": 99.5},
         "size_px": 64,
         "split": {"train": 0.6, "val": 0.2, "test": 0.2},
