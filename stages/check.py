@@ -2,15 +2,12 @@
 
 Reads:  params.yaml, and the folders and networks that it names
 Writes: data/check.json, always the same, so that a changed parameter re-runs only its own stages
-Under DVC it also removes the outputs of entries that params.yaml no longer has.
 """
 
 import logging
-import os
 from collections.abc import Iterator
 
 from stages.checking.images import find_image_problems
-from stages.checking.leftovers import remove_leftovers
 from stages.checking.networks import find_network_problems
 from stages.checking.weights import find_weights_problems
 from stages.config.command import run_single_stage
@@ -22,8 +19,6 @@ from stages.config.scratch import clean_scratch
 from stages.config.writing import write_json
 
 logger = logging.getLogger(__name__)
-
-RUN_BY_DVC = "DVC_STAGE"  # a variable that DVC sets for the commands of stages
 
 
 def check_params(params: Params, paths: Paths) -> None:
@@ -37,8 +32,6 @@ def check_params(params: Params, paths: Paths) -> None:
     if problems:
         raise refusal(problems)
     clean_scratch(params, paths)
-    if RUN_BY_DVC in os.environ:  # run by hand, it changes nothing that DVC keeps
-        remove_leftovers(params, paths)
     for line in _warnings(params):
         logger.warning("params.yaml: %s", line)
     write_json(paths.check, {"params.yaml": "checked"})

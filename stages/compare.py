@@ -10,6 +10,7 @@ Writes: metrics/comparisons.json, metrics/headlines.json, metrics/searches.json,
 import logging
 
 from stages.config.command import run_single_stage
+from stages.config.leftovers import remove_leftovers
 from stages.config.params import Params
 from stages.config.paths import Paths
 from stages.config.writing import write_csv, write_json
@@ -28,6 +29,7 @@ SHOWN = ("case", "accuracy", "balanced_accuracy", "f1_macro", "auroc", "n_test")
 
 def compare_all(params: Params, paths: Paths) -> None:
     """Write every number that is of more than one case."""
+    remove_leftovers(params, paths)
     outcomes = load_outcomes(params, paths)
     bootstrap = Bootstrap(params.evaluate.bootstrap_draws, params.seed)
     searches = run_searches(outcomes, bootstrap)

@@ -9,6 +9,7 @@ Writes: plots/report.html, plots/discussion.md, plots/side_by_side/<dataset>.png
 import logging
 
 from stages.config.command import run_single_stage
+from stages.config.leftovers import remove_leftovers
 from stages.config.params import Params
 from stages.config.paths import Paths
 from stages.config.writing import keep_only, replacing, write_text
@@ -22,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 def report_all(params: Params, paths: Paths) -> None:
     """Write every page."""
+    remove_leftovers(params, paths)
     results = load_results(params, paths)
     discussion = build_discussion(results)
     write_text(paths.discussion, render_markdown(discussion))

@@ -6,6 +6,7 @@ whole, which then differ from those of every other clone.
 """
 
 import logging
+import os
 import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -19,12 +20,18 @@ from stages.config.paths import Paths
 
 logger = logging.getLogger(__name__)
 
+RUN_BY_DVC = "DVC_STAGE"  # a variable that DVC sets for the commands of stages
+
 
 def remove_leftovers(params: Params, paths: Paths) -> None:
-    """Remove them; DVC's run-cache has them, should an entry come back.
+    """Remove them before the folders are read; DVC's run-cache has them, should one come back.
 
-    Only what dvc.lock names as the output of such a stage goes. What `fetch` downloaded stays.
+    Only what dvc.lock names as the output of such a stage goes. What `fetch` downloaded stays. A
+    stage that is run by hand removes nothing. `compare` and `report` do this, each for the folders
+    that it watches: `check` is not run where DVC has seen a params.yaml before.
     """
+    if RUN_BY_DVC not in os.environ:
+        return
     for stage, path in _leftovers(params, paths):
         if is_running(paths, stage):
             continue
