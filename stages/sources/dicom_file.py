@@ -4,11 +4,10 @@ import io
 import math
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-import numpy as np
 import pydicom
 from pydicom import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
@@ -23,7 +22,7 @@ from pydicom.uid import (
 
 from stages.sources.formats import START_BYTES
 from stages.sources.item import UnreadableImage
-from stages.sources.silence import silent
+from stages.sources.silence import reading_quietly
 
 # What pydicom and its decoders raise on damaged files; RuntimeError: a decoder gave up.
 DAMAGE = (
@@ -44,22 +43,13 @@ DEFLATED = DeflatedExplicitVRLittleEndian.encode()
 MAX_DEFLATED_BYTES = 2**28
 
 
-@contextmanager
-def reading_dicom() -> Iterator[None]:
+def reading_dicom() -> AbstractContextManager[None]:
     """Without a word of pydicom, and without what it raises on damaged files.
 
     Raises:
         UnreadableImage: in the place of these.
     """
-    with silent("pydicom", "pylibjpeg"), np.errstate(all="ignore"):
-        try:
-            yield
-        except UnreadableImage:
-            raise
-        except MemoryError:
-            raise UnreadableImage("takes more memory than there is") from None
-        except DAMAGE:
-            raise UnreadableImage(DAMAGED) from None
+    return reading_quietly("pydicom", "pylibjpeg", damage=DAMAGE, reason=DAMAGED)
 
 
 def open_dicom(source: bytes | Path, keywords: Sequence[str] | None = None) -> Dataset:

@@ -4,8 +4,7 @@ import gzip
 import io
 import math
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +18,7 @@ from nibabel.wrapstruct import WrapStructError
 
 from stages.sources.formats import GZIP
 from stages.sources.item import UnreadableImage
-from stages.sources.silence import silent
+from stages.sources.silence import reading_quietly
 
 DAMAGE = (
     *(ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, EOFError),
@@ -65,22 +64,13 @@ class NiftiFile(NamedTuple):
         return int(first), int(second), int(third)
 
 
-@contextmanager
-def reading_nifti() -> Iterator[None]:
+def reading_nifti() -> AbstractContextManager[None]:
     """Without a word of nibabel, and without what it raises on damaged files.
 
     Raises:
         UnreadableImage: in the place of these.
     """
-    with silent("nibabel", "nibabel.global"), np.errstate(all="ignore"):
-        try:
-            yield
-        except UnreadableImage:
-            raise
-        except MemoryError:
-            raise UnreadableImage("takes more memory than there is") from None
-        except DAMAGE:
-            raise UnreadableImage(DAMAGED) from None
+    return reading_quietly("nibabel", "nibabel.global", damage=DAMAGE, reason=DAMAGED)
 
 
 def open_nifti(stream: io.IOBase) -> NiftiFile:

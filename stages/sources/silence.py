@@ -5,6 +5,10 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
+
+from stages.sources.item import UnreadableImage
+
 NOTHING = logging.CRITICAL + 1
 
 
@@ -22,3 +26,28 @@ def silent(*names: str) -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+@contextmanager
+def reading_quietly(
+    *names: str, damage: tuple[type[Exception], ...], reason: str
+) -> Iterator[None]:
+    """As `silent`, and with one reason for whatever a library raises on damaged files.
+
+    Args:
+        names: of its loggers.
+        damage: what it raises.
+        reason: what is said of the file.
+
+    Raises:
+        UnreadableImage: with the reason, or as the block raises it.
+    """
+    with silent(*names), np.errstate(all="ignore"):
+        try:
+            yield
+        except UnreadableImage:
+            raise
+        except MemoryError:
+            raise UnreadableImage("takes more memory than there is") from None
+        except damage:
+            raise UnreadableImage(reason) from None
