@@ -62,22 +62,16 @@ class Picture(NamedTuple):
         rows, columns = (_place(side, self, size_px, fit) for side in (self.rows, self.columns))
         across = _weights(self.columns, columns, self.pixels.shape[2], size_px)
         down = _weights(self.rows, rows, self.pixels.shape[1], size_px)
+        across_first = _to_bytes(down @ _to_bytes(self.pixels @ across.T))
+        down_first = _to_bytes(_to_bytes(down @ self.pixels) @ across.T)
         # Which of the two rounds first, Pillow decides by how much each takes away.
         fewer_rows, fewer_columns = (
             self.rows.length - rows.length,
             self.columns.length - columns.length,
         )
         is_down_first = (fewer_rows > 0) & (fewer_rows > 2 * fewer_columns)
-        pixels = torch.cond(is_down_first, _down_first, _across_first, (self.pixels, down, across))
+        pixels = torch.where(is_down_first, down_first, across_first)
         return self._replace(pixels=pixels, rows=rows, columns=columns)
-
-
-def _down_first(pixels: Tensor, down: Tensor, across: Tensor) -> Tensor:
-    return _to_bytes(_to_bytes(down @ pixels) @ across.T)
-
-
-def _across_first(pixels: Tensor, down: Tensor, across: Tensor) -> Tensor:
-    return _to_bytes(down @ _to_bytes(pixels @ across.T))
 
 
 class ToView(nn.Module):
