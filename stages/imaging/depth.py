@@ -89,9 +89,7 @@ def read_values(image: Image.Image, content: bytes) -> Values:
         shown = grey != key if isinstance(key, int) else None
         return Values(grey, None, shown, tags.get(PHOTOMETRIC_TAG) == MIN_IS_WHITE)
     colours = _read_colours(image, content)
-    # Term by term, since BLAS rounds differently from processor to processor.
-    blue, green, red = np.moveaxis(colours[..., :3], -1, 0)
-    grey = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
+    grey = to_luma(colours[..., 2::-1])
     if image.mode == "RGBA" and colours.shape[2] == 4:
         opacity = colours[..., 3] / FULL
         is_multiplied = tags.get(EXTRA_TAG) == (ASSOCIATED,)
@@ -99,6 +97,16 @@ def read_values(image: Image.Image, content: bytes) -> Values:
     key = image.info.get("transparency")
     shown = (colours[..., :3][..., ::-1] != key).any(-1) if isinstance(key, tuple) else None
     return Values(grey, None, shown, is_inverted=False)
+
+
+def to_luma(colours: NDArray[Any]) -> NDArray[np.float64]:
+    """(H, W) of red, green and blue (H, W, 3).
+
+    Term by term, since BLAS rounds differently from processor to processor.
+    """
+    red, green, blue = np.moveaxis(colours, -1, 0)
+    luma: NDArray[np.float64] = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
+    return luma
 
 
 def to_grey_levels(values: Values, grey: Grey) -> NDArray[np.uint8]:

@@ -15,7 +15,7 @@ from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi, pixel
 
 from stages.config.params import DicomGrey, Grey
 from stages.imaging.decoded import DecodedImage, check_size
-from stages.imaging.depth import LUMA, Values, Window, to_grey_levels
+from stages.imaging.depth import Values, Window, to_grey_levels, to_luma
 from stages.imaging.dicom_checks import check_coded_size, decoder_of, require_picture
 from stages.imaging.dicom_plane import turn_upright
 from stages.sources.dicom_file import (
@@ -134,8 +134,13 @@ def _luma(stored: NDArray[Any], data: Dataset, kind: str, bits: int) -> Values:
     colours = apply_color_lut(stored, data) if kind == PALETTE else stored
     if kind == PALETTE:
         bits = int(data.RedPaletteColorLookupTableDescriptor[2])
-    grey = colours[..., :3] @ np.array(LUMA)
-    return Values(grey, None, None, is_inverted=False, window=_range(bits, is_signed=False))
+    return Values(
+        to_luma(colours[..., :3]),
+        None,
+        None,
+        is_inverted=False,
+        window=_range(bits, is_signed=False),
+    )
 
 
 def _without_spare_bits(stored: NDArray[Any], bits: int) -> NDArray[Any]:
