@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from stages.config.params import Grey, LungCrop
 from stages.dataset.image_set import DatasetInfo
+from stages.dataset.slice_names import name_slice
 from stages.deployment.files import File
 from stages.imaging.boxes import Box
 from stages.imaging.decode import decode_all
@@ -19,7 +20,6 @@ from stages.imaging.suspicion import find_suspicions
 from stages.sources.formats import recognise_file
 from stages.sources.item import UnreadableImage
 from stages.sources.reading import MAX_FILE_BYTES, MAX_VOLUME_FILE_BYTES, read_file
-from stages.sources.volumes import name_frame
 
 
 class Place(NamedTuple):
@@ -95,7 +95,7 @@ def _decode_all(
 ) -> Iterator[tuple[str, DecodedImage | UnreadableImage]]:
     """The pictures that a file holds, each with its name, or why it cannot be read."""
     for frame, found in decode_all(content, grey):
-        yield (name if frame.of == 1 else name_frame(name, *frame)), found
+        yield (name if frame.of == 1 else name_slice(name, *frame)), found
 
 
 def _make(name: str, decoded: DecodedImage, info: DatasetInfo, keep_place: bool) -> Picture:

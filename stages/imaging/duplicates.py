@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from stages.dataset.slice_names import SLICE_NUMBER
 from stages.imaging.alignment import agreement, finer_first, fit_matches, refine
 from stages.imaging.candidates import Candidate, Index, Pictures, Words
 from stages.imaging.fingerprint import (
@@ -33,8 +34,6 @@ MIN_START_AGREEMENT = 0.6  # before the alignment is refined; of copies it is ov
 MIN_AGREEMENT = 0.94  # copies by one change: 0.95 or over; two patients' of 4,000 phantoms: under
 
 Kind = Literal["bytes", "pixels", "near"]
-# At the end of the path of a slice, of which many are in one file.
-SLICE_NUMBER = r"(#\d+)$"
 
 
 class DuplicatePair(NamedTuple):

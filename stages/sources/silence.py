@@ -1,4 +1,4 @@
-"""Libraries kept from speaking: their warnings quote what is in a file, and who is shown."""
+"""Libraries kept from speaking, since what they say quotes files, and who is shown in them."""
 
 import logging
 import warnings

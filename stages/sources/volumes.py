@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from stages.config.errors import UserError
 from stages.config.params import AllSlices, MiddleSlices, Slices
+from stages.dataset.slice_names import name_slice
 from stages.sources.formats import recognise_file
 from stages.sources.item import SourceItem
 from stages.sources.reading import MAX_VOLUME_FILE_BYTES, read_file
@@ -21,7 +22,6 @@ from stages.sources.tree import LeftOut
 if TYPE_CHECKING:  # pydicom takes a while to import, and most sources have no such files
     from stages.sources.dicom_header import DicomHeader
 
-FRAME_SIGN = "#"
 DIRECTORY = "DICOMDIR: a list of files, not a picture"
 NOT_ASKED_FOR = "not among the slices that `slices` asks for"
 
@@ -129,12 +129,6 @@ def _series(items: Iterable[SourceItem], headers: Headers) -> dict[tuple[str, st
     return {key: [path for _, path in sorted(places)] for key, places in found.items()}
 
 
-def name_frame(path: str, number: int, count: int) -> str:
-    """Of the slice `number` of `count` in a file, from 0: `series.nii.gz#012`."""
-    digits = max(3, len(str(count - 1)))
-    return f"{path}{FRAME_SIGN}{number:0{digits}d}"
-
-
 def _images(item: SourceItem, frames: int | None, slices: Slices, root: Path) -> list[SourceItem]:
     """The images of one file; `frames` is None of plain pictures."""
     if frames is None:
@@ -146,7 +140,7 @@ def _images(item: SourceItem, frames: int | None, slices: Slices, root: Path) ->
     return [
         replace(
             item,
-            source_path=name_frame(path, number, frames),
+            source_path=name_slice(path, number, frames),
             read=read,
             frame=number,
             volume=path,
