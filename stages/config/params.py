@@ -110,7 +110,7 @@ def _same_again(details: ErrorDetails) -> InitErrorDetails:
 
 
 # Kaggle's handles and the ids of Google Drive; what an address may be beyond that is looked at with
-# `urllib`, in references.py.
+# `urllib`, in source_references.py.
 ADDRESS_PATTERN = (
     r"^(https?://[^\s]+|kaggle:[\w-]+/[\w-]+(/versions/[1-9][0-9]*)?|gdrive:[\w-]{10,100})$"
 )

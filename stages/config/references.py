@@ -1,43 +1,34 @@
 """Checks across the sections of params.yaml: what one entry says about another."""
 
 import itertools
-import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from urllib.parse import urlsplit
+from collections.abc import Iterable, Iterator
 
 from stages.config.params import (
     Case,
     Dataset,
-    DicomMetadata,
     External,
     FileWeights,
     Params,
     Protocol,
     Recipe,
-    RemoteFile,
     Search,
-    SourceMetadata,
     View,
     Weights,
-    WindowGrey,
 )
-from stages.config.paths import download_of
+from stages.config.source_references import (
+    PHANTOM_CODE,
+    find_source_problems,
+    path_problems,
+    unknown,
+)
 
-PHANTOM_CLASSES = {
-    "ct": ("covid", "normal"),
-    "ct_b": ("covid", "normal"),
-    "xray": ("infected", "normal"),
-    "xray3": ("covid", "pneumonia", "normal"),
-}
 # Networks that are built here; all others are timm's. `darkcovidnet2` is the published network of
 # two classes, which has two last maps where that of three has three.
 OWN_NETWORKS = ("cnn3", "darkcovidnet", "darkcovidnet2")
 WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 # What DVC watches where something is made by code: the code.
-TRUTH_CODE = "stages/dataset/truth.py"
-PHANTOM_CODE = "stages/phantoms"
 WEIGHTS_CODE = {
     "random": "stages/modeling/initial.py",
     "timm": "stages/modeling/initial.py",
@@ -50,9 +41,7 @@ def find_reference_problems(params: Params) -> list[str]:
     """One line per contradiction: full key path, what was got, what is allowed."""
     return list(
         itertools.chain(
-            *(_download_problems(f"downloads.{n}", d) for n, d in params.downloads.items()),
-            _download_path_problems(params),
-            *(_dataset_problems(f"datasets.{n}", d) for n, d in params.datasets.items()),
+            find_source_problems(params),
             _view_problems(params),
             _pretext_problems(params),
             *(_weights_problems(f"weights.{n}", w) for n, w in params.weights.items()),
@@ -87,226 +76,10 @@ def timm_name(model: str) -> str:
     return model.replace("_fc", "", 1) if keeps_fc(model) else model
 
 
-def _unknown(where: str, got: str, what: str, known: Iterable[str]) -> str:
-    return f"{where}: got {got!r}, which is not {what}; allowed: {', '.join(known)}"
-
-
-def _download_problems(where: str, files: Mapping[str, RemoteFile]) -> Iterator[str]:
-    for name, file in files.items():
-        if file.address.startswith("http"):
-            yield from _web_address_problems(f"{where}.{name}", file)
-        elif file.address.startswith("kaggle:"):
-            for key in ("file", "sha256"):
-                if getattr(file, key) is not None:
-                    yield (
-                        f"{where}.{name}.{key}: got {getattr(file, key)!r} with an address of "
-                        "kaggle:, which gives a folder; allowed: null (Kaggle's own sums are "
-                        "compared, and /versions/3 behind the address keeps to one state)"
-                    )
-    names = Counter(file.file for file in files.values() if file.file and not file.unpack)
-    for name, count in names.items():
-        if count > 1:
-            yield f"{where}: got {name!r} as the name of {count} files; allowed: each once"
-
-
-def _web_address_problems(where: str, file: RemoteFile) -> Iterator[str]:
-    try:
-        address = urlsplit(file.address)
-        is_one = bool(address.hostname) and address.port != 0
-    except ValueError:  # of the port, or of brackets
-        is_one = False
-    if not is_one:
-        yield f"{where}.address: got {file.address!r}, which names no server; correct it"
-        return
-    if address.username is not None:
-        yield (
-            f"{where}.address: got a user or password in it, which Git would keep; allowed: the "
-            "address without them, and these in ~/.netrc"
-        )
-    if address.scheme == "http" and file.sha256 is None:
-        yield (
-            f"{where}.address: got {file.address!r} without a sha256; allowed: https, or http with "
-            "the hash of the file, since anybody on the way can change it"
-        )
-
-
-def _download_path_problems(params: Params) -> Iterator[str]:
-    """Paths in data/downloads name a download: what lies there otherwise, DVC does not know."""
-    given = {
-        **{f"datasets.{n}.source.path": d.source.path for n, d in params.datasets.items()},
-        **{f"datasets.{n}.truth.path": d.truth.path for n, d in params.datasets.items()},
-        **{f"weights.{n}.source.path": w.source.path for n, w in params.weights.items()},
-    }
-    for where, path in given.items():
-        name = download_of(path)
-        if name is not None and name not in params.downloads:
-            known = ", ".join(f"data/downloads/{name}/..." for name in params.downloads) or "none"
-            yield (
-                f"{where}: got {path!r}, but downloads has no entry {name!r}; allowed in "
-                f"data/downloads: {known}; add the entry, or give a path outside that folder"
-            )
-
-
-def _dataset_problems(where: str, dataset: Dataset) -> Iterator[str]:
-    names = list(dataset.classes)
-    if dataset.positive not in names:
-        yield _unknown(f"{where}.positive", dataset.positive, "a class", names)
-    yield from _implies_problems(where, dataset)
-    total = dataset.split.train + dataset.split.val + dataset.split.test
-    if not math.isclose(total, 1, abs_tol=1e-6):
-        yield f"{where}.split: train + val + test is {total:g}; allowed: a sum of 1"
-    if isinstance(dataset.grey, WindowGrey) and dataset.grey.low >= dataset.grey.high:
-        yield (
-            f"{where}.grey: got a low of {dataset.grey.low:g}; allowed: under high, "
-            f"{dataset.grey.high:g}"
-        )
-    yield from _folder_problems(where, dataset)
-    yield from _source_problems(where, dataset)
-    yield from _table_problems(where, dataset)
-    yield from _truth_problems(where, dataset)
-    yield from _metadata_problems(where, dataset)
-    yield from _header_problems(where, dataset)
-
-
-def _truth_problems(where: str, dataset: Dataset) -> Iterator[str]:
-    truth = dataset.truth
-    if truth.kind == "source":
-        yield from _path_problems(f"{where}.truth", truth.path, TRUTH_CODE)
-        return
-    if dataset.is_phantom:
-        yield f"{where}.truth.kind: got files; allowed for phantoms, which bring theirs: source"
-    if truth.lungs is None and truth.boxes is None:
-        yield f"{where}.truth: got neither lungs nor boxes; allowed: one or both, or kind: source"
-    if truth.lungs is None and truth.lung_values:
-        yield f"{where}.truth.lung_values: got values without lungs; allowed: []"
-    if truth.boxes is None and truth.findings:
-        yield f"{where}.truth.findings: got findings without boxes; allowed: []"
-
-
-def _table_problems(where: str, dataset: Dataset) -> Iterator[str]:
-    table = dataset.table
-    takes_patients = dataset.group.kind == "table"
-    if takes_patients and (table is None or table.patient is None):
-        yield (
-            f"{where}.group.kind: got table, but table.patient is no column; allowed: a column, "
-            "or another kind"
-        )
-    if table is None:
-        return
-    if dataset.is_phantom:
-        yield f"{where}.table: got a table; allowed for phantoms: null"
-    if table.patient is not None and not takes_patients:
-        yield (
-            f"{where}.table.patient: got {table.patient!r}, which group {{kind: "
-            f"{dataset.group.kind}}} leaves aside; allowed: null, or group.kind table"
-        )
-
-
-def _header_problems(where: str, dataset: Dataset) -> Iterator[str]:
-    """Tables name files in clear, which a data set that is grouped by headers writes nowhere."""
-    if isinstance(dataset.metadata, DicomMetadata):
-        if dataset.is_phantom:
-            yield f"{where}.metadata: got headers of DICOM; allowed for phantoms: null"
-        columns = dataset.metadata.columns
-        if len(set(columns)) < len(columns):
-            yield f"{where}.metadata.columns: got {columns}; allowed: each column once"
-    if dataset.group.kind != "dicom":
-        return
-    hides = "group {kind: dicom}, which writes no name of a file in clear"
-    if dataset.is_phantom:
-        yield f"{where}.group.kind: got dicom; allowed for phantoms: none or pattern"
-    if dataset.table is not None:
-        yield f"{where}.table: got a table; allowed with {hides}: null"
-    if isinstance(dataset.metadata, SourceMetadata):
-        yield f"{where}.metadata: got a table; allowed with {hides}: kind dicom, or null"
-    if dataset.truth.kind == "files":
-        yield f"{where}.truth.kind: got files; allowed with {hides}: source"
-
-
-def _metadata_problems(where: str, dataset: Dataset) -> Iterator[str]:
-    metadata, table = dataset.metadata, dataset.table
-    if not isinstance(metadata, SourceMetadata):
-        return
-    if dataset.is_phantom:
-        yield f"{where}.metadata: got a table; allowed for phantoms: null"
-    names = [" ".join(name.split()) for name in metadata.columns]
-    for number, name in enumerate(names):
-        if name in ("", "image_id") or name in names[:number]:
-            yield (
-                f"{where}.metadata.columns: got {name!r}; allowed: each column once, with a name "
-                "that is not image_id"
-            )
-    if table is not None and table.path == metadata.table and table.label in metadata.columns:
-        yield (
-            f"{where}.metadata.columns: got {table.label!r}, which is the label; allowed: columns "
-            "that describe an image without naming its class"
-        )
-
-
-def _implies_problems(where: str, dataset: Dataset) -> Iterator[str]:
-    names = list(dataset.classes)
-    for name, others in dataset.implies.items():
-        if name not in names:
-            yield _unknown(f"{where}.implies", name, "a class", names)
-        for other in others:
-            if other not in names or other == name:
-                allowed = [known for known in names if known != name]
-                yield _unknown(f"{where}.implies.{name}", other, "another class", allowed)
-    for first, second in itertools.combinations(names, 2):
-        if _labels(dataset, first) == _labels(dataset, second):
-            yield (
-                f"{where}.implies: got {first} and {second} with the same labels; "
-                "allowed: labels that tell every class from the others"
-            )
-
-
-def _labels(dataset: Dataset, name: str) -> set[str]:
-    return {name, *dataset.implies.get(name, [])}
-
-
-def _folder_problems(where: str, dataset: Dataset) -> Iterator[str]:
-    owner: dict[str, str] = dict.fromkeys(dataset.ignore, "ignore")
-    for name, folders in dataset.classes.items():
-        for folder in folders:
-            if folder in owner:
-                yield (
-                    f"{where}.classes.{name}: folder {folder!r} is already in "
-                    f"{owner[folder]}; allowed: each folder once"
-                )
-            owner[folder] = f"classes.{name}"
-
-
-def _source_problems(where: str, dataset: Dataset) -> Iterator[str]:
-    if not dataset.is_phantom:
-        return
-    yield from _path_problems(f"{where}.source", dataset.source.path, PHANTOM_CODE)
-    cohort = dataset.cohort
-    if cohort is None:
-        yield f"{where}.cohort: got None; allowed for a source of phantoms: who is to be drawn"
-        return
-    expected = PHANTOM_CLASSES[cohort.kind]
-    for key, got in (
-        ("cohort.patients", cohort.patients),
-        ("cohort.marker_share", cohort.marker_share),
-        ("classes", dataset.classes),
-    ):
-        if set(got) != set(expected):
-            yield (
-                f"{where}.{key}: got the classes {', '.join(got)}; allowed for phantoms of kind "
-                f"{cohort.kind}: exactly {', '.join(expected)}"
-            )
-
-
-def _path_problems(where: str, got: str, code: str) -> Iterator[str]:
-    """What code makes has that code for its path."""
-    if got != code:
-        yield f"{where}.path: got {got!r}; allowed here: {code!r}, which makes it"
-
-
 def _view_problems(params: Params) -> Iterator[str]:
     for name, view in params.views.items():
         if view.dataset not in params.datasets:
-            yield _unknown(f"views.{name}.dataset", view.dataset, "a data set", params.datasets)
+            yield unknown(f"views.{name}.dataset", view.dataset, "a data set", params.datasets)
             continue
         stored = params.datasets[view.dataset].size_px
         if view.size_px > stored:
@@ -320,9 +93,9 @@ def _pretext_problems(params: Params) -> Iterator[str]:
     task = params.pretext
     if task.augment not in params.augmentations:
         known = params.augmentations
-        yield _unknown("pretext.augment", task.augment, "an augmentation", known)
+        yield unknown("pretext.augment", task.augment, "an augmentation", known)
     if task.recipe not in params.recipes:
-        yield _unknown("pretext.recipe", task.recipe, "a recipe", params.recipes)
+        yield unknown("pretext.recipe", task.recipe, "a recipe", params.recipes)
     elif params.recipes[task.recipe].cache_views:
         yield (
             f"pretext.recipe: got {task.recipe!r}, whose cache_views is not 0, but pretext trains "
@@ -335,7 +108,7 @@ def _weights_problems(where: str, weights: Weights) -> Iterator[str]:
     if source.kind == "file":
         yield from _file_problems(f"{where}.source", source)
         return
-    yield from _path_problems(f"{where}.source", source.path, WEIGHTS_CODE[source.kind])
+    yield from path_problems(f"{where}.source", source.path, WEIGHTS_CODE[source.kind])
     if source.kind == "timm" and weights.model in OWN_NETWORKS:
         yield (
             f"{where}.model: got {weights.model!r}; allowed for weights of timm: a timm model name"
@@ -372,7 +145,7 @@ def _case_problems(params: Params, where: str, case: Case) -> Iterator[str]:
         ("protocol", "a protocol", params.protocols),
     ):
         if getattr(case, key) not in known:
-            yield _unknown(f"{where}.{key}", getattr(case, key), what, known)
+            yield unknown(f"{where}.{key}", getattr(case, key), what, known)
     yield from _case_weights_problems(params, where, case)
     view = params.views.get(case.view)
     dataset = params.datasets.get(view.dataset) if view else None
@@ -461,7 +234,7 @@ def _case_weights_problems(params: Params, where: str, case: Case) -> Iterator[s
             )
     else:
         known = [*params.weights, *params.cases]
-        yield _unknown(f"{where}.weights", case.weights, "an entry of weights or a case", known)
+        yield unknown(f"{where}.weights", case.weights, "an entry of weights or a case", known)
         return
     seen = _starts_on_same_images(params, case)
     if seen and _has_folds(params, case):
@@ -534,7 +307,7 @@ def _comparison_problems(params: Params) -> Iterator[str]:
         where = f"comparisons.{name}"
         for case in pair:
             if case not in params.cases:
-                yield _unknown(where, case, "a case", params.cases)
+                yield unknown(where, case, "a case", params.cases)
         if len(set(pair)) < len(pair):
             yield f"{where}: got {pair[0]!r} twice; allowed: two different cases"
         datasets = _datasets_of(params, pair)
@@ -554,7 +327,7 @@ def _datasets_of(params: Params, cases: Iterable[str]) -> list[str]:
 def _search_problems(params: Params, where: str, search: Search) -> Iterator[str]:
     for case in search.cases:
         if case not in params.cases:
-            yield _unknown(f"{where}.cases", case, "a case", params.cases)
+            yield unknown(f"{where}.cases", case, "a case", params.cases)
     twice = [case for case, count in Counter(search.cases).items() if count > 1]
     if twice:
         yield f"{where}.cases: got {', '.join(twice)} more than once; allowed: each case once"
@@ -585,10 +358,10 @@ def _search_problems(params: Params, where: str, search: Search) -> Iterator[str
 
 def _external_problems(params: Params, where: str, entry: External) -> Iterator[str]:
     if entry.case not in params.cases:
-        yield _unknown(f"{where}.case", entry.case, "a case", params.cases)
+        yield unknown(f"{where}.case", entry.case, "a case", params.cases)
         return
     if entry.view not in params.views:
-        yield _unknown(f"{where}.view", entry.view, "a view", params.views)
+        yield unknown(f"{where}.view", entry.view, "a view", params.views)
         return
     case, view = params.cases[entry.case], params.views[entry.view]
     own = params.views.get(case.view)
@@ -624,9 +397,9 @@ def _external_class_problems(
 ) -> Iterator[str]:
     for theirs, ours in entry.classes.items():
         if theirs not in abroad.classes:
-            yield _unknown(f"{where}.classes", theirs, "a class of that data set", abroad.classes)
+            yield unknown(f"{where}.classes", theirs, "a class of that data set", abroad.classes)
         if ours not in home.classes:
-            yield _unknown(f"{where}.classes.{theirs}", ours, "a class of the case", home.classes)
+            yield unknown(f"{where}.classes.{theirs}", ours, "a class of the case", home.classes)
     mapped = set(entry.classes.values())
     if home.positive not in mapped or len(mapped) < 2:
         yield (
@@ -640,7 +413,7 @@ def _cost_problems(params: Params) -> Iterator[str]:
     for dataset, costs in params.evaluate.costs.items():
         where = f"evaluate.costs.{dataset}"
         if dataset not in params.datasets:
-            yield _unknown(where, dataset, "a data set", params.datasets)
+            yield unknown(where, dataset, "a data set", params.datasets)
             continue
         names = list(params.datasets[dataset].classes)
         if set(costs) != set(names):
@@ -660,7 +433,7 @@ def _order_problems(params: Params) -> Iterator[str]:
     for dataset, order in params.evaluate.ordered.items():
         where = f"evaluate.ordered.{dataset}"
         if dataset not in params.datasets:
-            yield _unknown(where, dataset, "a data set", params.datasets)
+            yield unknown(where, dataset, "a data set", params.datasets)
             continue
         names = list(params.datasets[dataset].classes)
         if sorted(order) != sorted(names):

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from stages.config import references
+from stages.config import source_references
 from stages.config.errors import UserError
 from stages.config.load import parse_params
 from stages.config.references import find_reference_problems
@@ -651,7 +651,7 @@ def test_all_contradictions_are_listed_at_once(tiny_params: RawParams) -> None:
 
 
 def test_the_classes_of_phantoms_are_those_that_are_drawn() -> None:
-    assert references.PHANTOM_CLASSES == PHANTOM_CLASSES
+    assert source_references.PHANTOM_CLASSES == PHANTOM_CLASSES
 
 
 def abroad(**changes: object) -> Change:
