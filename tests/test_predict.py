@@ -280,7 +280,7 @@ def test_a_file_of_the_case_that_is_missing_is_named(
 def test_a_report_of_other_runs_is_refused(root: Path, run: Run) -> None:
     path = Paths(root).case_report("ct-cnn-full")
     path.write_text(path.read_text().replace('"name": ""', '"name": "fold1-seed1"'))
-    with pytest.raises(UserError, match=r"is of other runs than"):
+    with pytest.raises(UserError, match=r"runs \['fold1-seed1'\], the models are of \['']"):
         run(root, "ct-cnn-full", str(noise(root / "a.png")))
 
 

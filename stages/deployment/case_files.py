@@ -1,9 +1,7 @@
 """What a case must have left behind to be put to work."""
 
-import json
 import logging
 from pathlib import Path
-from typing import Any
 
 from stages.config.errors import UserError, suggest
 from stages.config.params import Params
@@ -58,22 +56,3 @@ def _require(path: Path, name: str) -> None:
 
 def _trained(paths: Paths) -> list[Path]:
     return sorted(paths.case_predictions("x").parent.glob(f"*/{DATASET_INFO}"))
-
-
-def load_report(name: str, paths: Paths) -> dict[str, Any]:
-    """Read metrics/reports/<case>.json.
-
-    Raises:
-        UserError: there is none, or it is no JSON.
-    """
-    path = paths.case_report(name)
-    if not path.exists():
-        raise UserError(
-            f"{path}: does not exist; temperature and thresholds stand there; run: dvc repro "
-            f"evaluate@{name}, or dvc pull"
-        )
-    try:
-        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path}: is not readable JSON ({error}); run: dvc checkout") from None
-    return report

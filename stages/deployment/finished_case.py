@@ -1,6 +1,5 @@
 """A case that is trained and evaluated, read for use outside of its own data set."""
 
-import json
 from typing import NamedTuple, Self
 
 from stages.config.errors import UserError
@@ -8,6 +7,7 @@ from stages.config.params import LungCrop, View
 from stages.config.paths import Paths
 from stages.dataset.image_set import ImageSet, load_dataset_info, load_image_set
 from stages.dataset.runs import Run
+from stages.deployment.decided import load_decided
 from stages.evaluation.external_report import Chosen
 from stages.evaluation.operating_points import OPERATING_POINTS
 from stages.modeling.predict import TrainedCase, load_case
@@ -37,14 +37,7 @@ class FinishedCase(NamedTuple):
                 they were trained on.
         """
         trained = load_case(paths.weights(name))
-        path = paths.case_report(name)
-        chosen = Chosen.from_report(json.loads(path.read_text(encoding="utf-8")))
-        runs = [run.name for run in trained.table.runs]
-        if list(chosen.temperatures) != runs:
-            raise UserError(
-                f"{path}: is of the runs {list(chosen.temperatures)}, the models are of {runs}; "
-                f"run: dvc repro evaluate@{name}"
-            )
+        chosen, _ = load_decided(name, [run.name for run in trained.table.runs], paths)
         images = load_image_set(paths.view(view))
         trained.table.on(images.manifest)  # refuses another manifest
         if (

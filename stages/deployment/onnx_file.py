@@ -6,10 +6,7 @@ exporter's notes on every node hold lines and folders of the code, and would dif
 machine.
 """
 
-import logging
-import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +18,7 @@ from numpy.typing import NDArray
 from stages.config.errors import UserError
 from stages.deployment.case_network import CaseNetwork
 from stages.modeling.checkpoint import one_line
+from stages.sources.silence import silent
 
 if TYPE_CHECKING:
     import onnx_ir
@@ -36,6 +34,7 @@ EXAMPLE_SHAPE = (2, 67, 83)
 # Protocol buffers end at 2 GiB; the rest of the file takes a little too.
 MOST_BYTES_INSIDE = 2**31 - 2**24
 LIBRARIES = ("torch", "onnx", "onnxscript", "onnxruntime")
+TALKATIVE = ("torch.onnx", "onnxscript", "onnx_ir")  # of how they go about it
 
 
 def write_onnx(case: CaseNetwork, folder: Path, metadata: Mapping[str, str]) -> None:
@@ -92,7 +91,7 @@ def describe_versions() -> dict[str, str]:
 def _trace(case: CaseNetwork) -> "onnx_ir.Model":
     example = torch.zeros(EXAMPLE_SHAPE, dtype=torch.uint8)
     axes = {axis: torch.export.Dim(name, min=1) for axis, name in AXES.items()}
-    with _quiet():
+    with silent(*TALKATIVE):
         try:
             program = torch.onnx.export(
                 case,
@@ -110,22 +109,6 @@ def _trace(case: CaseNetwork) -> "onnx_ir.Model":
             ) from None
     assert program is not None  # of dynamo
     return program.model
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporter tells programmers how it goes about it."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 def _forget_origins(model: "onnx_ir.Model") -> None:

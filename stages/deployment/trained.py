@@ -7,13 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.config.errors import UserError
 from stages.config.paths import Paths
 from stages.dataset.image_set import load_dataset_info
 from stages.dataset.predictions import DECIMALS
-from stages.deployment.case_files import load_report
+from stages.deployment.decided import load_decided
 from stages.evaluation.calibration import apply_temperature
-from stages.evaluation.external_report import Chosen
 from stages.modeling.checkpoint import load_classifier, run_folder
 from stages.modeling.classifier import Classifier
 from stages.modeling.compute import Hardware
@@ -76,19 +74,13 @@ class DeployedCase:
         self.info = load_dataset_info(paths.case_predictions(name))
         self.case = load_case(paths.weights(name))
         self._hardware = Hardware(device, self.case.precision)
-        report = load_report(name, paths)
-        if report["optimistic"]:
+        runs = [run.name for run in self.case.table.runs]
+        chosen, is_optimistic = load_decided(name, runs, paths)
+        if is_optimistic:
             logger.warning(
                 "%s: its protocol is optimistic: its figures, temperature and thresholds are of "
                 "images that its training knew",
                 name,
-            )
-        chosen = Chosen.from_report(report)
-        runs = [run.name for run in self.case.table.runs]
-        if [*chosen.temperatures] != runs:
-            raise UserError(
-                f"{paths.case_report(name)}: is of other runs than {self.case.table.path}; run: "
-                f"dvc repro evaluate@{name}"
             )
         self._members = [
             _load_member(self.case, run, chosen.temperatures[run], chosen.thresholds[point][run])
