@@ -24,7 +24,7 @@ from stages.reporting.cost import build_cost_table
 from stages.reporting.coverage import describe_coverage, sample_of
 from stages.reporting.data import build_data_card, describe_size
 from stages.reporting.discussion import INTRODUCTION, DatasetDiscussion
-from stages.reporting.external import build_external_test
+from stages.reporting.external import ExternalTest, build_external_test
 from stages.reporting.gallery import build_gallery, to_uri
 from stages.reporting.label_errors import build_label_look
 from stages.reporting.maps import build_check_tables, build_score_table, name_not_class_specific
@@ -161,16 +161,7 @@ def _case_parts(results: Results, dataset: DatasetResults, sheet: Image.Image) -
         ],
         "guide": build_guide(),
         "measures": Markup(draw_measures(dataset)),
-        "external": [
-            build_external_test(
-                name,
-                found,
-                results.cases[found.case],
-                results.datasets[found.dataset].title,
-                prevalences,
-            )
-            for name, found in dataset.external.items()
-        ],
+        "external": _external_tests(results, dataset),
         "maps": [
             *build_pointing_table(cases),
             build_score_table(cases),
@@ -188,6 +179,19 @@ def _case_parts(results: Results, dataset: DatasetResults, sheet: Image.Image) -
             build_settings_table(cases),
         ],
     }
+
+
+def _external_tests(results: Results, dataset: DatasetResults) -> list[ExternalTest]:
+    return [
+        build_external_test(
+            name,
+            found,
+            results.cases[found.case],
+            results.datasets[found.dataset].title,
+            results.params.evaluate.prevalences,
+        )
+        for name, found in dataset.external.items()
+    ]
 
 
 def _comparison_table(dataset: DatasetResults) -> Table | None:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import pandas as pd
 from pydantic import TypeAdapter
@@ -151,38 +151,51 @@ def load_results(params: Params, paths: Paths) -> Results:
     cases = {case: _load_case(params, case, headlines.get(case), paths) for case in params.cases}
     comparisons = _read_all(paths.comparisons, Comparison)
     external = _load_external(params, paths)
-    datasets = {}
-    for name, settings in params.datasets.items():
-        folder, views = paths.prepared(name), _views_of(params, name)
-        own = [case for case in cases.values() if case.settings.view in views]
-        names = {case.name for case in own}
-        datasets[name] = DatasetResults(
-            settings=settings,
-            info=load_dataset_info(folder),
-            manifest=load_manifest(folder),
-            metadata=load_metadata(folder),
-            rejected=read_csv(folder / "rejected.csv", str),
-            suspicious=read_csv(folder / "suspicious.csv", str),
-            reconciliation=_read_if_there(folder / "reconciliation.csv"),
-            truth_files=_read_if_there(folder / "truth_files.csv"),
-            grouping=_read(folder / "grouping.json", Grouping),
-            audits={view: _read(paths.audit(view), Audit) for view in views},
-            cases=own,
-            comparisons={
-                key: found
-                for key, found in comparisons.items()
-                if {found.first, found.second} <= names
-            },
-            searches={
-                key: found
-                for key, found in searches.items()
-                if asked.case(found.choices[0].case).view in views
-            },
-            external={key: found for key, found in external.items() if found.case in names},
-            images=folder / IMAGES,
-            left_out=_left_out(asked, views, cases, external),
-        )
+    found = _Found(cases, comparisons, searches, external)
+    datasets = {name: _load_dataset(params, name, asked, found, paths) for name in params.datasets}
     return Results(params, datasets, cases, external)
+
+
+class _Found(NamedTuple):
+    """What is known of all data sets, by name."""
+
+    cases: Mapping[str, CaseResults]
+    comparisons: Mapping[str, Comparison]
+    searches: Mapping[str, Search]
+    external: Mapping[str, ExternalReport]
+
+
+def _load_dataset(
+    params: Params, name: str, asked: Params, found: _Found, paths: Paths
+) -> DatasetResults:
+    """One data set with what belongs to it; `asked` also has the cases that failed."""
+    folder, views = paths.prepared(name), _views_of(params, name)
+    cases = [case for case in found.cases.values() if case.settings.view in views]
+    names = {case.name for case in cases}
+    return DatasetResults(
+        settings=params.datasets[name],
+        info=load_dataset_info(folder),
+        manifest=load_manifest(folder),
+        metadata=load_metadata(folder),
+        rejected=read_csv(folder / "rejected.csv", str),
+        suspicious=read_csv(folder / "suspicious.csv", str),
+        reconciliation=_read_if_there(folder / "reconciliation.csv"),
+        truth_files=_read_if_there(folder / "truth_files.csv"),
+        grouping=_read(folder / "grouping.json", Grouping),
+        audits={view: _read(paths.audit(view), Audit) for view in views},
+        cases=cases,
+        comparisons={
+            key: one for key, one in found.comparisons.items() if {one.first, one.second} <= names
+        },
+        searches={
+            key: one
+            for key, one in found.searches.items()
+            if asked.case(one.choices[0].case).view in views
+        },
+        external={key: one for key, one in found.external.items() if one.case in names},
+        images=folder / IMAGES,
+        left_out=_left_out(asked, views, found.cases, found.external),
+    )
 
 
 def load_case_results(params: Params, name: str, paths: Paths) -> Results:
