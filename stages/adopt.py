@@ -109,7 +109,7 @@ def _say(proposal: Proposal) -> None:
             logger.info("  - %s", line)
 
 
-def _main() -> None:
+def _parser() -> argparse.ArgumentParser:
     parser = command_parser("adopt", __doc__)
     parser.add_argument(
         "source",
@@ -122,8 +122,8 @@ def _main() -> None:
         action="store_true",
         help="add the entry, a view and a first case to params.yaml, if the check takes them",
     )
-    run_command(adopt, parser)
+    return parser
 
 
 if __name__ == "__main__":
-    _main()
+    run_command(adopt, _parser())

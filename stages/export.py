@@ -51,7 +51,7 @@ def export_case(params: Params, name: str, folder: Path, paths: Paths) -> None:
     logger.info("%s: largest difference of a probability %.1e", name, parity.largest)
 
 
-def main(arguments: argparse.Namespace) -> int:
+def export(arguments: argparse.Namespace) -> int:
     """Export the case that is asked for, and print where it is."""
     paths = Paths()
     folder = arguments.output or paths.export(arguments.case)
@@ -60,10 +60,14 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
-if __name__ == "__main__":
+def _parser() -> argparse.ArgumentParser:
     parser = command_parser("export", __doc__)
     parser.add_argument("case", help="a key of `cases` in params.yaml")
     parser.add_argument(
         "--output", type=Path, help="folder to write, replaced as a whole (data/exports/<case>)"
     )
-    run_command(main, parser)
+    return parser
+
+
+if __name__ == "__main__":
+    run_command(export, _parser())

@@ -106,8 +106,12 @@ def test_the_catalogue_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert "catalogue:darkcovidnet" in capsys.readouterr().out
 
 
-def test_a_public_set_is_written_with_its_download(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("catalogue:darkcovidnet", "mine", write=True) == 0
+def test_a_public_set_is_written_with_its_download_and_its_traps_are_said(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        assert run("catalogue:darkcovidnet", "mine", write=True) == 0
+    assert "The size of a picture tells COVID-19 from the rest" in caplog.text  # a trap
     params = load_params(Path("params.yaml"))
     assert params.dataset("mine").source.path == "data/downloads/darkcovidnet/darkcovidnet.zip"
     assert params.downloads["darkcovidnet"]["images"].address.startswith("https://github.com/")

@@ -317,6 +317,6 @@ def test_the_command_prints_where_the_export_is(
     monkeypatch.setattr(export, "load_params", lambda: chain.params)
     folder = tmp_path / "deep" / "er"
     arguments = argparse.Namespace(case="full-ce", output=folder)
-    assert export.main(arguments) == 0
+    assert export.export(arguments) == 0
     assert capsys.readouterr().out == f"{folder}\n"
     assert (folder / "model.onnx").exists()

@@ -65,7 +65,7 @@ def find_set(name: str) -> PublicSet:
 
 
 def describe_set(public: PublicSet) -> list[str]:
-    """What a person should know before use, a line each: for comments and the terminal."""
+    """What it is, where from and under which licence, a line each; its traps are `traps`."""
     counts = ", ".join(f"{name} {count:,}" for name, count in public.expected.items())
     return [
         public.title,
@@ -75,7 +75,6 @@ def describe_set(public: PublicSet) -> list[str]:
         f"Images: {counts}",
         f"Licence: {public.licence}",
         f"Cite: {public.citation}",
-        *(f"Trap: {trap}" for trap in public.traps),
     ]
 
 

@@ -12,7 +12,7 @@ from stages.adoption.class_names import WELL, choose_positive
 from stages.adoption.drafts import Draft, table_entry
 from stages.adoption.modality import guess_modality
 from stages.adoption.patient_pattern import count_leaking, find_patient_pattern
-from stages.adoption.sampling import choose_grey, choose_size, sample_pictures
+from stages.adoption.sampling import DICOM_GREY, choose_grey, choose_size, sample_pictures
 from stages.adoption.table_roles import TableRoles
 from stages.adoption.traps import find_same_files, say_sizes, say_unreadable
 from stages.config.errors import UserError
@@ -27,7 +27,6 @@ DRAW_SEED = 0  # of the pictures that are looked at
 FEW_GROUPS = 10
 HEADERS_READ = 20
 SALT_BYTES = 16
-DICOM_GREY = {"kind": "dicom", "center": -600, "width": 1500, "low": 0.5, "high": 99.5}
 NOBODY = (
     "who the patients are: images of one person may stand on both sides of a split, and figures be "
     "too good; only pictures that look the same are kept together"
@@ -76,7 +75,7 @@ def take_headers(draft: Draft, items: Sequence[SourceItem]) -> None:
         "Patients from DICOM headers, as hashes; files are named by hashes too. The salt was drawn "
         "just now: keep it as secret as the files."
     )
-    draft.entry["grey"] = DICOM_GREY
+    draft.entry["grey"] = DICOM_GREY.model_dump()
     draft.notes.append(
         f"{count} of {len(drawn)} files looked at are DICOM: patients come from their headers, CT "
         "gets the lung window, other pictures their own"

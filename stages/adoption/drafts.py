@@ -20,7 +20,7 @@ from stages.adoption.sampling import GREY
 from stages.adoption.table_roles import TableRoles
 from stages.config.errors import UserError
 from stages.config.params import Dataset
-from stages.config.references import TRUTH_CODE
+from stages.config.source_references import TRUTH_CODE
 from stages.imaging.decode import decode
 from stages.sources.companions import PICTURES, CompanionsFound
 from stages.sources.item import SourceItem, UnreadableImage

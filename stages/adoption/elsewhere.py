@@ -41,12 +41,11 @@ def propose_set(source: str, name: str | None) -> Proposal:
         UserError: the catalogue has no such set.
     """
     public = find_set(source.removeprefix(CATALOGUE))
-    facts = describe_set(public)
     return Proposal(
         name=name or public.key,
         entry=public.dataset,
         comments={},
-        reasons=[line for line in facts if not line.startswith("Trap: ")],
+        reasons=describe_set(public),
         unknown=["whether address and layout are still the same: nothing was downloaded"],
         traps=public.traps,
         problem=None,

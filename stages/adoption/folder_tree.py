@@ -9,7 +9,6 @@ from stages.sources.ignore import Ignore
 from stages.sources.matching import has_image_ending
 from stages.sources.tree import LeftOut, Tree
 
-VOLUME_ENDINGS = (".nii", ".nii.gz")
 # DICOM files are often called by a number or an identifier alone: `IM-0001-0012`, `1.2.840.113619`.
 NUMBERED = re.compile(r"[\w-]*\d[\w-]*|\d+(\.\d+)+")
 
@@ -47,11 +46,7 @@ class Folder:
 def is_picture(path: str) -> bool:
     """Whether a file is called as pictures or scans are."""
     name = PurePosixPath(path).name
-    return (
-        has_image_ending(path)
-        or name.lower().endswith(VOLUME_ENDINGS)
-        or NUMBERED.fullmatch(name) is not None
-    )
+    return has_image_ending(path) or NUMBERED.fullmatch(name) is not None
 
 
 def read_tree(root: Path) -> tuple[Folder, list[LeftOut]]:

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from stages.adoption.modality import Signs, find_signs
-from stages.config.params import PercentileGrey
+from stages.config.params import DicomGrey, PercentileGrey
 from stages.config.progress import progress
 from stages.imaging.decode import decode
 from stages.imaging.depth import DEEP_MODES
@@ -19,8 +19,9 @@ from stages.sources.item import SourceItem, UnreadableImage
 
 MOST_PICTURES = 90  # of all classes: some 30 ms each
 GREY = PercentileGrey(kind="percentiles", low=0.5, high=99.5)
-# Level -600, width 1500 Hounsfield units, the usual lung window; air is -1000.
-LUNG_WINDOW = {"kind": "window", "low": -1350, "high": 150}
+# The usual lung window, in Hounsfield units, of which air is -1000.
+DICOM_GREY = DicomGrey(kind="dicom", center=-600, width=1500, low=0.5, high=99.5)
+LUNG_WINDOW = {"kind": "window", "low": -1350, "high": 150}  # the same
 AIR_HU = -500
 SMALLEST_PX, LARGEST_PX = 32, 256
 STEP_PX = 16  # of the size that is proposed

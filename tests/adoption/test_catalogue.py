@@ -53,14 +53,11 @@ def test_a_downloaded_set_lies_in_the_folder_of_its_name(key: str) -> None:
     assert find_reference_problems(params_of(public)) == []
 
 
-def test_a_description_names_licence_citation_and_every_trap() -> None:
+def test_a_description_names_licence_and_citation() -> None:
     public = find_set("darkcovidnet")
     lines = describe_set(public)
     assert f"Licence: {public.licence}" in lines
     assert f"Cite: {public.citation}" in lines
-    assert [line for line in lines if line.startswith("Trap: ")] == [
-        f"Trap: {trap}" for trap in public.traps
-    ]
     assert "Images: normal 500, pneumonia 500, covid 125" in lines
     assert all("\n" not in line for other in list_sets() for line in describe_set(other))
 
