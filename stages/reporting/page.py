@@ -40,7 +40,7 @@ from stages.reporting.probabilities import (
     draw_reliability,
 )
 from stages.reporting.results import DatasetResults, Results
-from stages.reporting.searches import build_search_table
+from stages.reporting.searches import build_candidate_table, build_chosen_table
 from stages.reporting.shortcuts import build_gap_table, build_probe_table
 from stages.reporting.subgroups import build_subgroup_table, describe_gaps
 from stages.reporting.table import Table
@@ -149,7 +149,8 @@ def _case_parts(results: Results, dataset: DatasetResults, sheet: Image.Image) -
         "comparisons": comparisons,
         "test_curves": Markup(draw_test_curves(dataset)),
         "searches": {
-            search: build_search_table(found) for search, found in dataset.searches.items()
+            search: [build_candidate_table(found), build_chosen_table(found)]
+            for search, found in dataset.searches.items()
         },
         "learning_curves": Markup(draw_learning_curves(cases)),
         "reliability": Markup(draw_reliability(cases)),

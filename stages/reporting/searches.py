@@ -5,37 +5,39 @@ from collections.abc import Iterator
 
 from stages.evaluation.metrics import CRITERIA, SHRINKING
 from stages.reporting.documents import Search
-from stages.reporting.table import Cell, Table, estimate_cell
+from stages.reporting.table import Cell, Table, count_cell, estimate_cell
 from stages.reporting.wording import as_text, label, with_interval
 
 
-def build_search_table(found: Search) -> Table:
-    """Candidates, the best first, without test figures; then what was chosen, with them."""
-    metrics = [found.by, *(metric for metric in CRITERIA if metric != found.by)]
-    nothing = [Cell("") for _ in metrics]
-    candidates = [
-        [
-            Cell(name),
-            estimate_cell(found.candidates[name].get(found.by)),
-            Cell(_say_chosen(found, name)),
-            *nothing,
-        ]
-        for name in _best_first(found)
-    ]
-    chosen = [
-        Cell("what was chosen"),
-        estimate_cell(found.val.get(found.by)),
-        Cell(""),
-        *(estimate_cell(found.test.get(metric)) for metric in metrics),
-    ]
+def build_candidate_table(found: Search) -> Table:
+    """Candidates by their validation figures, the best first; no test figures."""
     return Table(
-        f"Candidates by {label(found.by)} on validation images; test figures of what was chosen",
+        f"Candidates by {label(found.by)} on validation images",
+        ["candidate", f"{label(found.by)} on validation", "chosen"],
         [
-            *("candidate", f"{label(found.by)} on validation", "chosen"),
-            *(f"{label(metric)} on test" for metric in metrics),
+            [
+                Cell(name),
+                estimate_cell(found.candidates[name].get(found.by)),
+                Cell(_say_chosen(found, name)),
+            ]
+            for name in _best_first(found)
         ],
-        [*candidates, chosen],
-        is_sortable=False,  # what was chosen stands below
+    )
+
+
+def build_chosen_table(found: Search) -> Table:
+    """What was chosen, on the images that chose it and on test images."""
+    return Table(
+        "What was chosen",
+        ["on", *map(label, CRITERIA), "images"],
+        [
+            [
+                Cell(images),
+                *(estimate_cell(figures.get(metric)) for metric in CRITERIA),
+                count_cell(figures.n),
+            ]
+            for images, figures in (("validation", found.val), ("test", found.test))
+        ],
     )
 
 

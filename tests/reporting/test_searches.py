@@ -5,7 +5,7 @@ from stages.reporting.discussion import build_discussion, render_markdown
 from stages.reporting.documents import Search
 from stages.reporting.gallery import draw_sheets
 from stages.reporting.page import render_page
-from stages.reporting.searches import build_search_table, describe_search
+from stages.reporting.searches import build_candidate_table, build_chosen_table, describe_search
 from tests.reporting.conftest import Files
 
 Json = dict[str, Any]
@@ -44,20 +44,23 @@ def with_search(files: Files) -> Files:
 
 
 def test_candidates_stand_by_validation_and_only_what_was_chosen_has_test_figures() -> None:
-    table = build_search_table(Search.model_validate(make_search()))
-    assert [[cell.text for cell in row] for row in table.rows] == [
-        ["lungs-bce", "0.300", "chosen", "", "", ""],
-        ["full-ce", "0.700", "", "", "", ""],
-        ["what was chosen", "0.300", "", "0.420", "0.910", "0.850"],
+    found = Search.model_validate(make_search())
+    candidates, chosen = build_candidate_table(found), build_chosen_table(found)
+    assert [[cell.text for cell in row] for row in candidates.rows] == [
+        ["lungs-bce", "0.300", "chosen"],
+        ["full-ce", "0.700", ""],
+    ]
+    assert [[cell.text for cell in row] for row in chosen.rows] == [
+        ["validation", "0.300", "0.910", "0.850", "40"],
+        ["test", "0.420", "0.910", "0.850", "60"],
     ]
 
 
 def test_choices_per_fold_are_listed() -> None:
     found = Search.model_validate(make_search(folds=True))
-    assert [row[2].text for row in build_search_table(found).rows] == [
+    assert [row[2].text for row in build_candidate_table(found).rows] == [
         "chosen in folds 1, 3",
         "chosen in fold 2",
-        "",
     ]
     assert "lungs-bce chosen in folds 1, 3; full-ce chosen in fold 2." in describe_search(found)[0]
 
