@@ -22,6 +22,7 @@ from stages.explain.overlay import draw_tiles
 from stages.explain.pointing import score_pointing
 from stages.explain.selection import load_test_predictions, select_images
 from stages.explain.sheets import draw_case_sheet
+from stages.modeling.compute import use_threads
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ SHEET = "sheet.png"
 
 def explain_case(params: Params, name: str, paths: Paths) -> None:
     """Write overlays, the contact sheet and the scores of one case."""
+    use_threads(params.compute.threads)
     cam, seed = params.cam, params.seed
     view = load_image_set(paths.view(params.case(name).view))
     predictions = load_test_predictions(paths.predictions(name))

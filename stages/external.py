@@ -28,7 +28,7 @@ from stages.dataset.task import Task
 from stages.evaluation.external_report import Chosen, build_external_report
 from stages.evaluation.statistics.records import Bootstrap
 from stages.imaging.shared_pictures import KnownPictures, find_shared_pictures
-from stages.modeling.compute import choose_hardware, keep_freed_memory
+from stages.modeling.compute import choose_hardware, keep_freed_memory, use_threads
 from stages.modeling.predict import combine_runs, load_case, predict_case
 
 logger = logging.getLogger(__name__)
@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 def score_elsewhere(params: Params, name: str, paths: Paths) -> None:
     """Write predictions and figures of one external test."""
     keep_freed_memory()
+    use_threads(params.compute.threads)
     entry = params.external_test(name)
     case, elsewhere = load_case(paths.weights(entry.case)), load_image_set(paths.view(entry.view))
     task = Task(case.outputs.class_names, case.outputs.positive)

@@ -31,7 +31,7 @@ from stages.dataset.runs import Run, plan_runs, save_runs
 from stages.dataset.split import find_cut_groups
 from stages.modeling.augment import Augmenter
 from stages.modeling.checkpoint import run_folder, save_model
-from stages.modeling.compute import Hardware, choose_hardware, keep_freed_memory
+from stages.modeling.compute import Hardware, choose_hardware, keep_freed_memory, use_threads
 from stages.modeling.copies import with_copies
 from stages.modeling.familiar import Looked, learn_familiar
 from stages.modeling.fit import FitResult
@@ -54,6 +54,7 @@ class _Finished(NamedTuple):
 def train_case(params: Params, name: str, paths: Paths) -> None:
     """Fit every run of one case; write models, splits, learning curves and predictions."""
     keep_freed_memory()
+    use_threads(params.compute.threads)
     try:
         _train_runs(params, name, paths)
     except UserError as error:

@@ -13,7 +13,7 @@ from stages.config.params import Params, Weights, WeightsSource
 from stages.config.paths import Paths
 from stages.modeling.checkpoint import describe_parameters, save_model
 from stages.modeling.classifier import BACKBONE
-from stages.modeling.compute import choose_hardware, keep_freed_memory
+from stages.modeling.compute import choose_hardware, keep_freed_memory, use_threads
 from stages.modeling.initial import InitialWeights, file_weights, random_weights, timm_weights
 from stages.modeling.packages import package_weights
 
@@ -21,6 +21,7 @@ from stages.modeling.packages import package_weights
 def make_weights(params: Params, name: str, paths: Paths) -> None:
     """Write the initial weights of one entry; every tensor's name starts with `backbone.`."""
     keep_freed_memory()
+    use_threads(params.compute.threads)
     entry = params.initial_weights(name)
     scratch = paths.scratch(f"weights-{name}")
     try:

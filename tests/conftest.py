@@ -77,7 +77,7 @@ def shrink(raw: RawParams) -> RawParams:
     raw["cam"] |= {"methods": ["gradcam", "eigencam"], "target_layers": {"cnn3": "conv2"}}
     raw["cam"] |= {"positive": 3, "negative": 2, "errors": 1, "uncertain": 1, "road_images": 1}
     raw["cam"] |= {"lesion_images": 4}
-    raw["compute"] = {"accelerator": "cpu", "precision": "fp32"}
+    raw["compute"] = {"accelerator": "cpu", "precision": "fp32", "threads": 1}
     return raw
 
 

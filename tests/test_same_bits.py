@@ -40,7 +40,13 @@ params, paths = load_params(), Paths()
 prepare_dataset(params, "ct", paths)
 crop_view(params, "lungs", paths)
 """
-PLAIN = {"TZ": "UTC", "LC_ALL": "C.UTF-8", "LANG": "C.UTF-8", "PYTHONHASHSEED": "1"}
+PLAIN = {
+    "OMP_NUM_THREADS": "1",
+    "TZ": "UTC",
+    "LC_ALL": "C.UTF-8",
+    "LANG": "C.UTF-8",
+    "PYTHONHASHSEED": "1",
+}
 # Half a day ahead, no locale but bytes, other orders of sets.
 ODD = {
     "TZ": "Pacific/Kiritimati",
@@ -50,6 +56,7 @@ ODD = {
     "PYTHONCOERCECLOCALE": "0",
     "PYTHONHASHSEED": "2",
     "COLUMNS": "20",
+    "OMP_NUM_THREADS": "2",
     "HOME": "/nonexistent",
 }
 

@@ -29,6 +29,7 @@ from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 from stages.config.errors import UserError, suggest
 
 MAX_FOLDS = 50
+MAX_THREADS = 1024
 # A dot would break DVC's `cases.${key}`; a name that began with - would be an option to a stage.
 NAME_PATTERN = r"^[a-z0-9_][a-z0-9_-]*$"
 # Characters. Names become parts of file names, of at most 255 bytes; what is named in a message
@@ -55,6 +56,14 @@ def _folds(value: object) -> object:
     return value
 
 
+def _threads(value: object) -> object:
+    """Take a number of threads or `auto`, as one type, so that a wrong value is one error."""
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    if value != "auto" and not (is_number and 1 <= value <= MAX_THREADS):  # type: ignore[operator]
+        raise PydanticCustomError("threads", f"a whole number from 1 to {MAX_THREADS}, or auto")
+    return value
+
+
 T = TypeVar("T")
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=MAX_NAME)]
 Text = Annotated[str, Field(max_length=MAX_TEXT)]
@@ -64,6 +73,7 @@ ProperShare = Annotated[Number, Field(gt=0, lt=1)]
 Count = Annotated[StrictInt, Field(ge=1, le=100_000)]
 Seed = Annotated[StrictInt, Field(ge=0, lt=2**31)]
 Folds = Annotated[int | Literal["given"], BeforeValidator(_folds)]
+Threads = Annotated[int | Literal["auto"], BeforeValidator(_threads)]
 Modality = Literal["ct", "xray"]
 # `last-2` is `last:2`, spelt so that it may stand in a line of the matrix: inside {} the C parser
 # refuses a plain colon, and DVC drops quotes when `-S` writes the file.
@@ -645,6 +655,7 @@ class Compute(Section):
 
     accelerator: Literal["auto", "cpu", "gpu"]
     precision: Literal["auto", "fp32", "bf16"]
+    threads: Threads
 
 
 class Audit(Section):

@@ -5,7 +5,7 @@ import os
 import platform
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 
@@ -50,6 +50,17 @@ def _has_bf16(device: str) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     # Elsewhere than on Linux fp32 is the safe choice.
     return CPUINFO.exists() and "avx512_bf16" in CPUINFO.read_text()
+
+
+def use_threads(threads: int | Literal["auto"]) -> None:
+    """Compute networks on so many cores, whatever the machine has; `auto` leaves it to torch.
+
+    Torch cuts sums over a batch into as many parts, so that results are rounded by it. Processes of
+    one thread side by side, as `python -m stages.parallel` runs them, are faster than one process
+    of as many threads: these wait for each other, in small networks half of the time.
+    """
+    if threads != "auto":
+        torch.set_num_threads(threads)
 
 
 # Parameters of glibc's mallopt (malloc.h), and the largest value that it takes.

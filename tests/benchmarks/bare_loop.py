@@ -56,7 +56,7 @@ def main() -> None:
     """Print images per second of both, turn by turn, and the ratio of the medians."""
     options = _parse()
     keep_freed_memory()
-    hardware = choose_hardware(Compute(accelerator="auto", precision="auto"))
+    hardware = choose_hardware(Compute(accelerator="auto", precision="auto", threads="auto"))
     images, targets = _draw(options.size, options.steps * options.batch)
     turns: dict[str, Callable[[], None]] = {
         "bare": lambda: _train_bare(_build(options), images, targets, options.batch, hardware),

@@ -105,6 +105,8 @@ WRONG_VALUES = [
     (f"{PROTOCOL}/folds", 0, "got 0; allowed: a whole number from 1 to 50, or given"),
     (f"{PROTOCOL}/folds", "all", "got 'all'; allowed: a whole number from 1 to 50, or given"),
     (f"{PROTOCOL}/folds", 51, "got 51; allowed: a whole number from 1 to 50, or given"),
+    ("compute/threads", 0, "got 0; allowed: a whole number from 1 to 1024, or auto"),
+    ("compute/threads", "all", "got 'all'; allowed: a whole number from 1 to 1024, or auto"),
     (f"{PROTOCOL}/held_out", "train", "got 'train'; allowed: 'test', 'val' or 'both'"),
     (f"{PROTOCOL}/grouping", "patient", "got 'patient'; allowed: 'group' or 'none'"),
     (f"{PROTOCOL}/augmented_copies", 21, "got 21; allowed: less than or equal to 20"),

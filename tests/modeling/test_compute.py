@@ -6,7 +6,7 @@ import torch
 from stages.config.errors import UserError
 from stages.config.params import Compute
 from stages.modeling import compute
-from stages.modeling.compute import Hardware, choose_hardware, describe_device
+from stages.modeling.compute import Hardware, choose_hardware, describe_device, use_threads
 
 
 def pretend_gpu(monkeypatch: pytest.MonkeyPatch, there: bool, *, has_bf16: bool = True) -> None:
@@ -15,7 +15,9 @@ def pretend_gpu(monkeypatch: pytest.MonkeyPatch, there: bool, *, has_bf16: bool 
 
 
 def chosen(accelerator: str, precision: str) -> Hardware:
-    settings = Compute.model_validate({"accelerator": accelerator, "precision": precision})
+    settings = Compute.model_validate(
+        {"accelerator": accelerator, "precision": precision, "threads": 1}
+    )
     return choose_hardware(settings)
 
 
@@ -62,3 +64,14 @@ def test_a_processor_is_recorded_by_its_name_and_cores(
     monkeypatch.setattr(compute, "CPUINFO", cpuinfo)
     monkeypatch.setattr(compute.os, "cpu_count", lambda: 12)
     assert describe_device("cpu") == "Some CPU @ 2 GHz, 12 cores"
+
+
+def test_networks_compute_on_as_many_threads_as_are_asked_for_and_auto_leaves_it_to_torch():
+    before = torch.get_num_threads()
+    try:
+        use_threads(3)
+        assert torch.get_num_threads() == 3
+        use_threads("auto")
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

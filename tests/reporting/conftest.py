@@ -238,7 +238,7 @@ def make_params() -> Params:
     return parse_params(
         {
             "seed": 42,
-            "compute": {"accelerator": "cpu", "precision": "fp32"},
+            "compute": {"accelerator": "cpu", "precision": "fp32", "threads": 1},
             "downloads": {},
             "datasets": {
                 "ct": make_dataset("phantom", CLASSES, {}),
