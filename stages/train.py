@@ -38,7 +38,7 @@ from stages.modeling.copies import with_copies
 from stages.modeling.distributed import Team
 from stages.modeling.familiar import Looked, learn_familiar
 from stages.modeling.fit import FitResult
-from stages.modeling.launch import launch, process_rank
+from stages.modeling.launch import launch, noticing_lost_processes, process_rank
 from stages.modeling.memory import advising_on_memory
 from stages.modeling.penultimate import Penultimate
 from stages.modeling.predict import combine_runs, predict_run
@@ -135,7 +135,8 @@ def _train(
 
     None comes of a process that is not the first.
     """
-    with advising_on_memory(plan.recipe.batch_size, int(view.images.shape[1])):
+    size_px = int(view.images.shape[1])
+    with noticing_lost_processes(), advising_on_memory(plan.recipe.batch_size, size_px):
         trained = train_run(
             plan,
             view,

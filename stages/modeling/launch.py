@@ -8,6 +8,9 @@ import logging
 import os
 import threading
 import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Literal
 
@@ -20,6 +23,7 @@ from lightning_fabric.plugins.environments import (
     TorchElasticEnvironment,
 )
 from lightning_fabric.strategies import DDPStrategy
+from torch import distributed
 
 from stages.config.errors import UserError
 from stages.config.params import Recipe
@@ -32,6 +36,7 @@ WATCH_S = 1.0
 PORT = 29500  # torchrun's own choice
 # Of a step of srun, and of no batch script: there nobody starts further processes.
 SLURM_TASKS = "SLURM_STEP_NUM_TASKS"
+GLOO = "third_party/gloo"  # in what it says of lost connections
 # Fabric's own mixed precision would round images to bf16 before they are scaled.
 PRECISION: Literal["32-true"] = "32-true"
 FINDING_UNUSED = "ddp_find_unused_parameters_true"
@@ -70,6 +75,8 @@ def launch(recipe: Recipe, hardware: Hardware, case: str) -> Fabric:
         _end_with_parent()
     # Each process has four lines about itself.
     logging.getLogger("lightning_fabric.utilities").setLevel(logging.WARNING)
+    # A weight of 1 x 1 pixels is channels last and channels first at once.
+    warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     fabric = Fabric(
         accelerator=hardware.device,
         devices=recipe.devices,
@@ -80,6 +87,24 @@ def launch(recipe: Recipe, hardware: Hardware, case: str) -> Fabric:
     )
     fabric.launch()
     return fabric
+
+
+@contextmanager
+def noticing_lost_processes() -> Iterator[None]:
+    """Say in a line that another process of the training has ended, which ends this one.
+
+    Raises:
+        UserError: its connection is lost.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, distributed.DistBackendError) and GLOO not in str(error):
+            raise
+        raise UserError(
+            "another process of this training has ended, and said why if it could (one that is "
+            "killed, for its memory say, cannot); run again to go on from the last checkpoint"
+        ) from None
 
 
 def one_process(hardware: Hardware) -> Fabric:
