@@ -49,7 +49,7 @@ def process_rank(recipe: Recipe) -> int:
     if recipe.processes == 1:
         return 0
     if _is_task_of_srun(recipe):
-        return SLURMEnvironment().global_rank()
+        return int(os.environ["SLURM_PROCID"])
     return LightningEnvironment().local_rank()
 
 
@@ -134,12 +134,12 @@ def _environment(recipe: Recipe, case: str) -> ClusterEnvironment:
         _require_torchrun_as_asked(recipe, case)
         return TorchElasticEnvironment()
     if _is_task_of_srun(recipe):
+        _require_srun_as_asked(recipe, case)
         return SLURMEnvironment()
     if recipe.num_nodes > 1:
         raise UserError(
             f"num_nodes: got {recipe.num_nodes}, but this process is alone; run on each machine "
-            f"`{_command(recipe, case)}`, or in a job of SLURM `srun --nodes {recipe.num_nodes} "
-            f"--ntasks-per-node {recipe.devices} python -m stages.train {case}`; or give "
+            f"`{_command(recipe, case)}`, or in a job of SLURM `{_srun(recipe, case)}`; or give "
             "num_nodes: 1"
         )
     return LightningEnvironment()
@@ -161,6 +161,26 @@ def _require_torchrun_as_asked(recipe: Recipe, case: str) -> None:
             f"{here} processes here, {started} in all; allowed: `{_command(recipe, case)}`, or "
             f"devices: {here} and num_nodes: {started // here}"
         )
+
+
+def _require_srun_as_asked(recipe: Recipe, case: str) -> None:
+    """Lightning tells the nodes' processes apart by what srun was asked for of each node."""
+    said = {"SLURM_NTASKS_PER_NODE": recipe.devices, "SLURM_NNODES": recipe.num_nodes}
+    got = {name: os.environ.get(name, "nothing") for name in said}
+    if got != {name: str(value) for name, value in said.items()}:
+        raise UserError(
+            f"devices: got {recipe.devices}, num_nodes: {recipe.num_nodes}, but of srun "
+            f"{', '.join(f'{name} {value}' for name, value in got.items())}; allowed: "
+            f"`{_srun(recipe, case)}`"
+        )
+
+
+def _srun(recipe: Recipe, case: str) -> str:
+    """The command that starts all processes inside of a job."""
+    return (
+        f"srun --nodes {recipe.num_nodes} --ntasks-per-node {recipe.devices} "
+        f"python -m stages.train {case}"
+    )
 
 
 def _command(recipe: Recipe, case: str) -> str:
