@@ -70,7 +70,7 @@ def _statistics(values: Tensor) -> _Statistics:
     """Those of the shares, put together as in Chan et al. 1979: no difference of large sums."""
     count = values.numel() // values.shape[1]
     variance, mean = torch.var_mean(values.float(), _pixels(values), correction=0)
-    own = torch.cat([mean, variance * count, mean.new_tensor([count])]).double()
+    own = torch.cat([mean, variance * count, mean.new_full((1,), count)]).double()
     of_all = [torch.empty_like(own) for _ in range(distributed.get_world_size())]
     distributed.all_gather(of_all, own)
     means, squares, counts = torch.stack(of_all).split([len(mean), len(mean), 1], dim=1)
