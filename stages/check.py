@@ -38,14 +38,26 @@ def check_params(params: Params, paths: Paths) -> None:
 
 
 def _hardware_problems(params: Params) -> Iterator[str]:
-    if params.compute.accelerator != "gpu":
+    asked = params.compute.accelerator
+    recipes = {case.recipe: params.recipe(case.recipe) for case in params.cases.values()}
+    # Of several machines each has GPUs of its own, and this may be none of them.
+    shared = {n: r for n, r in recipes.items() if r.devices > 1 and r.num_nodes == 1}
+    if asked == "cpu" or (asked == "auto" and not shared):
         return
     from stages.modeling.compute import choose_hardware  # torch
 
     try:
-        choose_hardware(params.compute)
+        hardware = choose_hardware(params.compute)
     except UserError as error:
         yield str(error).removeprefix("params.yaml: ")
+        return
+    for name, recipe in shared.items():
+        from stages.modeling.launch import require_gpus  # Fabric
+
+        try:
+            require_gpus(recipe, hardware)
+        except UserError as error:
+            yield f"recipes.{name}.{error}"
 
 
 def _warnings(params: Params) -> Iterator[str]:

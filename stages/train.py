@@ -13,6 +13,7 @@ Writes: data/weights/<case>/ (model.safetensors, meta.json, familiar.safetensors
 import logging
 import shutil
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -32,13 +33,16 @@ from stages.dataset.split import find_cut_groups
 from stages.modeling.augment import Augmenter
 from stages.modeling.checkpoint import run_folder, save_model
 from stages.modeling.compute import Hardware, choose_hardware, keep_freed_memory, use_threads
+from stages.modeling.convergence import naming_recipe
 from stages.modeling.copies import with_copies
+from stages.modeling.distributed import Team
 from stages.modeling.familiar import Looked, learn_familiar
 from stages.modeling.fit import FitResult
+from stages.modeling.launch import launch, noticing_lost_processes, process_rank
 from stages.modeling.memory import advising_on_memory
 from stages.modeling.penultimate import Penultimate
 from stages.modeling.predict import combine_runs, predict_run
-from stages.modeling.training import Plan, train_run, training_facts
+from stages.modeling.training import Plan, TrainedRun, train_run, training_facts
 
 logger = logging.getLogger(__name__)
 
@@ -51,10 +55,18 @@ class _Finished(NamedTuple):
     predictions: dict[str, pd.DataFrame]
 
 
+def rank_of_case(params: Params, name: str) -> int:
+    """The number of this process among those that share the training of a case."""
+    return process_rank(params.recipe(params.case(name).recipe))
+
+
 def train_case(params: Params, name: str, paths: Paths) -> None:
-    """Fit every run of one case; write models, splits, learning curves and predictions."""
+    """Fit every run of one case; write models, splits, learning curves and predictions.
+
+    Of several processes each fits its share; what comes after that, and every file, is the first
+    one's.
+    """
     keep_freed_memory()
-    use_threads(params.compute.threads)
     try:
         _train_runs(params, name, paths)
     except UserError as error:
@@ -65,10 +77,13 @@ def _train_runs(params: Params, name: str, paths: Paths) -> None:
     case = params.case(name)
     protocol = params.protocol(case.protocol)
     plan = Plan(case, params.recipe(case.recipe), params.augmentation(case.augment), protocol)
+    hardware = choose_hardware(params.compute)
+    with naming_recipe(case.recipe):
+        team = Team(launch(plan.recipe, hardware, name))
+    use_threads(params.compute.threads)  # now: Fabric has shared the cores out
     augment = Augmenter(plan.augmentation, torch.Generator().manual_seed(params.seed))
     view = load_image_set(paths.view(case.view))
     view = with_copies(view, protocol.augmented_copies, augment)
-    hardware = choose_hardware(params.compute)
     runs = plan_runs(
         view.manifest,
         folds=protocol.folds,
@@ -78,15 +93,25 @@ def _train_runs(params: Params, name: str, paths: Paths) -> None:
         seed=params.seed,
     )
     _log_cut_groups(view, runs)
-    finished = []
-    for run in runs:
-        finished.append(_train(plan, view, run, name, paths, hardware))
-        logger.info("%s: kept epoch %d", run.name or name, finished[-1].result.kept_epoch)
+    trained = [_train(plan, view, run, name, paths, hardware, team) for run in runs]
+    finished = [done for done in trained if done]  # all, or those of another process
+    if finished:
+        _save(plan, view, runs, finished, name, paths)
+
+
+def _save(
+    plan: Plan,
+    view: ImageSet,
+    runs: Sequence[Run],
+    finished: Sequence[_Finished],
+    name: str,
+    paths: Paths,
+) -> None:
+    """All that is of no single run; then a killed stage has nothing to go on from any more."""
     save_runs(paths.weights(name), view.manifest, runs)
     _save_history(name, runs, finished, paths)
-    _save_predictions(name, view, finished, protocol.ensemble, paths)
-    hand_on_pictures(paths.view(case.view), paths.case_predictions(name))
-    # A killed stage goes on from here; with all outputs in their places nothing is left to do.
+    _save_predictions(name, view, finished, plan.protocol.ensemble, paths)
+    hand_on_pictures(paths.view(plan.case.view), paths.case_predictions(name))
     shutil.rmtree(paths.scratch(f"train-{name}"), ignore_errors=True)
 
 
@@ -99,10 +124,20 @@ def _log_cut_groups(view: ImageSet, runs: Sequence[Run]) -> None:
 
 
 def _train(
-    plan: Plan, view: ImageSet, run: Run, name: str, paths: Paths, hardware: Hardware
-) -> _Finished:
-    """Train, save and predict; the model is let go before that of the next run is built."""
-    with advising_on_memory(plan.recipe.batch_size, int(view.images.shape[1])):
+    plan: Plan,
+    view: ImageSet,
+    run: Run,
+    name: str,
+    paths: Paths,
+    hardware: Hardware,
+    team: Team,
+) -> _Finished | None:
+    """Train, save and predict; the model is let go before that of the next run is built.
+
+    None comes of a process that is not the first.
+    """
+    size_px = int(view.images.shape[1])
+    with noticing_lost_processes(), advising_on_memory(plan.recipe.batch_size, size_px):
         trained = train_run(
             plan,
             view,
@@ -110,22 +145,38 @@ def _train(
             initial=paths.weights(plan.case.weights),
             hardware=hardware,
             scratch=paths.scratch(f"train-{name}") / (run.name or "run"),
+            team=team,
         )
+        if not team.is_first:
+            return None
         folder = run_folder(paths.weights(name), run.name)
-        save_model(folder, trained.classifier.state_dict(), trained.meta)
-        looked = Looked.of(run)
-        penultimate = Penultimate(looked.mask(len(view.images)))
-        said = predict_run(
-            trained.classifier,
-            trained.outputs,
-            view,
-            run,
-            hardware=hardware,
-            mirror=plan.protocol.mirror,
-            penultimate=penultimate,
-        )
-        learn_familiar(view, looked, penultimate.values).save(folder)
-        return _Finished(trained.result, training_facts(trained, view, run), said)
+        finished = _finish(trained, plan, view, run, folder, hardware)
+    logger.info("%s: kept epoch %d", run.name or name, trained.result.kept_epoch)
+    return finished
+
+
+def _finish(
+    trained: TrainedRun,
+    plan: Plan,
+    view: ImageSet,
+    run: Run,
+    folder: Path,
+    hardware: Hardware,
+) -> _Finished:
+    save_model(folder, trained.classifier.state_dict(), trained.meta)
+    looked = Looked.of(run)
+    penultimate = Penultimate(looked.mask(len(view.images)))
+    said = predict_run(
+        trained.classifier,
+        trained.outputs,
+        view,
+        run,
+        hardware=hardware,
+        mirror=plan.protocol.mirror,
+        penultimate=penultimate,
+    )
+    learn_familiar(view, looked, penultimate.values).save(folder)
+    return _Finished(trained.result, training_facts(trained, view, run), said)
 
 
 def _save_history(
@@ -169,4 +220,4 @@ def _save_predictions(
 
 
 if __name__ == "__main__":
-    run_stage(train_case, __doc__, section="cases")
+    run_stage(train_case, __doc__, section="cases", rank_of=rank_of_case)

@@ -12,6 +12,8 @@ import logging
 import os
 import sys
 import time
+import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,17 +30,37 @@ from stages.config.text import visible
 from stages.config.times import record_time
 from stages.config.writing import ADVICE
 
+FIRST_WORD_S = 5.0  # in which the first of several processes has ended, if it met the same error
 INTERRUPTED = 130  # as shells have it: 128 and the number of SIGINT
 
 
 def run_stage(
-    stage: Callable[[Params, str, Paths], None], doc: str | None, *, section: str
+    stage: Callable[[Params, str, Paths], None],
+    doc: str | None,
+    *,
+    section: str,
+    rank_of: Callable[[Params, str], int] = lambda params, name: 0,
 ) -> None:
-    """Run a stage for the entry of `section` named on the command line."""
+    """Run a stage for the entry of `section` named on the command line.
+
+    Args:
+        stage: the work, of which several processes may have a share.
+        doc: the docstring of its module.
+        section: of params.yaml.
+        rank_of: the number of this process among those that share the work on an entry. All but
+            number 0 take no lock, record no time and say nothing; what they write is the stage's.
+    """
     parser = _parser(doc)
     parser.add_argument("name", help=f"a key of `{section}` in params.yaml")
     name = parser.parse_args().name
-    _guarded(f"{_stage_name()}@{name}", lambda: stage(load_params(), name, Paths()))
+    stage_name = f"{_stage_name()}@{name}"
+    with _in_one_line(stage_name):
+        params = load_params()
+        rank = rank_of(params, name)
+    if rank:
+        _follow(rank, lambda: stage(params, name, Paths()))
+    else:
+        _guarded(stage_name, lambda: stage(params, name, Paths()))
 
 
 def run_single_stage(stage: Callable[[Params, Paths], None], doc: str | None) -> None:
@@ -91,10 +113,33 @@ def _guarded(stage_name: str, run: Callable[[], None]) -> None:
     _leave(0)
 
 
-def _log_to(stream: TextIO) -> None:
+def _follow(rank: int, run: Callable[[], None]) -> None:
+    """Run a further process of a stage.
+
+    An error that all of them meet is the first one's to say: when it ends, whoever started the
+    processes ends this one, before it speaks. An error that this one alone meets is said here, and
+    the first one, which waits for this one, is ended.
+    """
+    _log_to(sys.stderr, logging.ERROR)
+    warnings.simplefilter("ignore")
+    try:
+        run()
+    except KeyboardInterrupt:
+        os._exit(INTERRUPTED)
+    except Exception as error:
+        time.sleep(FIRST_WORD_S)
+        if isinstance(error, UserError):
+            print(f"error: process {rank}: {error}", file=sys.stderr, flush=True)
+        else:
+            traceback.print_exc()
+        os._exit(1)
+    _leave(0)
+
+
+def _log_to(stream: TextIO, level: int = logging.INFO) -> None:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(_Formatter())
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.basicConfig(level=level, handlers=[handler])
 
 
 @contextmanager

@@ -594,6 +594,17 @@ class Recipe(Section):
     # Augmented views of each training image of which what is frozen is computed once, and kept on
     # disk; 0: a new view in each epoch, computed whole.
     cache_views: Annotated[StrictInt, Field(ge=0, le=64)]
+    # Processes on each machine, each with a GPU of its own where there are GPUs, and machines; they
+    # share every batch.
+    devices: Annotated[StrictInt, Field(ge=1, le=1024)]
+    num_nodes: Annotated[StrictInt, Field(ge=1, le=1024)]
+    # By its name in Lightning; auto: DDP, where there are several processes.
+    strategy: Literal["auto", "ddp_find_unused_parameters_true"]
+
+    @property
+    def processes(self) -> int:
+        """How many take their shares of a batch."""
+        return self.devices * self.num_nodes
 
 
 class Protocol(Section):

@@ -31,7 +31,9 @@ def progress(items: Iterable[T], what: str, total: int | None) -> Iterator[T]:
         what: the work in a word or two, such as `ct: decoding`.
         total: how many there are; None where nobody knows.
     """
-    if _columns():
+    if not logger.isEnabledFor(logging.WARNING):
+        yield from items  # a further process of a training, of which the first one speaks
+    elif _columns():
         from tqdm import tqdm  # 60 ms, of which every stage without a terminal is spared
 
         # leave: the stage's own lines say what came of it.

@@ -101,6 +101,11 @@ def _pretext_problems(params: Params) -> Iterator[str]:
             f"pretext.recipe: got {task.recipe!r}, whose cache_views is not 0, but pretext trains "
             "the whole network; allowed: a recipe with cache_views: 0"
         )
+    elif params.recipes[task.recipe].processes > 1:
+        yield (
+            f"pretext.recipe: got {task.recipe!r}, which asks for several devices, but a pretext "
+            "task is learned by one; allowed: a recipe with devices: 1 and num_nodes: 1"
+        )
 
 
 def _weights_problems(where: str, weights: Weights) -> Iterator[str]:
@@ -183,6 +188,12 @@ def _recipe_problems(where: str, recipe: Recipe) -> Iterator[str]:
         yield (
             f"{where}.mixup: got {recipe.mixup:g} with cache_views: {recipe.cache_views}, whose "
             "images are no more there to be mixed; allowed: 0, or cache_views: 0"
+        )
+    if recipe.processes > recipe.batch_size:
+        yield (
+            f"{where}.batch_size: got {recipe.batch_size}, of all devices together, with devices: "
+            f"{recipe.devices} and num_nodes: {recipe.num_nodes}; allowed: at least "
+            f"{recipe.processes}, an image for each of them; or fewer devices"
         )
 
 

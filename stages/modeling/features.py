@@ -23,6 +23,7 @@ from stages.modeling.data import (
     ordered_loader,
     to_unit_range,
 )
+from stages.modeling.distributed import Team
 
 DISK_SHARE = 0.5  # of what is free, at most
 
@@ -52,6 +53,7 @@ def compute_features(
     views: int,
     hardware: Hardware,
     scratch: Path,
+    team: Team,
 ) -> FeatureRows:
     """What the frozen part of a network makes of each image, in each of some views.
 
@@ -62,6 +64,7 @@ def compute_features(
         views: how often each image is augmented and kept.
         hardware: device and precision; the activations are kept as they come out of it.
         scratch: folder for the file.
+        team: the processes that share the work; each has a file of its own of all images.
 
     Raises:
         UserError: the file would take more than `DISK_SHARE` of the free disk.
@@ -74,7 +77,7 @@ def compute_features(
         for batch in progress(shown, "activations to keep", views * len(batches)):
             images = augment(to_unit_range(batch.images.to(hardware.device)))
             with hardware.autocast():
-                store.append(frozen(as_channels_last(images)))
+                store.append(team.apply(frozen, as_channels_last(images)))
     frozen.cpu()
     return FeatureRows(store, rows.targets)
 

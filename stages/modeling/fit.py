@@ -23,6 +23,7 @@ from stages.modeling.augment import Augmenter, Mixed, Mixup
 from stages.modeling.compute import Hardware, describe_device
 from stages.modeling.data import EVAL_BATCH_SIZE, Batch, as_channels_last, order_generator
 from stages.modeling.depthwise import fast_depthwise
+from stages.modeling.distributed import Team
 from stages.modeling.freeze import head_alone
 from stages.modeling.history import EpochFigures, History
 from stages.modeling.kept import KeptWeights, unfrozen_state
@@ -90,6 +91,7 @@ def fit(
     seed: int,
     hardware: Hardware,
     checkpoints: Checkpoints | None = None,
+    team: Team | None = None,
 ) -> FitResult:
     """Train, stop early, and leave the weights of the epoch to keep in the classifier, on the CPU.
 
@@ -104,19 +106,22 @@ def fit(
         seed: of dropout and mixup; loaders and augmentation bring generators of their own.
         hardware: device and precision.
         checkpoints: where the ends of epochs are written; None writes nothing.
+        team: the processes that share the batches; None: this one alone.
 
     Raises:
-        UserError: the validation loss of the epoch to keep is not a number.
+        UserError: the validation loss of the epoch to keep is not a number, or there are fewer
+            images than processes.
     """
+    team = team or Team.of_one(hardware)
     history = History(lesson.outputs)
     kept = KeptWeights(recipe)
     with _deterministic():
-        loop = _Loop(lesson, recipe, hardware, history, seed)
-        torch.manual_seed(seed)
-        course = _Course(loop, kept, history, checkpoints)
+        loop = _Loop(lesson, recipe, hardware, history, seed, team)
+        torch.manual_seed(team.own_seed(seed))
+        course = _Course(loop, kept, history, checkpoints, team)
         for epoch in range(course.start(lesson, recipe, hardware), recipe.epochs):
             of_train = loop.train_epoch(epoch)
-            of_val = loop.validate(epoch)
+            of_val = team.told_by_first(loop.validate(epoch))  # or roundings could divide them
             logger.info(
                 "epoch %d: train loss %.4f accuracy %.3f | val loss %.4f accuracy %.3f",
                 epoch,
@@ -135,38 +140,44 @@ def fit(
 def log_start(who: str, n_images: Mapping[str, int], recipe: Recipe, hardware: Hardware) -> None:
     """Say which network will be trained, on how many images of each split, how long and where."""
     counts = ", ".join(f"{count} {split}" for split, count in n_images.items())
+    shared = f" shared by {recipe.processes} processes" if recipe.processes > 1 else ""
     logger.info(
-        "%s: %s images; at most %d epochs, in batches of %d; %s, %s",
-        *(who, counts, recipe.epochs, recipe.batch_size),
+        "%s: %s images; at most %d epochs, in batches of %d%s; %s, %s",
+        *(who, counts, recipe.epochs, recipe.batch_size, shared),
         *(describe_device(hardware.device), hardware.precision),
     )
 
 
 class _Loop:
-    """One training and one validation epoch; several devices would be Fabric's arguments."""
+    """One training and one validation epoch, of this process's share of every batch."""
 
     _train: DataLoader[Batch]
     _val: DataLoader[Batch]
 
     def __init__(
-        self, lesson: Lesson, recipe: Recipe, hardware: Hardware, history: History, seed: int
+        self,
+        lesson: Lesson,
+        recipe: Recipe,
+        hardware: Hardware,
+        history: History,
+        seed: int,
+        team: Team,
     ) -> None:
         self._lesson = lesson
         self._history = history
         self._step = 0
         self._hardware = hardware
-        # Its own mixed precision would round images to bf16 before they are scaled.
-        self._fabric = Fabric(accelerator=hardware.device, devices=1, precision="32-true")
+        self._team = team
+        team.require_share(lesson.train)
         classifier = lesson.classifier.to(memory_format=torch.channels_last)
-        self._model = self._fabric.setup_module(classifier)
         of_head, of_all = phase_steps(recipe, recipe.epochs * len(lesson.train))
         self._head_epochs = recipe.head_epochs
         self._head_descent = None  # of the epochs that train the head alone, until they are over
         if of_head:
             with head_alone(classifier):
-                self._head_descent = _Descent(self._fabric, lesson, recipe, of_head)
-        self._descent = _Descent(self._fabric, lesson, recipe, of_all)
-        self._train, self._val = self._fabric.setup_dataloaders(lesson.train, lesson.val)
+                self._head_descent = _Descent(team.fabric, lesson, recipe, of_head)
+        self._descent = _Descent(team.fabric, lesson, recipe, of_all)
+        self._train, self._val = team.setup_loaders(lesson.train, lesson.val)
         self._mixup = None
         if recipe.mixup:
             self._mixup = Mixup(recipe.mixup, torch.Generator().manual_seed(seed))
@@ -187,8 +198,8 @@ class _Loop:
 
     def _learn(self, descent: "_Descent", epoch: int) -> None:
         """Take a step by each batch; nothing in it waits for a GPU."""
-        self._model.train()
-        with fast_depthwise(self._model, self._hardware):
+        descent.model.train()
+        with fast_depthwise(descent.model, self._hardware):
             # No further: when torch's RandomSampler is asked for more than it has, it draws another
             # permutation, and the next epoch would have another order.
             batches = islice(self._train, len(self._train))
@@ -201,9 +212,9 @@ class _Loop:
         inputs = self._lesson.augment(self._lesson.to_input(batch.images))
         mixed = self._mixup(inputs) if self._mixup else None
         with self._hardware.autocast():
-            loss = self._judge(self._model, inputs, batch.targets, mixed)
+            loss = self._judge(descent.model, inputs, batch.targets, mixed)
         descent.optimizer.zero_grad()
-        self._fabric.backward(loss)
+        self._team.backward(loss)
         descent.step()
         if self._average:
             self._average.update_parameters(self._lesson.classifier)
@@ -227,8 +238,10 @@ class _Loop:
             "head_descent": self._head_descent.state() if self._head_descent else None,
             "descent": self._descent.state(),
             "drawn": [generator.get_state() for generator in self._generators()],
-            "drawn_cpu": torch.get_rng_state(),
-            "drawn_gpu": torch.cuda.get_rng_state() if self._hardware.device == "cuda" else None,
+            "drawn_cpu": self._team.of_all(torch.get_rng_state()),
+            "drawn_gpu": self._team.of_all(
+                torch.cuda.get_rng_state() if self._hardware.device == "cuda" else None
+            ),
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -243,9 +256,9 @@ class _Loop:
         self._descent.load(state["descent"])
         for generator, drawn in zip(self._generators(), state["drawn"], strict=True):
             generator.set_state(drawn)
-        torch.set_rng_state(state["drawn_cpu"])
-        if state["drawn_gpu"] is not None:
-            torch.cuda.set_rng_state(state["drawn_gpu"])
+        torch.set_rng_state(state["drawn_cpu"][self._team.rank])
+        if (drawn_gpu := state["drawn_gpu"][self._team.rank]) is not None:
+            torch.cuda.set_rng_state(drawn_gpu)
 
     def _generators(self) -> list[torch.Generator]:
         """Of the order of the images and, where they are augmented and mixed, of that."""
@@ -258,7 +271,8 @@ class _Loop:
     ) -> Tensor:
         """Mean loss of a batch, as it is or mixed, which goes down in the history."""
         # fp32 from the logits on: bf16 has too few digits for a log-softmax.
-        logits = model(as_channels_last(mixed.images if mixed else inputs)).float()
+        images = as_channels_last(mixed.images if mixed else inputs)
+        logits = self._team.apply(model, images).float()
         loss = self._lesson.loss_fn(logits, targets)
         if mixed:  # of plain cross-entropy the loss of mixed labels
             of_partners = self._lesson.loss_fn(logits, targets[mixed.partners])
@@ -271,10 +285,12 @@ class _Descent:
     """An optimiser of what trains now, and its learning rates over so many steps.
 
     Attributes:
+        model: the classifier as Fabric wraps it, to add up the gradients of what trains now.
         optimizer: as Fabric wraps it.
     """
 
     def __init__(self, fabric: Fabric, lesson: Lesson, recipe: Recipe, steps: int) -> None:
+        self.model = fabric.setup_module(lesson.classifier)
         self._plain = build_optimizer(lesson.classifier, recipe, lesson.depths)
         self._schedule = build_schedule(self._plain, recipe, steps)
         # Shows and moves the state of the plain one.
@@ -299,17 +315,26 @@ class _Course:
     """A training with its checkpoints, or without any."""
 
     def __init__(
-        self, loop: _Loop, kept: KeptWeights, history: History, checkpoints: Checkpoints | None
+        self,
+        loop: _Loop,
+        kept: KeptWeights,
+        history: History,
+        checkpoints: Checkpoints | None,
+        team: Team,
     ) -> None:
         self._loop, self._kept, self._history = loop, kept, history
         self._checkpoints = checkpoints
+        self._team = team
 
     def start(self, lesson: Lesson, recipe: Recipe, hardware: Hardware) -> int:
         """The epoch to begin with; all is put to where its predecessor left it."""
         if not self._checkpoints:
             return 0
         begin = chain([recipe, self._loop.state()], _named(lesson.classifier), _images(lesson))
-        state = self._checkpoints.open(begin, hardware)
+        is_first = self._team.is_first
+        state = self._team.told_by_first(
+            self._checkpoints.open(begin, hardware) if is_first else None
+        )
         if state is None:
             return 0
         self._kept.load(state["kept"])
@@ -328,7 +353,8 @@ class _Course:
                 "kept": self._kept.state(),
                 "history": self._history.state(),
             }
-            self._checkpoints.offer(epoch, state, is_last=is_last)
+            if self._team.is_first:
+                self._checkpoints.offer(epoch, state, is_last=is_last)
 
 
 def _named(network: nn.Module) -> Iterator[object]:

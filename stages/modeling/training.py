@@ -34,6 +34,7 @@ from stages.modeling.data import (
     to_unit_range,
     train_loader,
 )
+from stages.modeling.distributed import Team
 from stages.modeling.fit import FitResult, Lesson, fit, log_start
 from stages.modeling.freeze import FrozenSnapshot, freeze, trained_blocks
 from stages.modeling.inputs import Inputs, behind_boundary
@@ -67,7 +68,14 @@ class TrainedRun(NamedTuple):
 
 
 def train_run(
-    plan: Plan, view: ImageSet, run: Run, *, initial: Path, hardware: Hardware, scratch: Path
+    plan: Plan,
+    view: ImageSet,
+    run: Run,
+    *,
+    initial: Path,
+    hardware: Hardware,
+    scratch: Path,
+    team: Team | None = None,
 ) -> TrainedRun:
     """Train on the rows of one run.
 
@@ -79,24 +87,26 @@ def train_run(
         hardware: device and precision.
         scratch: folder of checkpoints, which a killed training goes on from, and of activations
             that are kept while it trains; the caller's to remove.
+        team: the processes that share the training; None: this one alone.
 
     Raises:
         UserError: a tensor does not fit, a block does not exist, activations cannot be kept, the
             schedule needs more steps, the training diverged, or what was to train did not.
         RuntimeError: a frozen tensor moved, or gradients reached only a part.
     """
+    team = team or Team.of_one(hardware)
     _log_start(plan, view, run, hardware)
     outputs = _outputs(plan.case, view)
     classifier, meta = _initial_classifier(plan, view, outputs, run, initial)
     freeze(classifier, plan.case.train)
-    inputs = _inputs(plan, classifier, view, run, hardware=hardware, scratch=scratch)
+    inputs = _inputs(plan, classifier, view, run, hardware=hardware, scratch=scratch, team=team)
     depths = block_depths(classifier)  # before what trains is cut off
     lesson = _lesson(plan, inputs, outputs, _train_counts(view, run), depths, run.seed)
     size, keeps = int(view.images.shape[1]), plan.recipe.cache_views > 0
     operations = count_operations(classifier, size, keeps=keeps)
     with naming_recipe(plan.case.recipe):
         result, unchanged = _learn(
-            classifier, lesson, plan, seed=run.seed, hardware=hardware, scratch=scratch
+            classifier, lesson, plan, seed=run.seed, hardware=hardware, scratch=scratch, team=team
         )
     meta["unchanged_though_trained"] = unchanged
     meta |= _facts(plan, classifier, result, hardware, run)
@@ -173,6 +183,7 @@ def _learn(
     seed: int,
     hardware: Hardware,
     scratch: Path,
+    team: Team,
 ) -> tuple[FitResult, list[str]]:
     """Train, and prove that what was to train did and the rest did not; see `FrozenSnapshot`."""
     recipe = plan.recipe
@@ -180,7 +191,7 @@ def _learn(
     require_enough_steps(recipe, recipe.epochs * len(lesson.train))
     before = FrozenSnapshot(classifier)
     checkpoints = Checkpoints(scratch, [plan.case, plan.augmentation])
-    result = fit(lesson, recipe, seed=seed, hardware=hardware, checkpoints=checkpoints)
+    result = fit(lesson, recipe, seed=seed, hardware=hardware, checkpoints=checkpoints, team=team)
     require_finite_weights(classifier, recipe, result.steps)
     if ended_in_divergence(result.epochs):
         logger.warning("training diverged after epoch %d, which is kept", result.kept_epoch)
@@ -213,6 +224,7 @@ def _inputs(
     *,
     hardware: Hardware,
     scratch: Path,
+    team: Team,
 ) -> Inputs:
     train, val = (
         ImageRows(view.images, view.targets, run.rows(split)) for split in ("train", "val")
@@ -222,7 +234,9 @@ def _inputs(
     views = plan.recipe.cache_views
     if not views:
         return images
-    return behind_boundary(images, classifier, views=views, hardware=hardware, scratch=scratch)
+    return behind_boundary(
+        images, classifier, views=views, hardware=hardware, scratch=scratch, team=team
+    )
 
 
 def _lesson(
@@ -265,6 +279,8 @@ def _facts(
         "epochs_run": int(result.epochs["epoch"].max()) + 1,
         "device": describe_device(hardware.device),
         "precision": hardware.precision,
+        "devices": plan.recipe.devices,
+        "num_nodes": plan.recipe.num_nodes,
         "train": plan.case.train,
         "cache_views": plan.recipe.cache_views,
         "blocks_trained": trained_blocks(classifier),

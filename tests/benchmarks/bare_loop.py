@@ -48,6 +48,9 @@ RECIPE = Recipe(
     drop_path=0.0,
     mixup=0.0,
     cache_views=0,
+    devices=1,
+    num_nodes=1,
+    strategy="auto",
 )
 OUTPUTS = Outputs(("normal", "covid"), positive=1, one_logit=False, implies={})
 

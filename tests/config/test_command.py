@@ -370,3 +370,46 @@ def test_a_command_whose_reader_has_gone_ends_quietly() -> None:
         check=False,
     )
     assert (done.stdout, done.stderr, done.returncode) == ("result\n", "said\n", 0)
+
+
+SHARED = """
+import logging, sys, warnings
+from stages.config.command import run_stage
+from stages.config.errors import UserError
+from stages.config.progress import progress
+
+def share(params, name, paths):
+    logging.getLogger("stages").info("said")
+    warnings.warn("warned")
+    list(progress(range(2), "work", 2))
+    {does}
+
+run_stage(share, None, section="cases", rank_of=lambda params, name: {rank})
+"""
+
+
+def test_of_several_processes_the_first_one_speaks_and_is_timed(workplace: Path) -> None:
+    handle = hold_lock(workplace, "-c@a")
+    done = run_program("a", program=SHARED.format(does="pass", rank=1))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert not Paths().scratch("times").exists()
+    os.close(handle)
+    done = run_program("a", program=SHARED.format(does="pass", rank=0))
+    assert (done.returncode, done.stdout) == (0, "said\n")
+    assert Paths().time("-c@a").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("does", "said"),
+    [
+        ("raise UserError('memory: got none')", "error: process 3: memory: got none\n"),
+        ("raise ZeroDivisionError('a bug')", "ZeroDivisionError: a bug\n"),
+    ],
+)
+def test_an_error_of_another_process_alone_is_said_by_it(
+    workplace: Path, does: str, said: str
+) -> None:
+    done = run_program("a", program=SHARED.format(does=does, rank=3))
+    assert done.returncode == 1
+    assert done.stderr.endswith(said)

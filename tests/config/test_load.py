@@ -130,6 +130,13 @@ WRONG_VALUES = [
     (f"{RECIPE}/mixup", -0.1, "got -0.1; allowed: greater than or equal to 0"),
     (f"{RECIPE}/cache_views", 65, "got 65; allowed: less than or equal to 64"),
     (f"{RECIPE}/cache_views", -1, "got -1; allowed: greater than or equal to 0"),
+    (f"{RECIPE}/devices", 0, "got 0; allowed: greater than or equal to 1"),
+    (f"{RECIPE}/num_nodes", 1025, "got 1025; allowed: less than or equal to 1024"),
+    (
+        f"{RECIPE}/strategy",
+        "fsdp",
+        "got 'fsdp'; allowed: 'auto' or 'ddp_find_unused_parameters_true'",
+    ),
     (f"{RECIPE}/batch_size", 10**9, "got 1000000000; allowed: less than or equal to 4096"),
     (f"{RECIPE}/patience", 10**9, "got 1000000000; allowed: less than or equal to 10000"),
     (f"{CASE}/train", "last:99999", f"got 'last:99999'; {LEVELS}"),
@@ -372,8 +379,9 @@ def test_an_unknown_key_hides_no_other_problem_of_its_section(tiny_params: RawPa
     raw = changed(changed(tiny_params, f"{RECIPE}/epoch", 3), f"{RECIPE}/lr", -1)
     assert message_of(raw).split("\n") == [
         "params.yaml: recipes.short.epoch: got 3 for an unknown key (did you mean 'epochs'?); "
-        "allowed keys: batch_size, beta2, cache_views, drop_path, ema, epochs, head_epochs, keep, "
-        "layer_decay, lr, mixup, optimizer, patience, schedule, weight_decay",
+        "allowed keys: batch_size, beta2, cache_views, devices, drop_path, ema, epochs, "
+        "head_epochs, keep, layer_decay, lr, mixup, num_nodes, optimizer, patience, schedule, "
+        "strategy, weight_decay",
         "params.yaml: recipes.short.lr: got -1; allowed: greater than or equal to 0.00000001",
     ]
 

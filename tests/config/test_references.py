@@ -161,6 +161,21 @@ CONTRADICTIONS: list[tuple[str, Change, str]] = [
         "last-<n>",
     ),
     (
+        "several devices for the pretext task",
+        lambda raw: (
+            add_to("recipes", "shared", "short", devices=2)(raw),
+            raw["pretext"].update(recipe="shared"),
+        ),
+        "pretext.recipe: got 'shared', which asks for several devices, but a pretext task is "
+        "learned by one; allowed: a recipe with devices: 1 and num_nodes: 1",
+    ),
+    (
+        "more devices than images of a batch",
+        add_to("recipes", "shared", "short", batch_size=5, devices=2, num_nodes=3),
+        "recipes.shared.batch_size: got 5, of all devices together, with devices: 2 and num_nodes: "
+        "3; allowed: at least 6, an image for each of them; or fewer devices",
+    ),
+    (
         "mixed images of which activations are kept",
         add_to("recipes", "mixed", "short", mixup=0.2, cache_views=1),
         "recipes.mixed.mixup: got 0.2 with cache_views: 1, whose images are no more there to be "

@@ -21,5 +21,8 @@ def recipe_with(**changes: object) -> Recipe:
         drop_path=0.0,
         mixup=0.0,
         cache_views=0,
+        devices=1,
+        num_nodes=1,
+        strategy="auto",
     )
     return recipe.model_copy(update=changes)

@@ -14,6 +14,7 @@ from stages.modeling.boundary import split_at_boundary
 from stages.modeling.classifier import Classifier, build_classifier
 from stages.modeling.compute import Hardware
 from stages.modeling.data import Batch, ImageRows, Rows, ordered_loader, train_loader
+from stages.modeling.distributed import Team
 from stages.modeling.features import FeatureRows, compute_features
 from stages.modeling.fit import Lesson, fit
 from stages.modeling.freeze import freeze
@@ -23,6 +24,7 @@ from tests.modeling.recipes import recipe_with
 
 SIDE, COUNT = 64, 20
 FP32, BF16 = Hardware("cpu", "fp32"), Hardware("cpu", "bf16")
+ALONE = Team.of_one(FP32)
 OUTPUTS = Outputs(("a", "b"), positive=0, one_logit=False, implies={})
 
 
@@ -99,7 +101,13 @@ def test_training_on_kept_activations_is_training_on_the_same_views(
     halves = split_at_boundary(cached)
     train, val = (
         compute_features(
-            halves.frozen, images, augment=augment, views=count, hardware=FP32, scratch=tmp_path
+            halves.frozen,
+            images,
+            augment=augment,
+            views=count,
+            hardware=FP32,
+            scratch=tmp_path,
+            team=ALONE,
         )
         for augment, count in ((Brighter(), views), (as_it_is, 1))
     )
@@ -120,7 +128,13 @@ def test_training_on_kept_activations_is_training_on_the_same_views(
 
 def test_each_view_of_each_image_has_its_own_place(tmp_path: Path) -> None:
     kept = compute_features(
-        nn.Identity(), rows(), augment=Brighter(), views=3, hardware=FP32, scratch=tmp_path
+        nn.Identity(),
+        rows(),
+        augment=Brighter(),
+        views=3,
+        hardware=FP32,
+        scratch=tmp_path,
+        team=ALONE,
     )
     images = views_of(rows(), 3)
     positions = [0, 2 * COUNT + 7, COUNT + 19]
@@ -135,7 +149,7 @@ def test_activations_keep_type_and_shape_in_which_they_were_computed(
 ) -> None:
     frozen = nn.Conv2d(1, 6, 3, stride=2)
     kept = compute_features(
-        frozen, rows(), augment=as_it_is, views=1, hardware=hardware, scratch=tmp_path
+        frozen, rows(), augment=as_it_is, views=1, hardware=hardware, scratch=tmp_path, team=ALONE
     )
     read = kept[[3, 1]].images
     with torch.inference_mode(), hardware.autocast():
@@ -147,7 +161,7 @@ def test_activations_keep_type_and_shape_in_which_they_were_computed(
 
 def test_views_are_drawn_evenly_and_every_image_once(tmp_path: Path) -> None:
     kept = compute_features(
-        nn.Flatten(), rows(), augment=as_it_is, views=2, hardware=FP32, scratch=tmp_path
+        nn.Flatten(), rows(), augment=as_it_is, views=2, hardware=FP32, scratch=tmp_path, team=ALONE
     )
     loader = train_loader(kept, batch_size=5, sampler="none", seed=0, views=2)
     assert loader.batch_sampler is None  # the sampler gives the batches
@@ -159,7 +173,13 @@ def test_views_are_drawn_evenly_and_every_image_once(tmp_path: Path) -> None:
 
 def test_nothing_is_left_on_disk(tmp_path: Path) -> None:
     kept = compute_features(
-        nn.Flatten(), rows(), augment=as_it_is, views=1, hardware=FP32, scratch=tmp_path / "new"
+        nn.Flatten(),
+        rows(),
+        augment=as_it_is,
+        views=1,
+        hardware=FP32,
+        scratch=tmp_path / "new",
+        team=ALONE,
     )
     assert isinstance(kept, FeatureRows)
     assert os.listdir(tmp_path / "new") == []
@@ -173,5 +193,11 @@ def test_more_than_half_of_the_free_disk_is_refused(
     monkeypatch.setattr(features.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(UserError, match=r"cache_views: 40 views take .* allowed: 50%"):
         compute_features(
-            nn.Flatten(), rows(), augment=as_it_is, views=2, hardware=FP32, scratch=tmp_path
+            nn.Flatten(),
+            rows(),
+            augment=as_it_is,
+            views=2,
+            hardware=FP32,
+            scratch=tmp_path,
+            team=ALONE,
         )

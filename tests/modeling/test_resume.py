@@ -21,6 +21,7 @@ from stages.modeling.blocks import block_depths
 from stages.modeling.classifier import Classifier, build_classifier
 from stages.modeling.compute import Hardware
 from stages.modeling.data import ImageRows, ordered_loader, to_unit_range, train_loader
+from stages.modeling.distributed import Team
 from stages.modeling.fit import FitResult, Lesson, fit
 from stages.modeling.freeze import freeze
 from stages.modeling.inputs import Inputs, behind_boundary
@@ -99,7 +100,12 @@ def new_lesson(
 def lesson_on_activations(images: Inputs, classifier: Classifier, views: int) -> Lesson:
     with TemporaryDirectory() as scratch:
         inputs = behind_boundary(
-            images, classifier, views=views, hardware=CPU, scratch=Path(scratch)
+            images,
+            classifier,
+            views=views,
+            hardware=CPU,
+            scratch=Path(scratch),
+            team=Team.of_one(CPU),
         )
     return Lesson(
         inputs.network,

@@ -310,6 +310,9 @@ def make_recipe() -> Json:
         "drop_path": 0.0,
         "mixup": 0.0,
         "cache_views": 0,
+        "devices": 1,
+        "num_nodes": 1,
+        "strategy": "auto",
     }
 
 

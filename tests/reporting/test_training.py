@@ -35,7 +35,7 @@ def test_every_setting_is_listed_in_words(results: Results) -> None:
 def test_a_recipe_and_a_protocol_stand_before_their_values(results: Results) -> None:
     columns = build_settings_table(results.datasets["ct"].cases).columns
     assert columns[9:12] == ["augment", "recipe", "optimizer"]
-    assert columns[26:28] == ["protocol", "folds"]
+    assert columns[26:30] == ["devices", "num nodes", "strategy", "protocol"]
 
 
 def training_column(results: Results, heading: str) -> Cell:
