@@ -1,9 +1,7 @@
 """The daily loop through DVC itself, on a few phantoms: run, change a case, queue experiments."""
 
 import json
-import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -15,9 +13,9 @@ import pytest
 
 from tests.benchmarks.real_page import Study, build_page
 from tests.benchmarks.real_results import collect
+from tests.clones import make_clone, run_python
 from tests.conftest import load_raw_params, shrink, write_params
 
-ROOT = Path(__file__).parents[1]
 CASE_STAGES = ("train", "evaluate", "cam")
 CASE = "full-focal"
 # Outputs that hold neither a picture of the data nor a thumbnail, as README.md has them.
@@ -31,20 +29,7 @@ LONGEST_QUEUE_S = 300  # far beyond the 30 s that it takes: a worker that died m
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The pipeline with tiny parameters in a DVC repository of its own, run once."""
-    folder = tmp_path_factory.mktemp("clone")
-    copied = (
-        *("stages", ".dvc/config", ".dvcignore", "dvc.yaml", ".dvc/plots", "data/.gitignore"),
-        "metrics/external/.gitkeep",
-    )
-    for name in copied:
-        source, target = ROOT / name, folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        ignore = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(source, target, ignore=ignore) if source.is_dir() else shutil.copy(
-            source, target
-        )
-    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
-    write_params(folder / "params.yaml", tiny())
+    folder = make_clone(tmp_path_factory.mktemp("clone"), tiny())
     repro(folder)
     return folder
 
@@ -60,16 +45,7 @@ def tiny() -> dict[str, Any]:
 
 
 def run_dvc(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    # The stages' `python` is the one that runs the tests.
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments],
-        cwd=folder,
-        env=os.environ | {"PATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_python(folder, "-m", "dvc", *arguments)
 
 
 def repro(folder: Path) -> set[str]:

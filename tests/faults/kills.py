@@ -23,12 +23,9 @@ from typing import IO, Any, NamedTuple
 
 import psutil
 
-from tests.conftest import REPOSITORY, load_raw_params, shrink, write_params
+from tests.clones import make_clone
+from tests.conftest import load_raw_params, shrink
 
-COPIED = (
-    *("stages", ".dvc/config", ".dvcignore", "dvc.yaml", ".dvc/plots", "data/.gitignore"),
-    *(".gitignore", "metrics/external/.gitkeep"),
-)
 # As of this pipeline's own training time; the product writes when a write has been paid for.
 EVERY_EPOCH = ("COST_SHARE = 0.02", "COST_SHARE = 1e9")
 WAIT_S = 60.0  # for an orphan to end
@@ -68,7 +65,7 @@ def main() -> None:
 
 def _run(options: argparse.Namespace, folder: Path) -> None:
     original, alone, killed = (folder / name for name in ("original", "alone", "killed"))
-    make_clone(original, options.epochs)  # once: whoever edits the code meanwhile changes nothing
+    make_eager_clone(original, options.epochs)  # edits of the code meanwhile change nothing
     duration = _run_alone(shutil.copytree(original, alone))
     expected = read_outputs(alone)
     print(f"alone: {duration:.0f} s, {len(expected)} files", flush=True)
@@ -95,21 +92,13 @@ def _run_alone(folder: Path) -> float:
     return time.monotonic() - start
 
 
-def make_clone(folder: Path, epochs: int) -> None:
-    """A DVC repository of the pipeline with tiny parameters, in which every epoch is written."""
-    for name in COPIED:
-        source, target = REPOSITORY / name, folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, target)
+def make_eager_clone(folder: Path, epochs: int) -> None:
+    """A clone with tiny parameters, in which every epoch is written."""
+    make_clone(folder, _params(epochs))
     module = folder / "stages" / "modeling" / "resume.py"
     text = module.read_text(encoding="utf-8")
     assert EVERY_EPOCH[0] in text
     module.write_text(text.replace(*EVERY_EPOCH), encoding="utf-8")
-    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
-    write_params(folder / "params.yaml", _params(epochs))
 
 
 def _params(epochs: int) -> dict[str, Any]:
