@@ -58,6 +58,10 @@ class Paths:
         """Held by the process that runs a stage, such as `train@ct-cnn-full`, with its number."""
         return self.scratch("locks") / f"{stage}.lock"
 
+    def log(self, stage: str) -> Path:
+        """What a stage said when `stages.parallel` ran it last; not an output."""
+        return self.scratch("logs") / f"{stage}.log"
+
     def audit(self, view: str) -> Path:
         """How much of the label shortcuts alone give away."""
         return self.root / "metrics" / "audit" / f"{view}.json"

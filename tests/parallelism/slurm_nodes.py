@@ -7,7 +7,6 @@ To run a command in it: `python tests/parallelism/slurm_nodes.py srun --nodes 2 
 import os
 import pwd
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -16,7 +15,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import FrameType
 
 PROGRAMS = ("munged", "mungekey", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "sinfo")
 NODES = ("node1", "node2")
@@ -149,12 +147,6 @@ def _wait_for(answer: str, command: str, folder: Path, environ: dict[str, str]) 
         got = asked.stdout if asked.returncode == 0 else None
 
 
-def _leave(_signal: int, _frame: FrameType | None) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # `timeout` sends two: jobs are to end first
-    sys.exit(128 + signal.SIGTERM)
-
-
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _leave)
     with slurm_nodes() as nodes:
         sys.exit(subprocess.run(sys.argv[1:], env=nodes, check=False).returncode)

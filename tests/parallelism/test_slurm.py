@@ -1,6 +1,5 @@
 """`python -m stages.parallel --slurm` on a SLURM of two nodes, against `dvc repro`."""
 
-import os
 import subprocess
 import sys
 import time
@@ -10,10 +9,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.parallelism.projects import SLOW, make_project, run
+from tests.parallelism.projects import make_project, run
 from tests.parallelism.slurm_nodes import NODES, missing_programs, slurm_nodes
 
 CONFIG = Path(__file__).with_name("slurm.yaml")
+STAGE_S = 3.0
 WAIT_S = 120
 
 pytestmark = [
@@ -61,12 +61,10 @@ def test_a_cancelled_job_leaves_neither_queue_nor_process(
 
 
 def start(project: Path, nodes: dict[str, str]) -> subprocess.Popen[str]:
-    # The stages' `python` is the one that runs the tests, in jobs too.
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.Popen(
         [sys.executable, "-m", "stages.parallel", "--slurm", str(CONFIG)],
         cwd=project,
-        env=nodes | {"PATH": path},
+        env=nodes,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -81,7 +79,7 @@ def finish(parallel: subprocess.Popen[str]) -> str:
 
 @pytest.fixture(scope="module")
 def lock_of_repro(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    project = make_project(tmp_path_factory.mktemp("alone") / "project", SLOW)
+    project = make_project(tmp_path_factory.mktemp("alone") / "project", STAGE_S)
     run(project, "dvc", "repro")
     return (project / "dvc.lock").read_bytes()
 
@@ -90,7 +88,7 @@ def lock_of_repro(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def test_two_nodes_end_with_the_lock_of_dvc_repro(
     nodes: dict[str, str], lock_of_repro: bytes, tmp_path: Path
 ) -> None:
-    project = make_project(tmp_path / "project", SLOW)
+    project = make_project(tmp_path / "project", STAGE_S)
     said = finish(start(project, nodes))
     assert {node for node in NODES if f"begins on {node}" in said} == set(NODES)
     assert (project / "dvc.lock").read_bytes() == lock_of_repro
@@ -101,7 +99,7 @@ def test_two_nodes_end_with_the_lock_of_dvc_repro(
 def test_a_stage_whose_job_is_cancelled_is_done_by_another(
     nodes: dict[str, str], lock_of_repro: bytes, tmp_path: Path
 ) -> None:
-    project = make_project(tmp_path / "project", SLOW)
+    project = make_project(tmp_path / "project", STAGE_S)
     pid = project / "notes" / "train@a.pid"
     parallel = start(project, nodes)
     wait_until(lambda: pid.exists() and pid.read_text())

@@ -1,0 +1,84 @@
+"""One run of a plan, from what workers have to a dvc.lock in order."""
+
+import logging
+from typing import NamedTuple
+
+from distributed import Client
+
+from stages.config.params import Params
+from stages.config.paths import Paths
+from stages.parallelism.board import Board, describe_seconds
+from stages.parallelism.clones import Exchange, Restorer, choose_exchange
+from stages.parallelism.engine import Engine
+from stages.parallelism.estimates import estimate, remaining_path
+from stages.parallelism.lock_order import read_order, restore_order
+from stages.parallelism.machine import count_cores
+from stages.parallelism.plan import Plan
+from stages.parallelism.runner import TOPIC, Outcome, end_stages
+
+logger = logging.getLogger(__name__)
+
+
+class Ended(NamedTuple):
+    """What became of all stages.
+
+    Attributes:
+        failed: those that failed, in the order in which they did.
+        skipped: those that were not sent out, since what they wait for failed.
+    """
+
+    failed: list[Outcome]
+    skipped: list[str]
+
+    def tell_failures(self, paths: Paths) -> bool:
+        """Say which stages failed and where their logs lie; whether there are any."""
+        for outcome in self.failed:
+            logger.error("failed: %s: %s", outcome.stage, outcome.failure)
+            logger.error("  its log: %s", paths.log(outcome.stage))
+        if self.skipped:
+            logger.error("not run, since they wait for these: %s", ", ".join(self.skipped))
+        return bool(self.failed)
+
+
+def run_plan(plan: Plan, client: Client, params: Params, paths: Paths) -> Ended:
+    """Run a plan to its end on the workers of a client, and leave dvc.lock as DVC would.
+
+    When it is interrupted, so are the stages that run.
+
+    Raises:
+        UserError: no worker comes, or workers are in other folders and there is no remote.
+    """
+    exchange = choose_exchange(client, paths)
+    at_once = sum(client.nthreads().values())
+    estimates = estimate(plan.needs, paths, count_cores())
+    seconds = {name: estimates[name].seconds for name in plan.needs}
+    longest = max(remaining_path(plan.needs, seconds).values())
+    logger.info(
+        "%d of %d stages may have to run, %d at once: about %s, by what they took before",
+        *(len(plan.needs), len(plan.order), at_once),
+        describe_seconds(max(longest, sum(seconds.values()) / at_once)),
+    )
+    board = Board(seconds, at_once)
+    client.subscribe_topic(TOPIC, board.hear)
+    lock = paths.root / "dvc.lock"
+    before = read_order(lock)
+    try:
+        return _run(plan, Engine(client, estimates, exchange, params, paths), board, exchange)
+    except BaseException:
+        client.run(end_stages, on_error="ignore")  # of workers that are gone
+        raise
+    finally:
+        restore_order(lock, before, plan.order)
+
+
+def _run(plan: Plan, engine: Engine, board: Board, exchange: Exchange) -> Ended:
+    failed, sent = [], set()
+    with Restorer(exchange) as restorer:
+        for outcome in engine.run(plan):
+            board.end(outcome)
+            sent.add(outcome.stage)
+            if outcome.failure is None:
+                restorer.restore(outcome.stage)
+            else:
+                failed.append(outcome)
+    return Ended(failed, [name for name in plan.needs if name not in sent])
