@@ -9,7 +9,6 @@ import pytest
 
 from stages.config.text import visible
 from stages.reporting.discussion import DatasetDiscussion, build_discussion
-from stages.reporting.gallery import draw_sheets
 from stages.reporting.page import render_page
 from stages.reporting.results import Results
 from tests.faults import hostile_names
@@ -53,7 +52,7 @@ def html(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def render(files: Files) -> str:
     results = files.load()
-    return render_page(results, build_discussion(results), draw_sheets(results))
+    return render_page(results, build_discussion(results))
 
 
 def section_of(html: str, dataset: str) -> str:
@@ -265,7 +264,7 @@ def test_names_are_text_and_never_markup(files: Files, is_phantom: bool) -> None
     ct = replace(results.datasets["ct"], cases=[case])
     renamed = replace(results, cases={name: case}, datasets={"ct": ct})
     section = DatasetDiscussion(f"title{HOSTILE}", [f"notice{HOSTILE}"], {}, {}, [f"end{HOSTILE}"])
-    html = render_page(renamed, {"ct": section}, draw_sheets(renamed))
+    html = render_page(renamed, {"ct": section})
     page = Page(html)
     assert [tag for tag, _ in page.tags].count("script") == 1  # the page's own
     assert "<script>alert" not in html

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from stages.reporting.discussion import build_discussion
-from stages.reporting.gallery import draw_sheets
 from stages.reporting.page import render_page
 from tests.reporting.chromium import Chromium, find_chromium
 from tests.reporting.conftest import make_files
@@ -41,7 +40,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     files.update_params(datasets={**files.params.datasets, "labels": labels})
     results = files.load()
     file = folder / "report.html"
-    html = render_page(results, build_discussion(results), draw_sheets(results))
+    html = render_page(results, build_discussion(results))
     file.write_text(html, encoding="utf-8")
     return file
 
