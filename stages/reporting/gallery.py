@@ -10,7 +10,7 @@ from stages.dataset.predictions import load_predictions, probability_columns
 from stages.explain.overlay import NOT_CLASS_SPECIFIC
 from stages.explain.sheets import draw_side_by_side
 from stages.reporting.map_documents import ExplainedImage, MapScores
-from stages.reporting.pictures import Picture, PictureStore
+from stages.reporting.picture_store import Picture, PictureStore
 from stages.reporting.results import CaseResults, DatasetResults, Results
 from stages.reporting.shortcuts import probe_label
 from stages.reporting.wording import METHOD_NAMES, percent

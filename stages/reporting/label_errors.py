@@ -7,7 +7,7 @@ from PIL import Image
 
 from stages.config.text import visible
 from stages.reporting.data_documents import LabelLook, SuspectedLabel
-from stages.reporting.pictures import open_original, to_uri
+from stages.reporting.picture_store import open_original, to_uri
 from stages.reporting.results import DatasetResults
 from stages.reporting.table import Cell, Table, count_cell, figure_cell
 

@@ -17,7 +17,7 @@ from stages.reporting.forest import (
 )
 from stages.reporting.gallery import add_map
 from stages.reporting.map_documents import ExplainedImage
-from stages.reporting.pictures import Picture, PictureStore
+from stages.reporting.picture_store import Picture, PictureStore
 from stages.reporting.results import CaseResults, DatasetResults, Results
 from stages.reporting.shortcuts import probe_label
 from stages.reporting.wording import (

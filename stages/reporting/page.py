@@ -40,7 +40,7 @@ from stages.reporting.measures import (
     build_recalibration_table,
 )
 from stages.reporting.overview import build_overview, describe_lead
-from stages.reporting.pictures import PictureStore
+from stages.reporting.picture_store import PictureStore
 from stages.reporting.probabilities import (
     build_calibration_table,
     build_operating_table,

@@ -32,3 +32,20 @@ def test_coordinates_have_two_decimals_and_lines_no_indentation() -> None:
 
 def test_the_same_lines_give_the_same_text() -> None:
     assert draw(3) == draw(3)
+
+
+def test_two_figures_of_a_page_have_no_id_in_common() -> None:
+    texts = []
+    for top in (1, 2):  # alike but for the numbers on an axis
+        figure, (left, right) = panel_row(2)
+        for axis in (left, right):
+            axis.plot((0, 1), (0, top), marker=".")
+        texts.append(to_svg(figure))
+    ids = [re.findall(r' id="([^"]*)"', text) for text in texts]
+    assert all(ids)
+    assert not set(ids[0]) & set(ids[1])
+    for text, own in zip(texts, ids, strict=True):
+        used = re.findall(r'(?:xlink:href="|url\()#([^")]*)', text)
+        assert used
+        assert set(used) <= set(own)
+        assert len(own) == len(set(own))

@@ -1,7 +1,7 @@
 import pytest
 
 from stages.reporting.gallery import Gallery, Shown, build_gallery, build_side_by_side
-from stages.reporting.pictures import PictureStore
+from stages.reporting.picture_store import PictureStore
 from stages.reporting.results import Results
 from tests.reporting.conftest import METHODS, Files
 

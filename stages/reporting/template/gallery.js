@@ -75,7 +75,9 @@ for (const figure of document.querySelectorAll(".galleries figure")) {
   const button = document.createElement("button");
   button.type = "button";
   button.className = "pictures";
-  button.setAttribute("aria-label", `Enlarge: ${figure.querySelector("strong").textContent}`);
+  const titles = [...pictures.querySelectorAll("small")].map(title => title.textContent);
+  const said = figure.querySelector("strong").textContent;
+  button.setAttribute("aria-label", `${titles.join(" ")}: enlarge ${said}`);
   button.append(...pictures.childNodes);
   button.addEventListener("click", () => enlarge(figure));
   pictures.replaceWith(button);

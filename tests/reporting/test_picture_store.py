@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from stages.explain.overlay import CAPTION_PX, TILE_PX, Caption, draw_tile
-from stages.reporting.pictures import SIDE_PX, PictureStore, open_overlay, to_uri
+from stages.reporting.picture_store import SIDE_PX, PictureStore, open_overlay, to_uri
 from stages.reporting.results import Results
 from tests.reporting.conftest import Files
 
