@@ -1,3 +1,4 @@
+import itertools
 import re
 
 from stages.reporting.drawing import draw_legend, line_style, panel_row, to_svg
@@ -14,6 +15,11 @@ def draw(n_lines: int) -> str:
 def test_no_two_of_many_cases_have_the_same_line() -> None:
     lines = re.findall(r'style="(fill: none;[^"]*stroke-width: 1.4[^"]*)"', draw(24))
     assert len(set(lines)) == 24
+
+
+def test_neighbours_are_told_apart_without_colour() -> None:
+    dashes = [line_style(number)["linestyle"] for number in range(24)]
+    assert all(a != b for a, b in itertools.pairwise(dashes))
 
 
 def test_ink_takes_the_colour_of_the_page() -> None:

@@ -296,6 +296,13 @@ def test_the_same_files_give_the_same_page(files: Files, html: str) -> None:
     assert render(files) == html
 
 
+def test_the_page_has_room_for_many_cases(html: str, results: Results) -> None:
+    # The 21 cases of the default run have 6 MB: 285 kB each, of which their pictures need 130
+    # (tests/reporting/test_picture_store.py).
+    text = re.sub(r"data:image/webp;base64,[^\"]*", "", html)
+    assert len(text.encode()) < 150_000 * len(results.cases)
+
+
 def test_times_are_a_page_beside_and_no_part_of_this_one(html: str) -> None:
     assert ("a", {"href": "times.html"}) in Page(html).tags
     assert "Seconds per stage" not in html

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.slow
 
 PHONE_PX = 360
 DESKTOP_PX = 1280
+PAPER_PX = 1047  # A4 landscape between its margins
 HOSTILE = '<img src="https://example.org/x.png" onerror="window.hacked = true">'
 OPEN_ALL = "document.querySelectorAll('details').forEach(part => { part.open = true; })"
 # Of the first table of the page, the test figures of data set `ct`.
@@ -204,8 +205,15 @@ def test_in_print_all_is_shown(browser: Chromium) -> None:
     browser.call("Emulation.setEmulatedMedia", media="print")
     heights = browser.evaluate("""[...document.querySelectorAll("section.panel")]
       .map(part => part.checkVisibility({contentVisibilityAuto: true}) && part.offsetHeight)""")
+    browser.evaluate(OPEN_ALL)
+    browser.set_width(PAPER_PX)
+    width = browser.evaluate("document.documentElement.scrollWidth")
     browser.call("Emulation.setEmulatedMedia", media="screen")
     assert min(heights) > 100
+    assert width <= PAPER_PX
+
+
+def test_in_print_what_was_folded_is_open_and_folded_again(browser: Chromium) -> None:
     browser.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert browser.evaluate("document.querySelectorAll('details:not([open])').length") == 0
     browser.evaluate("dispatchEvent(new Event('afterprint'))")
