@@ -72,16 +72,19 @@ class Gallery(NamedTuple):
     images: list[Shown]
 
 
-class SideBySide(NamedTuple):
-    """The same images as several cases see them: a row per image, a map per case.
+class SideBySideRow(NamedTuple):
+    """An image: what it is, the original, and of each case the map above its decision."""
 
-    Attributes:
-        cases: names of the columns.
-        rows: what an image is, the original, and the map of each case.
-    """
+    title: str
+    original: Picture
+    panels: list[Panel]
+
+
+class SideBySide(NamedTuple):
+    """The same images as several cases see them: a column per case."""
 
     cases: list[str]
-    rows: list[tuple[str, Picture, list[Picture]]]
+    rows: list[SideBySideRow]
 
 
 def build_gallery(
@@ -220,17 +223,25 @@ def build_side_by_side(dataset: DatasetResults, method: str, store: PictureStore
     cases = _cases_of_sheet(dataset.cases)
     by_id = [{image.image_id: image for image in case.cam.images} for case in cases]
     rows = [
-        (
+        SideBySideRow(
             f"{image_id}, true {by_id[0][image_id].label}",
             store.add_original(dataset, image_id),
             [
-                add_map(case, dataset, method, images[image_id], store)
+                Panel(
+                    _describe_decision(images[image_id]),
+                    add_map(case, dataset, method, images[image_id], store),
+                )
                 for case, images in zip(cases, by_id, strict=True)
             ],
         )
         for image_id in _common_images(cases)
     ]
     return SideBySide([case.title for case in cases], rows)
+
+
+def _describe_decision(image: ExplainedImage) -> str:
+    said = f"{image.prediction} {image.probability:.2f}"
+    return f"Error: {said}" if image.is_error else said
 
 
 def draw_sheets(results: Results) -> dict[str, Image.Image]:

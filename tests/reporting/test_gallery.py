@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from stages.reporting.gallery import Gallery, Shown, build_gallery, build_side_by_side
@@ -115,15 +117,19 @@ def test_a_picture_belongs_to_its_image_and_method(results: Results) -> None:
     assert len(set(pictures)) == 18
 
 
-def test_side_by_side_shows_each_drawn_image_once_with_a_map_of_each_case(
-    results: Results,
+def test_side_by_side_shows_each_drawn_image_once_with_what_each_case_makes_of_it(
+    files: Files,
 ) -> None:
-    sheet = build_side_by_side(results.datasets["ct"], "gradcam", PictureStore())
+    wrong = {"label": "normal", "prediction": "covid", "probability": 0.93}
+    files.cases["lungs-folds"].cam["images"][0] |= wrong
+    sheet = build_side_by_side(files.load().datasets["ct"], "gradcam", PictureStore())
     assert sheet.cases == ["full-ce", "lungs-bce", "lungs-folds"]
-    assert [title for title, _, _ in sheet.rows] == [
+    assert [row.title for row in sheet.rows] == [
         f"i00{number}, true {'covid' if number in (2, 3) else 'normal'}" for number in range(6)
     ]
-    assert all(len(set(maps)) == 3 for _, _, maps in sheet.rows)
+    assert all(len({panel.picture for panel in row.panels}) == 3 for row in sheet.rows)
+    assert sheet.rows[0].panels[2].title == "Error: covid 0.93"
+    assert re.fullmatch(r"normal 0\.\d\d", sheet.rows[0].panels[1].title)
 
 
 def test_pictures_side_by_side_are_those_of_the_galleries(results: Results) -> None:
