@@ -1,6 +1,6 @@
 """Write the pages: all cases in one report, and their comparisons in words.
 
-Reads:  data/prepared/<dataset>/ (tables), metrics/audit/, metrics/cam/, metrics/cases/,
+Reads:  data/prepared/<dataset>/, data/audit/, metrics/audit/, metrics/cam/, metrics/cases/,
         metrics/external/, metrics/reports/, metrics/comparisons.json, metrics/headlines.json,
         metrics/searches.json, plots/cam/, plots/history/
 Writes: plots/report.html, plots/discussion.md, plots/side_by_side/<dataset>.png
@@ -33,7 +33,7 @@ def report_all(params: Params, paths: Paths) -> None:
             sheet.save(partial)
     folder = paths.side_by_side("any").parent
     keep_only(folder, {paths.side_by_side(dataset).name for dataset in sheets})
-    write_text(paths.report, render_page(results, discussion, sheets))
+    write_text(paths.report, render_page(results, discussion))
     logger.info("report: %s", paths.report)
 
 

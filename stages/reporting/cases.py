@@ -209,33 +209,47 @@ def _spread(figures: CaseFigures, metric: str) -> str:
     return f"mean of {figures.n_runs} runs {mean:.3f}, standard deviation {deviation:.3f}"
 
 
+def rank(figures: Mapping[str, CaseFigures]) -> list[str]:
+    """The cases by the metric of choice, the best first, without those that have none."""
+    chosen = {case: found.get(CHOSEN_BY).value for case, found in figures.items()}
+    return sorted(
+        (case for case, value in chosen.items() if value is not None),
+        key=lambda case: -(chosen[case] or 0),
+    )
+
+
 def describe_best(figures: Mapping[str, CaseFigures]) -> list[str]:
     """The case ahead by the metric of choice, and which others cannot be told from it."""
     chosen = {case: found.get(CHOSEN_BY) for case, found in figures.items()}
-    known = [case for case, estimate in chosen.items() if estimate.value is not None]
+    known = rank(figures)
     if not known:
         return [f"No case has a {label(CHOSEN_BY)}."]
-    best = max(known, key=lambda case: chosen[case].value or 0)
+    best = known[0]
     sentences = [
         f"The best {label(CHOSEN_BY)} is that of {best}: {with_interval(chosen[best])} on "
         f"{figures[best].n_test} test images."
     ]
     if len(known) == 1:
         return sentences
-    others = {case: chosen[case] for case in known if case != best}
+    others = {case: chosen[case] for case in figures if case in known[1:]}
     sentences.append(_rivals_sentence(chosen[best], others))
     if len({figures[case].n_test for case in known}) > 1:
         sentences.append("The cases are not all tested on the same images.")
     return [*sentences, "A best case picked by test figures looks better than it is."]
 
 
-def describe_at_chance(figures: Mapping[str, CaseFigures], n_classes: int) -> list[str]:
-    """The cases of which the test images do not show that they learned anything."""
-    at_chance = [
+def find_at_chance(figures: Mapping[str, CaseFigures], n_classes: int) -> list[str]:
+    """The cases whose interval by the metric of choice reaches down to chance."""
+    return [
         name
         for name, found in figures.items()
         if (low := found.get(CHOSEN_BY).low) is not None and low <= 1 / n_classes
     ]
+
+
+def describe_at_chance(figures: Mapping[str, CaseFigures], n_classes: int) -> list[str]:
+    """The cases of which the test images do not show that they learned anything."""
+    at_chance = find_at_chance(figures, n_classes)
     if not at_chance:
         return []
     return [
@@ -247,7 +261,7 @@ def describe_at_chance(figures: Mapping[str, CaseFigures], n_classes: int) -> li
 def _rivals_sentence(best: Estimate, others: Mapping[str, Estimate]) -> str:
     """Cases with the same figure, and cases whose interval overlaps."""
     ties = [name for name, other in others.items() if as_text(other.value) == as_text(best.value)]
-    near = [name for name in others if name not in ties and _overlap(best, others[name])]
+    near = [name for name in others if name not in ties and overlap(best, others[name])]
     said = [f"It ties with {', '.join(ties)}."] if ties else []
     if near:
         those = "those" if len(near) > 1 else "that"
@@ -255,7 +269,7 @@ def _rivals_sentence(best: Estimate, others: Mapping[str, Estimate]) -> str:
     return " ".join(said) or "Its interval overlaps that of no other case."
 
 
-def _overlap(a: Estimate, b: Estimate) -> bool:
+def overlap(a: Estimate, b: Estimate) -> bool:
     """Whether two intervals share a point; one that is undefined shares none."""
     if a.low is None or a.high is None or b.low is None or b.high is None:
         return False

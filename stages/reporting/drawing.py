@@ -1,5 +1,6 @@
 """Figures of the report as SVG text: no files, no network, no clock."""
 
+import hashlib
 import io
 import re
 from typing import Any
@@ -20,6 +21,8 @@ COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7")
 DASHES = ("-", "--", ":", "-.")
 WIDTH = 11.0  # inches; the page is as wide
 LONG_NUMBER = re.compile(r"(\d\.\d\d)\d+")
+# Of what is drawn several times, a mark or a frame; matplotlib makes it from what is drawn.
+SHARED_ID = re.compile(r'(id="|"#|url\(#)([a-z][0-9a-f]{10})\b')
 FAINT = "0.5"  # grey of lines that guide the eye
 
 
@@ -30,10 +33,11 @@ def panel_row(n_cases: int) -> tuple[Figure, tuple[Axes, Axes]]:
 
 
 def line_style(number: int) -> dict[str, Any]:
-    """Six colours, and other dashes for every six: no two of 24 cases look alike."""
+    """Six colours and four dashes: no two of 24 cases look alike, nor neighbours without colour."""
+    dash = number + number // (2 * len(COLOURS))  # colours and dashes come together again after 12
     return {
         "color": COLOURS[number % len(COLOURS)],
-        "linestyle": DASHES[number // len(COLOURS) % len(DASHES)],
+        "linestyle": DASHES[dash % len(DASHES)],
         "linewidth": 1.4,
     }
 
@@ -59,5 +63,18 @@ def to_svg(figure: Figure, *, is_arranged: bool = False) -> str:
     # Less than a hundredth of a point cannot be seen, nor can indentation: a fifth of the text.
     text = re.sub(r' d="[^"]*"', lambda path: LONG_NUMBER.sub(r"\1", path[0]), text)
     text = re.sub(r"\s*\n\s*", "\n", text)
+    text = _with_own_ids(text)
     # The page's own text colour, which differs between its light and its dark form.
     return text[text.index("<svg") :].replace("#000000", "currentColor")
+
+
+def _with_own_ids(svg: str) -> str:
+    """The same with ids that no other figure of the page has, and no more of them than are used."""
+    own = hashlib.sha256(svg.encode()).hexdigest()[:6]
+    numbers: dict[str, int] = {}
+
+    def rename(found: re.Match[str]) -> str:
+        number = numbers.setdefault(found[2], len(numbers))
+        return f"{found[1]}i{own}-{number}"
+
+    return SHARED_ID.sub(rename, re.sub(r'<g id="[^"]*"', "<g", svg))

@@ -6,10 +6,8 @@ from typing import NamedTuple
 from PIL import Image
 
 from stages.config.text import visible
-from stages.dataset.arrays import open_images
-from stages.dataset.image_set import without_padding
 from stages.reporting.data_documents import LabelLook, SuspectedLabel
-from stages.reporting.gallery import to_uri
+from stages.reporting.picture_store import open_original, to_uri
 from stages.reporting.results import DatasetResults
 from stages.reporting.table import Cell, Table, count_cell, figure_cell
 
@@ -107,14 +105,14 @@ def _show(
     dataset: DatasetResults, look: LabelLook, others: Mapping[str, LabelLook]
 ) -> list[DoubtedImage]:
     """The labels most in doubt; `others` judged as well, and may agree."""
-    images = open_images(dataset.images)
-    facts = dataset.manifest.reset_index().set_index("image_id")
     shown = []
     for one in look.suspected[:SHOWN]:
-        row = facts.loc[one.image_id].to_dict()
-        picture = Image.fromarray(without_padding(images[row["index"]], row))
+        picture = open_original(dataset, one.image_id)
         picture.thumbnail((SIDE_PX, SIDE_PX), Image.Resampling.BOX)
-        lines = [visible(row["source_path"]), _describe_agreement(one, others)]
+        lines = [
+            visible(dataset.facts_of(one.image_id)["source_path"]),
+            _describe_agreement(one, others),
+        ]
         title = (
             f"labelled {one.label} ({one.label_probability:.2f}), "
             f"likelier {one.likelier} ({one.likelier_probability:.2f})"

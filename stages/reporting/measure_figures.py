@@ -4,7 +4,9 @@ The panels of a row are drawn on one axis, one beside the other: that is several
 as small, as an axis of its own for each.
 """
 
+import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,11 +16,12 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from stages.reporting.drawing import COLOURS, FAINT, WIDTH, to_svg
+from stages.reporting.drawing import COLOURS, DASHES, FAINT, WIDTH, to_svg
 from stages.reporting.measure_documents import DecisionCurve, SmoothCurve, Values
 from stages.reporting.results import CaseResults, DatasetResults
 
 FloatArray = NDArray[np.float64]
+Styles = dict[str, dict[str, Any]]  # of lines, by class
 
 COLUMNS = 5  # cases side by side
 PITCH = 1.12  # from one panel to the next; a panel is 1 wide
@@ -35,7 +38,7 @@ def draw_measures(dataset: DatasetResults) -> str:
     """A column per case, in blocks of COLUMNS: three panels each, the same scale in every row."""
     cases = dataset.cases
     names, positive = dataset.info.class_names, dataset.info.positive
-    colours = {name: COLOURS[number % len(COLOURS)] for number, name in enumerate(names)}
+    styles = _class_styles(names, positive)
     blocks = [cases[first : first + COLUMNS] for first in range(0, len(cases), COLUMNS)]
     # Without a positive image net benefit is 0 or less; some height is needed all the same.
     most = 1.1 * max(0.02, *(case.report.decision_curve.prevalence for case in cases))
@@ -46,10 +49,10 @@ def draw_measures(dataset: DatasetResults) -> str:
     for number, block in enumerate(blocks):
         top = height - LEGEND - TITLE - number * BLOCK_HEIGHT
         rows = [_add_row(figure, top - row * (ROW_HEIGHT + ROW_GAP)) for row in range(3)]
-        _draw_calibrations(rows[0], block, colours, positive)
-        _draw_benefits(rows[1], block, colours[positive], most)
-        _draw_distributions(rows[2], block, colours, positive, densest)
-    _draw_legend(figure, colours)
+        _draw_calibrations(rows[0], block, styles, positive)
+        _draw_benefits(rows[1], block, styles[positive]["color"], most)
+        _draw_distributions(rows[2], block, styles, positive, densest)
+    _draw_legend(figure, styles)
     return to_svg(figure, is_arranged=True)
 
 
@@ -60,15 +63,27 @@ def _add_row(figure: Figure, top: float) -> Axes:
     return figure.add_axes(place)
 
 
-def _draw_legend(figure: Figure, colours: dict[str, str]) -> None:
-    lines = [Line2D([], [], color=colour, label=name) for name, colour in colours.items()]
+def _class_styles(names: Sequence[str], positive: str) -> Styles:
+    """Of each class a colour and a dash; the positive one's is solid."""
+    dashes = itertools.cycle(DASHES[1:])
+    return {
+        name: {
+            "color": COLOURS[number % len(COLOURS)],
+            "linestyle": DASHES[0] if name == positive else next(dashes),
+        }
+        for number, name in enumerate(names)
+    }
+
+
+def _draw_legend(figure: Figure, styles: Styles) -> None:
+    lines = [Line2D([], [], label=name, **style) for name, style in styles.items()]
     lines.append(Line2D([], [], color=FAINT, label="as foretold; acting on no image"))
     lines.append(Line2D([], [], color=FAINT, linestyle="--", label="acting on all images"))
     figure.legend(handles=lines, ncols=len(lines), frameon=False, fontsize=7, loc="upper left")
 
 
 def _draw_calibrations(
-    axis: Axes, cases: Sequence[CaseResults], colours: dict[str, str], positive: str
+    axis: Axes, cases: Sequence[CaseResults], styles: Styles, positive: str
 ) -> None:
     """Smooth curves; bands of the positive class alone, since three would hide each other."""
     _frame(axis, len(cases), (0, 1), "observed share")
@@ -80,8 +95,8 @@ def _draw_calibrations(
             x = left + np.array(curve.predicted)
             if name == positive:
                 low, high = (_numbers(end) for end in (curve.observed.low, curve.observed.high))
-                _fill(axis, x, low, high, colours[name])
-            axis.plot(x, _numbers(curve.observed.value), color=colours[name], linewidth=1.2)
+                _fill(axis, x, low, high, styles[name]["color"])
+            axis.plot(x, _numbers(curve.observed.value), linewidth=1.2, **styles[name])
 
 
 def _draw_benefits(axis: Axes, cases: Sequence[CaseResults], colour: str, most: float) -> None:
@@ -102,7 +117,7 @@ def _draw_benefits(axis: Axes, cases: Sequence[CaseResults], colour: str, most: 
 def _draw_distributions(
     axis: Axes,
     cases: Sequence[CaseResults],
-    colours: dict[str, str],
+    styles: Styles,
     positive: str,
     densest: float,
 ) -> None:
@@ -110,7 +125,7 @@ def _draw_distributions(
     for left, case in zip(_lefts(), cases, strict=False):
         for name, shares in _shares(case, positive).items():
             edges = left + np.linspace(0, 1, len(shares) + 1)
-            axis.stairs(shares, edges, color=colours[name], linewidth=1.1)
+            axis.stairs(shares, edges, linewidth=1.1, **styles[name])
 
 
 def _shares(case: CaseResults, positive: str) -> dict[str, FloatArray]:

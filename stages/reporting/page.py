@@ -2,12 +2,11 @@
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from PIL import Image
 
 from stages.config.progress import progress
 from stages.config.text import visible
@@ -25,7 +24,13 @@ from stages.reporting.coverage import describe_coverage, sample_of
 from stages.reporting.data import build_data_card, describe_size
 from stages.reporting.discussion import INTRODUCTION, DatasetDiscussion
 from stages.reporting.external import ExternalTest, build_external_test
-from stages.reporting.gallery import build_gallery, to_uri
+from stages.reporting.gallery import (
+    CERTAINTIES,
+    KINDS,
+    Gallery,
+    build_gallery,
+    build_side_by_side,
+)
 from stages.reporting.label_errors import build_label_look
 from stages.reporting.maps import build_check_tables, build_score_table, name_not_class_specific
 from stages.reporting.measure_figures import draw_measures
@@ -34,6 +39,8 @@ from stages.reporting.measures import (
     build_guide,
     build_recalibration_table,
 )
+from stages.reporting.overview import build_overview, describe_lead
+from stages.reporting.picture_store import PictureStore
 from stages.reporting.probabilities import (
     build_calibration_table,
     build_operating_table,
@@ -54,22 +61,25 @@ from stages.reporting.training import (
 from stages.reporting.truth import build_lung_table, build_pointing_table, build_worst_lungs_table
 from stages.reporting.wording import METHOD_NAMES
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parent / "template"
+STYLES = ("page.css", "overview.css", "gallery.css")
+SCRIPTS = ("tables.js", "tabs.js", "gallery.js")
+PARTS = (
+    *("Cases", "Comparisons", "Searches", "Failures", "Probabilities", "Curves"),
+    *("External tests", "Shortcuts", "Maps", "Training", "Data", "Labels"),
+)
+PARTS_WITHOUT_CASES = ("Shortcuts", "Data", "Labels")
+ERRORS = {"error": "errors"}
 
 Section = dict[str, object]  # what the template shows of a data set
 
 
-def render_page(
-    results: Results,
-    discussion: Mapping[str, DatasetDiscussion],
-    sheets: Mapping[str, Image.Image],
-) -> str:
+def render_page(results: Results, discussion: Mapping[str, DatasetDiscussion]) -> str:
     """The whole page; data sets apart, so that phantoms and real images never share a table.
 
     Args:
         results: what all stages wrote.
         discussion: what is said of each data set, from `build_discussion`.
-        sheets: all cases of a data set side by side, from `draw_sheets`.
 
     Returns:
         HTML that fetches nothing: its policy forbids it, and any script but its own.
@@ -82,22 +92,28 @@ def render_page(
         lstrip_blocks=True,
         finalize=_fit_for_a_page,
     )
-    script = (FOLDER / "page.js").read_text(encoding="utf-8")
-    cases = list(results.cases.values())
+    script = _read_all(SCRIPTS)
+    cases, store = list(results.cases.values()), PictureStore()
     return environment.get_template("page.html.j2").render(
-        style=Markup((FOLDER / "page.css").read_text(encoding="utf-8")),
+        style=Markup(_read_all(STYLES)),
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         introduction=INTRODUCTION,
         has_optimistic=any(case.is_optimistic for case in cases),
+        overview=build_overview(results, store),
         sections=[
             _section(results, name, discussion[name])
-            | (_case_parts(results, dataset, sheets[name]) if dataset.cases else {})
+            | (_case_parts(results, dataset, store) if dataset.cases else {})
             for name, dataset in results.datasets.items()
         ],
         checklists=build_checklists(results),
         machine=[build_hardware_table(cases), build_seed_table(cases, results.params.seed)],
+        pictures=store.uris,
     )
+
+
+def _read_all(names: Sequence[str]) -> str:
+    return "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in names)
 
 
 def _fit_for_a_page(value: object) -> object:
@@ -131,10 +147,13 @@ def _section(results: Results, name: str, discussion: DatasetDiscussion) -> Sect
         ],
         "starts_at_chance": [case.name for case in dataset.cases if case.starts_at_chance],
         "has_cases": bool(dataset.cases),
+        "parts": [part for part in PARTS if part != "Searches" or dataset.searches]
+        if dataset.cases
+        else PARTS_WITHOUT_CASES,
     }
 
 
-def _case_parts(results: Results, dataset: DatasetResults, sheet: Image.Image) -> Section:
+def _case_parts(results: Results, dataset: DatasetResults, store: PictureStore) -> Section:
     """What is shown of the cases of a data set."""
     cases, params = dataset.cases, results.params
     headline, comparisons = build_headline_table(dataset), _comparison_table(dataset)
@@ -169,16 +188,37 @@ def _case_parts(results: Results, dataset: DatasetResults, sheet: Image.Image) -
             *build_check_tables(cases),
         ],
         "not_class_specific": name_not_class_specific(cases),
-        "side_by_side": to_uri(sheet),
+        "side_by_side": build_side_by_side(dataset, methods[0], store),
         "side_by_side_method": METHOD_NAMES[methods[0]],
-        "galleries": [
-            build_gallery(case, methods) for case in progress(cases, "galleries", len(cases))
-        ],
+        "galleries": _galleries(dataset, methods, store),
+        "open_gallery": describe_lead(dataset).best or cases[0].title,
+        "choices": {
+            "case": {case.name: case.title for case in cases},
+            "kind": ERRORS | KINDS,
+            "label": {name: name for name in dataset.info.class_names},
+            "certainty": _name_certainties(),
+        },
         "trainings": [
             build_cost_table(cases),
             build_training_table(cases, dataset.info.class_names),
             build_settings_table(cases),
         ],
+    }
+
+
+def _galleries(
+    dataset: DatasetResults, methods: Sequence[str], store: PictureStore
+) -> list[Gallery]:
+    cases = dataset.cases
+    shown = progress(cases, "galleries", len(cases))
+    return [build_gallery(case, dataset, methods, store) for case in shown]
+
+
+def _name_certainties() -> dict[str, str]:
+    """With the probability of the decision from which each holds."""
+    return {
+        name: f"{name}: {least:g} or more" if least else f"{name}: less"
+        for name, least in CERTAINTIES.items()
     }
 
 

@@ -1,10 +1,11 @@
 """Everything that the other stages wrote about the entries of params.yaml, read once, here."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
 import pandas as pd
 from pydantic import TypeAdapter
 
@@ -102,6 +103,7 @@ class DatasetResults:
     searches: Mapping[str, Search]  # on this data set
     external: Mapping[str, ExternalReport]  # of these cases, on other data sets
     images: Path  # of the manifest's rows, as `prepare` decoded them
+    probes: Mapping[str, Path]  # by view, what each probe says of each image
     left_out: list[str]  # cases and external tests without results, as params.yaml names them
 
     @property
@@ -114,6 +116,17 @@ class DatasetResults:
     def strata(self) -> list[str]:
         """Known parts of the images, such as those with the planted marker."""
         return [name for name in sorted(self.manifest["subgroup"].unique()) if name]
+
+    def facts_of(self, image_id: str) -> dict[Hashable, Any]:
+        """An image's row of the manifest, and as `row` its number there.
+
+        Raises:
+            KeyError: the data set has no such image.
+        """
+        rows = np.flatnonzero(self.manifest["image_id"] == image_id)
+        if not len(rows):
+            raise KeyError(f"{self.info.dataset} has no image {image_id}")
+        return self.manifest.iloc[rows[0]].to_dict() | {"row": int(rows[0])}
 
 
 @dataclass(frozen=True)
@@ -194,6 +207,7 @@ def _load_dataset(
         },
         external={key: one for key, one in found.external.items() if one.case in names},
         images=folder / IMAGES,
+        probes={view: paths.audit_predictions(view) for view in views},
         left_out=_left_out(asked, views, found.cases, found.external),
     )
 

@@ -30,7 +30,6 @@ from stages.config.paths import Paths
 from stages.config.text import DIRECTIONAL, visible
 from stages.dataset.image_set import load_image_set
 from stages.reporting.discussion import build_discussion
-from stages.reporting.gallery import draw_sheets
 from stages.reporting.page import render_page
 from stages.sources.listing import open_source
 from tests.conftest import REPOSITORY, RawParams, load_raw_params, shrink, write_params
@@ -231,7 +230,7 @@ def draw_report(root: Path, names: Sequence[str]) -> str:
         for image, name in zip(case.cam["images"], names, strict=False):
             image["label"], image["prediction"] = name, name
     results = files.load()
-    return render_page(results, build_discussion(results), draw_sheets(results))
+    return render_page(results, build_discussion(results))
 
 
 def find_page_faults(hostile: str, harmless: str, names: Sequence[str]) -> list[str]:

@@ -22,6 +22,7 @@ SWITCHES = (
     "--no-first-run",
     "--remote-debugging-port=0",
 )
+KEY_NUMBERS = {"Escape": 27}  # of keys that the browser itself acts on
 START_SECONDS = 60
 ANSWER_SECONDS = 60
 
@@ -115,7 +116,15 @@ class Chromium:
         """Press and release a key on what has the focus."""
         for kind in ("keyDown", "keyUp"):
             extra = {"text": text} if kind == "keyDown" else {}
-            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, **extra)
+            number = KEY_NUMBERS.get(key, 0)
+            self.call(
+                "Input.dispatchKeyEvent",
+                type=kind,
+                key=key,
+                code=key,
+                windowsVirtualKeyCode=number,
+                **extra,
+            )
 
     def set_width(self, pixels: int) -> None:
         """Look through a screen of that width."""

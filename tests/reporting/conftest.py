@@ -6,6 +6,8 @@ drawn: classes imply others; one case. `elsewhere` is an external test of `lungs
 `crop` a comparison of `lungs-bce` with `full-ce`.
 """
 
+import functools
+import io
 import itertools
 import json
 from collections.abc import Iterator
@@ -17,7 +19,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 from stages.config.load import parse_params
 from stages.config.params import Params, Study
@@ -26,6 +27,7 @@ from stages.config.writing import write_csv
 from stages.dataset.image_set import DatasetInfo
 from stages.dataset.metadata import Column, Metadata, tabulate_metadata
 from stages.evaluation.operating_points import OPERATING_POINTS
+from stages.explain.overlay import Caption, draw_tile
 from stages.reporting import coverage
 from stages.reporting.results import Results, load_results
 from tests.dataset.sample import PREPARED
@@ -41,6 +43,7 @@ PROBES = {"file": "shortcut", "geometry": "shortcut", "thumbnail": "shortcut"}
 PROBES |= {"no_lungs": "shortcut", "border": "shortcut"}
 PROBES |= {"lungs_only": "reference", "whole": "reference"}
 METHODS = ("gradcam", "eigencam")
+PLACE = {"x0": 0, "y0": 1, "x1": 8, "y1": 7}  # of a picture in its square
 PATIENTS = 30
 FOLDS = 5
 
@@ -91,6 +94,17 @@ class Files:
         """Give dataset.json other values."""
         self.datasets[dataset].info = replace(self.datasets[dataset].info, **fields)
 
+    def make_optimistic(self, case: str) -> None:
+        """As if its epoch had been chosen on the images that it is scored on."""
+        protocol = self.params.protocol("once").model_copy(update={"held_out": "both"})
+        settings = self.params.case(case).model_copy(update={"protocol": "optimistic"})
+        self.update_params(
+            cases={**self.params.cases, case: settings},
+            protocols={**self.params.protocols, "optimistic": protocol},
+        )
+        self.cases[case].metrics["optimistic"] = True
+        self.cases[case].headline = None
+
     def leave_out_cases(self) -> None:
         """As if params.yaml had no case, and nothing that needs one."""
         self.cases.clear()
@@ -124,10 +138,16 @@ class Files:
             write(folder / "manifest.csv", dataset.manifest.to_csv(index=False))
             write_csv(folder / "rejected.csv", dataset.rejected)
             write_csv(folder / "suspicious.csv", dataset.suspicious)
+            save_pictures(dataset.manifest, folder)
             if dataset.reconciliation is not None:
                 write_csv(folder / "reconciliation.csv", dataset.reconciliation)
             dataset.info.save(folder)
             dataset.metadata.save(folder)
+        for view, settings in self.params.views.items():
+            dataset = self.datasets.get(settings.dataset)
+            if dataset:
+                said = tabulate_probes(dataset.manifest, dataset.info.class_names)
+                write(paths.audit_predictions(view), said.to_csv(index=False))
         for path, content in contents.items():
             write(path, json.dumps(content))
         return load_results(self.params, paths)
@@ -393,6 +413,7 @@ def make_manifest() -> pd.DataFrame:
             "split": "test",
             "source_path": [f"{number}.png" for number in range(len(patients))],
             "subgroup": np.where(patients % 3 == 0, "marker", "no-marker"),
+            **PLACE,
         }
     )
     others = [
@@ -403,6 +424,7 @@ def make_manifest() -> pd.DataFrame:
             "split": split,
             "source_path": f"{split}-{label}.png",
             "subgroup": "",
+            **PLACE,
         }
         for split in ("train", "val")
         for label in CLASSES
@@ -420,6 +442,7 @@ def make_label_manifest() -> pd.DataFrame:
             "split": "test" if number > 4 else "val" if number > 2 else "train",
             "source_path": f"{label}/{number}.png",
             "subgroup": "",
+            **PLACE,
         }
         for label in LABEL_CLASSES
         for number in range(10)
@@ -686,12 +709,38 @@ def shown_images(manifest: pd.DataFrame) -> pd.DataFrame:
 
 
 def save_overlays(images: list[Json], folder: Path) -> None:
-    """A small picture per image and method, no two of them alike."""
+    """A tile per image and method, no two of them alike."""
     for method in METHODS:
         (folder / method).mkdir(parents=True, exist_ok=True)
         for number, image in enumerate(images):
-            colour = (40 * number, 200, 120 if method == "gradcam" else 20)
-            Image.new("RGB", (8, 6), colour).save(folder / method / f"{image['image_id']}.png")
+            path = folder / method / f"{image['image_id']}.png"
+            path.write_bytes(encode_tile(number, method))
+
+
+@functools.cache
+def encode_tile(number: int, method: str) -> bytes:
+    """As `cam` saves it."""
+    colour = (40 * number, 200, 120 if method == "gradcam" else 20)
+    tile = draw_tile(np.full((6, 8, 3), colour, np.uint8), Caption("normal", "normal", 0.5), method)
+    buffer = io.BytesIO()
+    tile.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def save_pictures(manifest: pd.DataFrame, folder: Path) -> None:
+    """Pictures of 8 x 6 in squares of 8, each of another grey."""
+    images = np.zeros((len(manifest), 8, 8), np.uint8)
+    images[:, 1:7] = np.arange(len(manifest), dtype=np.uint8)[:, None, None]
+    np.save(folder / "images.npy", images)
+
+
+def tabulate_probes(manifest: pd.DataFrame, classes: list[str]) -> pd.DataFrame:
+    """What each probe says: the last class of every image, with 0.75."""
+    shares = {f"prob_{name}": 0.25 / (len(classes) - 1) for name in classes[:-1]}
+    said = manifest[["image_id", "group_id", "label"]].assign(
+        prediction=classes[-1], **shares, **{f"prob_{classes[-1]}": 0.75}
+    )
+    return pd.concat([said.assign(probe=probe) for probe in PROBES])
 
 
 def make_cam(images: pd.DataFrame, skill: float) -> Json:

@@ -5,7 +5,6 @@ import pytest
 from stages.reporting.cases import build_headline_table
 from stages.reporting.checklist import build_checklists
 from stages.reporting.discussion import DatasetDiscussion, build_discussion
-from stages.reporting.gallery import draw_sheets
 from stages.reporting.page import render_page
 from stages.reporting.results import Results
 from stages.reporting.table import Cell
@@ -41,7 +40,7 @@ def discuss(files: Files) -> DatasetDiscussion:
 
 
 def page_of(results: Results) -> str:
-    return render_page(results, build_discussion(results), draw_sheets(results))
+    return render_page(results, build_discussion(results))
 
 
 def test_why_a_case_is_optimistic_is_said_before_any_figure(published: Files) -> None:

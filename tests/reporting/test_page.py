@@ -9,7 +9,6 @@ import pytest
 
 from stages.config.text import visible
 from stages.reporting.discussion import DatasetDiscussion, build_discussion
-from stages.reporting.gallery import draw_sheets
 from stages.reporting.page import render_page
 from stages.reporting.results import Results
 from tests.faults import hostile_names
@@ -53,7 +52,7 @@ def html(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def render(files: Files) -> str:
     results = files.load()
-    return render_page(results, build_discussion(results), draw_sheets(results))
+    return render_page(results, build_discussion(results))
 
 
 def section_of(html: str, dataset: str) -> str:
@@ -265,7 +264,7 @@ def test_names_are_text_and_never_markup(files: Files, is_phantom: bool) -> None
     ct = replace(results.datasets["ct"], cases=[case])
     renamed = replace(results, cases={name: case}, datasets={"ct": ct})
     section = DatasetDiscussion(f"title{HOSTILE}", [f"notice{HOSTILE}"], {}, {}, [f"end{HOSTILE}"])
-    html = render_page(renamed, {"ct": section}, draw_sheets(renamed))
+    html = render_page(renamed, {"ct": section})
     page = Page(html)
     assert [tag for tag, _ in page.tags].count("script") == 1  # the page's own
     assert "<script>alert" not in html
@@ -295,6 +294,13 @@ def test_the_policy_lets_the_pages_own_script_run_and_no_other(html: str) -> Non
 
 def test_the_same_files_give_the_same_page(files: Files, html: str) -> None:
     assert render(files) == html
+
+
+def test_the_page_has_room_for_many_cases(html: str, results: Results) -> None:
+    # The 21 cases of the default run have 6 MB: 285 kB each, of which their pictures need 130
+    # (tests/reporting/test_picture_store.py).
+    text = re.sub(r"data:image/webp;base64,[^\"]*", "", html)
+    assert len(text.encode()) < 150_000 * len(results.cases)
 
 
 def test_times_are_a_page_beside_and_no_part_of_this_one(html: str) -> None:

@@ -3,7 +3,6 @@ from typing import Any
 from stages.config.params import Search as Asked
 from stages.reporting.discussion import build_discussion, render_markdown
 from stages.reporting.documents import Search
-from stages.reporting.gallery import draw_sheets
 from stages.reporting.page import render_page
 from stages.reporting.searches import build_candidate_table, build_chosen_table, describe_search
 from tests.reporting.conftest import Files
@@ -87,7 +86,7 @@ def test_a_case_set_aside_stands_in_its_search_alone(files: Files) -> None:
     assert "full-ce" not in results.cases
     assert results.external == {}
     discussion = build_discussion(results)
-    page = render_page(results, discussion, draw_sheets(results))
+    page = render_page(results, discussion)
     before, _, rest = page.partition('<h3 id="ct.searches">')
     section, _, after = rest.partition("<h3 ")
     assert "full-ce" in section
@@ -97,6 +96,6 @@ def test_a_case_set_aside_stands_in_its_search_alone(files: Files) -> None:
 
 def test_without_a_search_the_page_has_no_such_part(files: Files) -> None:
     results = files.load()
-    page = render_page(results, build_discussion(results), draw_sheets(results))
+    page = render_page(results, build_discussion(results))
     assert "Searches" not in page
     assert "full-ce" in results.cases

@@ -5,7 +5,6 @@ import pytest
 
 from stages.evaluation.statistics.records import Estimate
 from stages.reporting.discussion import build_discussion
-from stages.reporting.gallery import draw_sheets
 from stages.reporting.page import render_page
 from stages.reporting.truth import (
     build_lung_table,
@@ -111,4 +110,4 @@ def test_the_page_shows_what_is_known_and_is_silent_where_nothing_is(files: File
 
 def render(files: Files) -> str:
     results = files.load()
-    return render_page(results, build_discussion(results), draw_sheets(results))
+    return render_page(results, build_discussion(results))
