@@ -77,14 +77,14 @@ def _discuss(results: Results, dataset: DatasetResults) -> DatasetDiscussion:
     warning = [OPTIMISTIC] if dataset.info.leakage else []
     return DatasetDiscussion(
         dataset.title,
-        _notices(dataset),
+        _notices(results, dataset),
         {name: warning + discuss(found, figures) for name, found in dataset.comparisons.items()},
         {name: warning + describe_search(found) for name, found in dataset.searches.items()},
         _conclude(results, dataset),
     )
 
 
-def _notices(dataset: DatasetResults) -> list[str]:
+def _notices(results: Results, dataset: DatasetResults) -> list[str]:
     info = dataset.info
     origin = (
         f"These images are drawings made by the pipeline itself ({info.source}). No figure of "
@@ -97,11 +97,13 @@ def _notices(dataset: DatasetResults) -> list[str]:
         "data, so every figure of this section is optimistic."
     )
     left_out = f"Left out, since they have no results: {', '.join(dataset.left_out)}."
+    not_reached = f"Not in this report, since nothing is there yet: {', '.join(results.not_reached)}."
     return [
         origin,
         *([leakage] if info.leakage else []),
         *describe_optimistic(dataset.cases),
         *([left_out] if dataset.left_out else []),
+        *([not_reached] if results.not_reached else []),
     ]
 
 

@@ -1,5 +1,6 @@
 """Everything that the other stages wrote about the entries of params.yaml, read once, here."""
 
+import logging
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,8 @@ from stages.reporting.map_documents import CamScores
 from stages.reporting.wording import LEAKAGE, OPTIMISTIC, STARTS_AT_CHANCE, Mark
 
 D = TypeVar("D", bound=Document)
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -139,13 +142,14 @@ class Results:
     # aside.
     cases: Mapping[str, CaseResults]
     external: Mapping[str, ExternalReport]
+    not_reached: list[str]  # data sets and views that no stage has come to, as params.yaml names them
 
 
 def load_results(params: Params, paths: Paths) -> Results:
     """Read what every case, data set and view of `params` has written.
 
     Cases and external tests without results are left out and named, so that one that failed does
-    not cost the others their report.
+    not cost the others their report; so are data sets and views of which there is nothing yet.
 
     Raises:
         UserError: no case has results.
@@ -155,18 +159,38 @@ def load_results(params: Params, paths: Paths) -> Results:
     headlines = _read_all(paths.headlines, Headline) if paths.headlines.exists() else {}
     # `compare` leaves out what lacks a file that is not read here, and what is optimistic.
     lacking = {
-        name: first_missing(_files_of(name, paths))
+        name: first_missing((*_files_of(name, paths), paths.audit(case.view)))
         if name in headlines or asked.protocol(case.protocol).is_optimistic
         else paths.headlines
         for name, case in asked.cases.items()
     }
-    params = leave_out(asked, lacking)
+    params, not_reached = _leave_out_not_reached(leave_out(asked, lacking), paths)
     cases = {case: _load_case(params, case, headlines.get(case), paths) for case in params.cases}
     comparisons = _read_all(paths.comparisons, Comparison)
     external = _load_external(params, paths)
     found = _Found(cases, comparisons, searches, external)
     datasets = {name: _load_dataset(params, name, asked, found, paths) for name in params.datasets}
-    return Results(params, datasets, cases, external)
+    return Results(params, datasets, cases, external, not_reached)
+
+
+def _leave_out_not_reached(params: Params, paths: Paths) -> tuple[Params, list[str]]:
+    """The parameters without data sets and views of which there is nothing, and the names of these.
+
+    A case is in the report only with the audit of its view, so none that is left is on these.
+    """
+    datasets = {key: one for key, one in params.datasets.items() if paths.prepared(key).exists()}
+    views = {
+        key: one
+        for key, one in params.views.items()
+        if one.dataset in datasets and paths.audit(key).exists()
+    }
+    not_reached = [
+        *(f"datasets.{name}" for name in params.datasets if name not in datasets),
+        *(f"views.{name}" for name in params.views if name not in views),
+    ]
+    if not_reached:
+        logger.warning("left out, since nothing is there yet: %s", ", ".join(not_reached))
+    return params.model_copy(update={"datasets": datasets, "views": views}), not_reached
 
 
 class _Found(NamedTuple):
@@ -183,6 +207,7 @@ def _load_dataset(
 ) -> DatasetResults:
     """One data set with what belongs to it; `asked` also has the cases that failed."""
     folder, views = paths.prepared(name), _views_of(params, name)
+    asked_views = _views_of(asked, name)
     cases = [case for case in found.cases.values() if case.settings.view in views]
     names = {case.name for case in cases}
     return DatasetResults(
@@ -203,12 +228,12 @@ def _load_dataset(
         searches={
             key: one
             for key, one in found.searches.items()
-            if asked.case(one.choices[0].case).view in views
+            if asked.case(one.choices[0].case).view in asked_views
         },
         external={key: one for key, one in found.external.items() if one.case in names},
         images=folder / IMAGES,
         probes={view: paths.audit_predictions(view) for view in views},
-        left_out=_left_out(asked, views, found.cases, found.external),
+        left_out=_left_out(asked, asked_views, found.cases, found.external),
     )
 
 

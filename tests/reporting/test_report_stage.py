@@ -58,3 +58,25 @@ def test_pages_need_neither_networks_nor_statistics() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY
     ).stdout.split()
     assert not set(loaded) & {"torch", "timm", "sklearn", "stages.evaluation.statistics.bootstrap"}
+
+
+def test_what_no_stage_has_come_to_is_left_out_and_named(files: Files) -> None:
+    files.load()
+    paths = Paths(files.root)
+    paths.audit("lungs").unlink()
+    report_all(files.params, paths)
+    said = paths.discussion.read_text(encoding="utf-8")
+    assert "Not in this report, since nothing is there yet: views.lungs." in said
+    on_lungs = [name for name, case in files.params.cases.items() if case.view == "lungs"]
+    assert on_lungs
+    assert all(f"cases.{name}" in said for name in on_lungs)
+
+
+def test_a_data_set_that_is_not_prepared_is_left_out_and_named(files: Files) -> None:
+    files.load()
+    paths = Paths(files.root)
+    spare = files.params.dataset("ct")
+    params = files.params.model_copy(update={"datasets": {**files.params.datasets, "spare": spare}})
+    report_all(params, paths)
+    said = paths.discussion.read_text(encoding="utf-8")
+    assert "since nothing is there yet: datasets.spare." in said
