@@ -31,7 +31,7 @@ def run_side_by_side(arguments: argparse.Namespace) -> int:
     params, paths = load_params(), Paths()
     signal.signal(signal.SIGTERM, _interrupt)
     with only_one(paths, "parallel"):
-        from stages.parallelism.plan import read_plan  # DVC: 1 s
+        from stages.config.forecast.plan import read_plan  # DVC: 1 s
 
         plan = read_plan(arguments.targets, paths.root)
         if not plan.needs:

@@ -131,6 +131,7 @@ def test_packages_import_in_one_direction():
     order = [
         *("config", "dataset", "phantoms", "sources", "downloads", "imaging", "modeling"),
         *("evaluation", "explain", "checking", "reporting", "adoption", "deployment"),
+        "parallelism",
     ]
     for file in (ROOT / "stages").rglob("*.py"):
         package = file.relative_to(ROOT / "stages").parts[0]

@@ -21,11 +21,12 @@ from typing import TextIO
 
 from stages.config.energy import POWERCAP, EnergyMeter
 from stages.config.errors import UserError
+from stages.config.forecast.telling import tell_progress
 from stages.config.load import load_params
 from stages.config.lock import only_one
 from stages.config.params import Params
 from stages.config.paths import Paths
-from stages.config.spent import process_age, total_spent
+from stages.config.spent import process_age, spent_by_children, total_spent
 from stages.config.text import visible
 from stages.config.times import record_time
 from stages.config.writing import ADVICE
@@ -107,9 +108,11 @@ def _parser(doc: str | None) -> argparse.ArgumentParser:
 
 def _guarded(stage_name: str, run: Callable[[], None]) -> None:
     """Run under a lock."""
+    startup = process_age()
     _log_to(sys.stdout)
     with _in_one_line(stage_name), only_one(Paths(), stage_name):
-        _timed(stage_name, run)
+        tell_progress(stage_name, Paths())
+        _timed(stage_name, run, startup)
     _leave(0)
 
 
@@ -176,13 +179,13 @@ class _Formatter(logging.Formatter):
         return visible(super().format(record), keep="\n\t")
 
 
-def _timed(stage_name: str, run: Callable[[], None]) -> None:
-    """Run, and note what that and all before it took."""
-    startup, start = process_age(), time.perf_counter()
+def _timed(stage_name: str, run: Callable[[], None], startup: float) -> None:
+    """Run, and note what that and all before it took, of which `startup` s until now."""
+    before, start = spent_by_children(), time.perf_counter()
     with EnergyMeter(POWERCAP) as meter:
         run()
         _end_workers()
-    spent = total_spent(startup, time.perf_counter() - start, meter.total())
+    spent = total_spent(startup, time.perf_counter() - start, meter.total(), before)
     record_time(Paths(), stage_name, spent)
 
 

@@ -14,13 +14,12 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from stages.config.forecast.telling import RUN_BY_DVC
 from stages.config.lock import is_running
 from stages.config.params import Params
 from stages.config.paths import Paths
 
 logger = logging.getLogger(__name__)
-
-RUN_BY_DVC = "DVC_STAGE"  # a variable that DVC sets for the commands of stages
 
 
 def remove_leftovers(params: Params, paths: Paths) -> None:

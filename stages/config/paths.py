@@ -58,6 +58,11 @@ class Paths:
         """Held by the process that runs a stage, such as `train@ct-cnn-full`, with its number."""
         return self.scratch("locks") / f"{stage}.lock"
 
+    @property
+    def forecast(self) -> Path:
+        """What the `dvc repro` that ran last had before it; not an output."""
+        return self.scratch("forecast.json")
+
     def log(self, stage: str) -> Path:
         """What a stage said when `stages.parallel` ran it last; not an output."""
         return self.scratch("logs") / f"{stage}.log"

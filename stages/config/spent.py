@@ -35,13 +35,37 @@ class Spent(NamedTuple):
     energy_of: str
 
 
-def total_spent(startup: float, work: float, energy: Energy) -> Spent:
-    """Add CPU and memory up to now; of workers, those that have ended count."""
-    own, workers = _own_peak(), _in_bytes(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+class OfChildren(NamedTuple):
+    """What ended child processes took: CPU seconds, and bytes that the largest held."""
+
+    cpu: float
+    peak: int
+
+
+NOTHING = OfChildren(0.0, 0)
+
+
+def spent_by_children() -> OfChildren:
+    """Up to now."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return OfChildren(used.ru_utime + used.ru_stime, _in_bytes(used.ru_maxrss))
+
+
+def total_spent(startup: float, work: float, energy: Energy, before: OfChildren = NOTHING) -> Spent:
+    """Add CPU and memory up to now; of workers, those that have ended count.
+
+    Args:
+        startup: s until the work began.
+        work: s of the work.
+        energy: of the work.
+        before: of children before the work, which are no workers of it.
+    """
+    own, children = _own_peak(), spent_by_children()
+    workers = children.peak if children.peak > before.peak else 0
     return Spent(
         startup=round(startup, 2),
         work=round(work, 2),
-        cpu=round(sum(os.times()[:4]), 2),
+        cpu=round(sum(os.times()[:4]) - before.cpu, 2),
         peak=round(max(own, workers) / BYTES_PER_MB, 1),
         in_worker=workers > own,
         energy=energy.joules,

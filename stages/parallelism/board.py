@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from stages.config.forecast.estimates import describe_seconds
 from stages.config.text import visible
 from stages.parallelism.runner import Outcome
 
@@ -79,12 +80,3 @@ class Board:
         gone = {stage: now - running.since for stage, running in self._running.items()}
         left = sum(max(0.0, s - gone.get(stage, 0.0)) for stage, s in self._left.items())
         return describe_seconds(left / self._at_once)
-
-
-def describe_seconds(seconds: float) -> str:
-    """As people say it: `40 s`, `12 min`, `3.5 h`."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    if seconds < 100 * 60:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

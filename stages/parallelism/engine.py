@@ -6,13 +6,13 @@ from graphlib import TopologicalSorter
 
 from distributed import Client, Future, as_completed
 
+from stages.config.forecast.estimates import Estimate, remaining_path
+from stages.config.forecast.plan import Plan
 from stages.config.params import Params
 from stages.config.paths import Paths
 from stages.config.writing import write_text
 from stages.parallelism.clones import Exchange
 from stages.parallelism.clusters import GPU, MEMORY, offered_resources
-from stages.parallelism.estimates import Estimate, remaining_path
-from stages.parallelism.plan import Plan
 from stages.parallelism.runner import Job, Outcome, run_stage
 
 ON_GPU = ("weights", "train", "external")  # stages that compute on one where there is one

@@ -5,15 +5,15 @@ from typing import NamedTuple
 
 from distributed import Client
 
+from stages.config.forecast.estimates import describe_seconds, estimate, remaining_path
+from stages.config.forecast.plan import Plan
 from stages.config.params import Params
 from stages.config.paths import Paths
-from stages.parallelism.board import Board, describe_seconds
+from stages.parallelism.board import Board
 from stages.parallelism.clones import Exchange, Restorer, choose_exchange
 from stages.parallelism.engine import Engine
-from stages.parallelism.estimates import estimate, remaining_path
 from stages.parallelism.lock_order import read_order, restore_order
 from stages.parallelism.machine import count_cores
-from stages.parallelism.plan import Plan
 from stages.parallelism.runner import TOPIC, Outcome, end_stages
 
 logger = logging.getLogger(__name__)

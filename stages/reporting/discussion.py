@@ -97,7 +97,7 @@ def _notices(results: Results, dataset: DatasetResults) -> list[str]:
         "data, so every figure of this section is optimistic."
     )
     left_out = f"Left out, since they have no results: {', '.join(dataset.left_out)}."
-    not_reached = f"Not in this report, since nothing is there yet: {', '.join(results.not_reached)}."
+    not_reached = f"Not here, since nothing is there yet: {', '.join(results.not_reached)}."
     return [
         origin,
         *([leakage] if info.leakage else []),

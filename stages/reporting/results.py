@@ -142,7 +142,7 @@ class Results:
     # aside.
     cases: Mapping[str, CaseResults]
     external: Mapping[str, ExternalReport]
-    not_reached: list[str]  # data sets and views that no stage has come to, as params.yaml names them
+    not_reached: list[str]  # data sets and views of which there is nothing, as in params.yaml
 
 
 def load_results(params: Params, paths: Paths) -> Results:

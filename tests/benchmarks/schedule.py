@@ -18,10 +18,10 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from stages.config.forecast.estimates import DEFAULT_RUN, remaining_path
+from stages.config.forecast.plan import read_graph
 from stages.config.writing import write_text
 from stages.modeling.compute import describe_device
-from stages.parallelism.estimates import DEFAULT_RUN, remaining_path
-from stages.parallelism.plan import read_graph
 
 WORKERS = (1, 2, 4, 8, 16, 32, 64)
 CASES = 200

@@ -44,6 +44,19 @@ def test_the_seconds_of_ended_workers_count() -> None:
     assert total_spent(0.0, 0.0, NOT_TOLD).cpu - before >= 0.4
 
 
+def test_children_that_ended_before_the_work_are_no_workers_of_it() -> None:
+    program = """
+import subprocess, sys
+from stages.config.energy import Energy
+from stages.config.spent import spent_by_children, total_spent
+hold = "import time; held = b'x' * 200_000_000\\nwhile time.process_time() < 0.5: pass"
+subprocess.run([sys.executable, "-c", hold], check=True)
+spent = total_spent(0.0, 0.0, Energy(None, ""), spent_by_children())
+assert spent.peak < 150 and not spent.in_worker and spent.cpu < 0.4, spent
+"""
+    run(program)
+
+
 def test_the_peak_outlives_what_held_the_memory() -> None:
     program = """
 from stages.config.energy import Energy

@@ -66,7 +66,7 @@ def test_what_no_stage_has_come_to_is_left_out_and_named(files: Files) -> None:
     paths.audit("lungs").unlink()
     report_all(files.params, paths)
     said = paths.discussion.read_text(encoding="utf-8")
-    assert "Not in this report, since nothing is there yet: views.lungs." in said
+    assert "Not here, since nothing is there yet: views.lungs." in said
     on_lungs = [name for name, case in files.params.cases.items() if case.view == "lungs"]
     assert on_lungs
     assert all(f"cases.{name}" in said for name in on_lungs)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from stages.config.forecast import estimates
+from stages.config.forecast.estimates import Estimate, estimate, remaining_path
 from stages.config.paths import Paths
-from stages.parallelism import estimates
-from stages.parallelism.estimates import Estimate, estimate, remaining_path
 
 
 @pytest.fixture

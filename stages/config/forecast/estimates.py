@@ -39,8 +39,22 @@ def estimate(stages: Collection[str], paths: Paths, cores: int) -> dict[str, Est
         paths: where times are noted.
         cores: worker processes of a stage that uses such; all of them hold memory.
     """
-    known = _read_default_run() | _read_noted(paths, cores)
+    known = read_known(paths, cores)
     return {name: known.get(name) or _of_its_like(name, known) for name in stages}
+
+
+def read_known(paths: Paths, cores: int) -> dict[str, Estimate]:
+    """Of each stage that was timed, on this machine or else in the default run; see `estimate`."""
+    return _read_default_run() | _read_noted(paths, cores)
+
+
+def describe_seconds(seconds: float) -> str:
+    """As people say it: `40 s`, `12 min`, `3.5 h`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 100 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
 
 
 def remaining_path(needs: Mapping[str, Collection[str]], seconds: Mapping[str, float]) -> dict:
