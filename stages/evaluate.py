@@ -3,7 +3,7 @@
 The test images are scored a second and a third time, without their lungs and with nothing else.
 
 Reads:  data/predictions/<case>/, data/metadata/<view>/
-Writes: metrics/cases/<case>.json, metrics/reports/<case>.json
+Writes: metrics/cases/<case>.json, metrics/summary/<case>.json, metrics/reports/<case>.json
 """
 
 import logging
@@ -43,6 +43,7 @@ def evaluate_case(params: Params, name: str, paths: Paths) -> None:
     parts = partition_rows(test, load_metadata(paths.metadata(case.view)))
     subgroups = score_subgroups(test, parts, info.task, bootstrap)
     write_json(paths.case_metrics(name), report.headline())
+    write_json(paths.case_summary(name), report.summary())
     look = look_at_labels_of_case(tables.runs, info.task)
     beside = {"subgroups": subgroups.to_json(), "label_errors": look.to_json()}
     write_json(paths.case_report(name), report.to_json() | beside)

@@ -62,6 +62,37 @@ def test_the_whole_graph_runs_and_a_second_time_nothing_does(clone: Path) -> Non
 
 
 @pytest.mark.slow
+def test_dvc_lists_a_few_figures_per_case_and_a_picture_per_data_set(clone: Path) -> None:
+    shown = json.loads(dvc(clone, "metrics", "show", "--json"))[""]["data"]
+    assert sorted(shown) == [f"metrics/summary/{case}.json" for case in (CASE, "lungs-bce")]
+    assert all(len(found["data"]) <= 6 for found in shown.values())
+    dvc(clone, "plots", "show", "--html-template", ".dvc/plots/offline.html")
+    page = (clone / "dvc_plots" / "index.html").read_text(encoding="utf-8")
+    titles = re.findall(r'"title": {"text": "([^"]+)"', page)
+    assert titles[:2] == ["Cases on test images", "Loss per epoch"]
+    assert len(titles) == 9
+    assert len(re.findall("<img", page)) == 1
+    assert "https://cdn" not in page
+
+
+@pytest.mark.slow
+def test_a_run_says_what_it_will_do_and_where_it_is(clone: Path) -> None:
+    raw = tiny()
+    raw["cases"][CASE]["loss"]["gamma"] = 3.0
+    write_params(clone / "params.yaml", raw)
+    said = dvc(clone, "repro").splitlines()
+    write_params(clone / "params.yaml", tiny())
+    repro(clone)
+    # check, the three stages of the case, compare, report; nothing of the other case.
+    found = [line for line in said if "of 15 stages may have to run" in line]
+    assert len(found) == 1
+    assert found[0].startswith("dvc: 6 of 15 ")
+    at = [line.partition(",")[0] for line in said if re.search(r": \d of 6, about", line)]
+    names = ["check", *(f"{stage}@{CASE}" for stage in CASE_STAGES), "compare", "report"]
+    assert at == [f"{name}: {number} of 6" for number, name in enumerate(names, 1)]
+
+
+@pytest.mark.slow
 def test_a_changed_case_runs_alone_and_is_restored_when_changed_back(clone: Path) -> None:
     metrics = clone / "metrics" / "cases" / f"{CASE}.json"
     before = metrics.read_text(encoding="utf-8")
@@ -130,6 +161,23 @@ def test_an_edit_runs_what_depends_on_it_and_nothing_else(
     assert repro(clone) == {"check", "report", *runs}
     write_params(clone / "params.yaml", tiny())
     repro(clone)
+
+
+@pytest.mark.slow
+def test_of_an_entry_that_is_taken_out_no_figure_is_listed_any_more(clone: Path) -> None:
+    raw = tiny()
+    raw["cases"]["old"] = raw["cases"]["lungs-bce"]
+    write_params(clone / "params.yaml", raw)
+    repro(clone)
+    old = [path for path in clone.rglob("*old*") if not {".git", ".dvc"} & set(path.parts)]
+    folders = {path.parent.relative_to(clone).as_posix() for path in old}
+    of_figures = {f"metrics/{folder}" for folder in ("cam", "cases", "reports", "summary")}
+    assert folders >= of_figures | {"plots/cam", "plots/history", "data/weights"}
+    write_params(clone / "params.yaml", tiny())
+    repro(clone)
+    scratch = clone / "data" / "scratch"  # times, logs: what is no output
+    assert not [path for path in old if path.exists() and scratch not in path.parents]
+    assert "old" not in dvc(clone, "metrics", "show")
 
 
 @pytest.mark.slow
@@ -229,7 +277,7 @@ def test_queued_experiments_run_and_are_listed_with_metrics_of_their_own(clone: 
     (baseline,) = [e for e in shown_experiments(clone) if e["rev"] != "workspace"]
     found = [experiment["revs"][0]["data"] for experiment in baseline["experiments"]]
     assert sorted(gamma_of(data) for data in found) == gammas
-    metrics = f"metrics/cases/{CASE}.json"
+    metrics = f"metrics/summary/{CASE}.json"
     kept = [data["metrics"][metrics]["data"] for data in (baseline["data"], *found)]
     assert len({json.dumps(figures) for figures in kept}) == 3
     # Experiments leave the working directory as it is.

@@ -223,6 +223,18 @@ def test_headline_figures_are_flat_and_have_intervals(chain: Chain) -> None:
             assert f"auroc_{stratum}_low" in flat
 
 
+def test_few_of_the_figures_are_listed_by_dvc(chain: Chain) -> None:
+    for case in chain.params.cases:
+        flat, few = (
+            load_json(path(case)) for path in (chain.paths.case_metrics, chain.paths.case_summary)
+        )
+        assert list(few) == [
+            *("auroc", "auroc_low", "auroc_high", "auroc_lungs_hidden"),
+            *("balanced_accuracy", "val_log_loss"),
+        ]
+        assert few.items() <= flat.items()
+
+
 def test_headline_accuracies_are_those_of_the_predictions_of_their_split(
     chain_copy: Chain,
 ) -> None:

@@ -96,6 +96,10 @@ class Paths:
         """Flat headline figures."""
         return self.root / "metrics" / "cases" / f"{case}.json"
 
+    def case_summary(self, case: str) -> Path:
+        """The few of these that `dvc metrics` and `dvc exp show` list."""
+        return self.root / "metrics" / "summary" / f"{case}.json"
+
     def case_report(self, case: str) -> Path:
         """Confusion matrices, classification reports and curve points."""
         return self.root / "metrics" / "reports" / f"{case}.json"

@@ -43,6 +43,11 @@ from stages.evaluation.statistics.rounding import rounded
 # Of each known stratum (phantoms: with and without the planted marker) the headline gives these.
 SUBGROUP_METRICS = ("balanced_accuracy", "auroc", "sensitivity", "specificity")
 OCCLUSION_METRICS = ("auroc", "balanced_accuracy")
+# For a line of a terminal: how good, how sure, how good without lungs, and by what to choose.
+SUMMARY = (
+    *("auroc", "auroc_low", "auroc_high", "auroc_lungs_hidden"),
+    *("balanced_accuracy", "val_log_loss"),
+)
 NO_LUNGS = "lungs were found in no test image"
 
 
@@ -129,6 +134,11 @@ class CaseReport:
             "n_leaking_groups": self.n_leaking_groups,
             "optimistic": self.is_optimistic,
         }
+
+    def summary(self) -> dict[str, float | int | None]:
+        """The few flat figures that fit on a line, as metrics/summary has them."""
+        figures = self.headline()
+        return {name: figures[name] for name in SUMMARY}
 
     def to_json(self) -> dict[str, Any]:
         """All that is not flat, and why flat figures have no value, as metrics/reports has it."""
