@@ -166,10 +166,10 @@ def test_an_edit_runs_what_depends_on_it_and_nothing_else(
 @pytest.mark.slow
 def test_of_an_entry_that_is_taken_out_no_figure_is_listed_any_more(clone: Path) -> None:
     raw = tiny()
-    raw["cases"]["old"] = raw["cases"]["lungs-bce"]
+    raw["cases"]["bygone"] = raw["cases"]["lungs-bce"]
     write_params(clone / "params.yaml", raw)
     repro(clone)
-    old = [path for path in clone.rglob("*old*") if not {".git", ".dvc"} & set(path.parts)]
+    old = [path for path in clone.rglob("*bygone*") if not {".git", ".dvc"} & set(path.parts)]
     folders = {path.parent.relative_to(clone).as_posix() for path in old}
     of_figures = {f"metrics/{folder}" for folder in ("cam", "cases", "reports", "summary")}
     assert folders >= of_figures | {"plots/cam", "plots/history", "data/weights"}
@@ -177,7 +177,7 @@ def test_of_an_entry_that_is_taken_out_no_figure_is_listed_any_more(clone: Path)
     repro(clone)
     scratch = clone / "data" / "scratch"  # times, logs: what is no output
     assert not [path for path in old if path.exists() and scratch not in path.parents]
-    assert "old" not in dvc(clone, "metrics", "show")
+    assert "bygone" not in dvc(clone, "metrics", "show")
 
 
 @pytest.mark.slow

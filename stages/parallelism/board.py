@@ -6,8 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from stages.config.forecast.estimates import describe_seconds
-from stages.config.text import visible
+from stages.config.text import describe_seconds, visible
 from stages.parallelism.runner import Outcome
 
 logger = logging.getLogger(__name__)

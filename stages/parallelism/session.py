@@ -5,10 +5,11 @@ from typing import NamedTuple
 
 from distributed import Client
 
-from stages.config.forecast.estimates import describe_seconds, estimate, remaining_path
+from stages.config.forecast.estimates import estimate, remaining_path
 from stages.config.forecast.plan import Plan
 from stages.config.params import Params
 from stages.config.paths import Paths
+from stages.config.text import describe_seconds
 from stages.parallelism.board import Board
 from stages.parallelism.clones import Exchange, Restorer, choose_exchange
 from stages.parallelism.engine import Engine

@@ -48,15 +48,6 @@ def read_known(paths: Paths, cores: int) -> dict[str, Estimate]:
     return _read_default_run() | _read_noted(paths, cores)
 
 
-def describe_seconds(seconds: float) -> str:
-    """As people say it: `40 s`, `12 min`, `3.5 h`."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    if seconds < 100 * 60:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
-
-
 def remaining_path(needs: Mapping[str, Collection[str]], seconds: Mapping[str, float]) -> dict:
     """Seconds from the start of each stage to the end of the longest chain that waits for it.
 

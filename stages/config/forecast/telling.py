@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from stages.config.forecast.dvc_process import DvcProcess, find_dvc
-from stages.config.forecast.estimates import describe_seconds
 from stages.config.paths import Paths
+from stages.config.text import describe_seconds
 from stages.config.writing import write_json
 
 logger = logging.getLogger(__name__)
