@@ -261,3 +261,11 @@ def test_clones_without_a_remote_or_of_other_code_are_refused(
 def test_a_scheduler_that_does_not_answer_is_one_line(project: Path):
     said = run(project, "stages.parallel", "--scheduler", "here:nowhere", code=1)
     assert said.startswith("error: --scheduler: got 'here:nowhere'")
+
+
+def test_what_a_killed_dvc_left_torn_does_not_stop_the_others(slow_project: Path):
+    run_of = start(slow_project)
+    wait_for(slow_project / "notes" / "train@a.pid")
+    (slow_project / ".dvc" / "tmp" / "rwlock").write_text("")
+    said, _ = run_of.communicate(timeout=WAIT_S)
+    assert run_of.returncode == 0, said
