@@ -27,10 +27,10 @@ SLURM_TASKS = "SLURM_STEP_NUM_TASKS"
 # A killed process of DVC holds files until the system has cleared it away.
 BUSY, BUSY_S = re.compile(r"is busy, it is being blocked by"), 60.0
 # One that was killed as it wrote which files it holds leaves that torn; the graph has no two stages
-# of one file, so the list can go. Those that stood in it then fail at their ends.
+# of one file, so the list can go. Who stood in it fails at its end, without a word.
 TORN, RWLOCK = re.compile(r"RWLock-file .* (?:corrupted|error)"), Path(".dvc/tmp/rwlock")
-# By the system: by shells 128 and the signal's number.
-LOST = re.compile(rf"exited with (?:-9|-15|137|143)\b|{TORN.pattern}|AssertionError")
+UNFOUND = re.compile(r"^ERROR: failed to reproduce '[^']*': *$", re.MULTILINE)
+KILLED = re.compile(r"exited with (?:-9|-15|137|143)\b")  # by shells 128 and the signal's number
 END_WITHIN_S = 15.0
 RESTORED = re.compile(r"is cached - skipping run|didn't change, skipping")
 
@@ -111,7 +111,7 @@ def _try_again_when_killed(job: Job, environment: dict[str, str], log: TextIO) -
     while True:
         code, said = _run_all(job, environment, log)
         is_busy = bool(BUSY.search(said)) and time.monotonic() < end
-        is_lost = (code < 0 or bool(LOST.search(said))) and tries < TRIES
+        is_lost = (code < 0 or _was_lost(said)) and tries < TRIES
         if not code or not (is_busy or is_lost):
             return code
         if TORN.search(said):
@@ -119,6 +119,11 @@ def _try_again_when_killed(job: Job, environment: dict[str, str], log: TextIO) -
         tries += is_lost
         # Where the worker ends with its stage, as a SLURM job does, nobody is told of a failure.
         time.sleep(SAY_EVERY_S)
+
+
+def _was_lost(said: str) -> bool:
+    """Whether a stage did not fail by itself."""
+    return any(sign.search(said) for sign in (KILLED, TORN, UNFOUND))
 
 
 def _run_all(job: Job, environment: dict[str, str], log: TextIO) -> tuple[int, str]:

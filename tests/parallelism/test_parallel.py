@@ -33,6 +33,8 @@ def start(project: Path, **environment: str) -> subprocess.Popen[str]:
         stderr=subprocess.STDOUT,
         text=True,
         env=os.environ | environment,
+        # A shell lets what it starts in the background ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
 
 
@@ -261,3 +263,11 @@ def test_clones_without_a_remote_or_of_other_code_are_refused(
 def test_a_scheduler_that_does_not_answer_is_one_line(project: Path):
     said = run(project, "stages.parallel", "--scheduler", "here:nowhere", code=1)
     assert said.startswith("error: --scheduler: got 'here:nowhere'")
+
+
+def test_what_a_killed_dvc_left_torn_does_not_stop_the_others(slow_project: Path):
+    run_of = start(slow_project)
+    wait_for(slow_project / "notes" / "train@a.pid")
+    (slow_project / ".dvc" / "tmp" / "rwlock").write_text("")
+    said, _ = run_of.communicate(timeout=WAIT_S)
+    assert run_of.returncode == 0, said
