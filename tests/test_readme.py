@@ -79,3 +79,11 @@ def test_every_link_inside_the_project_leads_somewhere(page: Path) -> None:
 
 def test_the_first_page_is_short() -> None:
     assert len((REPOSITORY / "README.md").read_bytes()) <= 10_000
+
+
+def test_the_table_of_experiments_shows_figures_and_parameters_alone() -> None:
+    page = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    (pattern,) = re.findall(r"dvc exp show --only-changed --drop '(.*?)'", page)
+    hidden = ("data/predictions/a.csv", "metrics/cam", "plots/history", "params.yaml")
+    shown = ("Experiment", "metrics/summary/a.json:auroc", "recipes.cnn.lr", "cases.a.loss.gamma")
+    assert [name for name in (*hidden, *shown) if not re.match(pattern, name)] == list(shown)
