@@ -21,7 +21,7 @@ CASE = "full-focal"
 # Outputs that hold neither a picture of the data nor a thumbnail, as README.md has them.
 WITHOUT_PICTURES = (
     *("data/weights/*", "plots/history/*", "plots/*.csv", "metrics/*.json"),
-    *(f"metrics/{folder}/*" for folder in ("audit", "cam", "external", "reports")),
+    *(f"metrics/{folder}/*" for folder in ("audit", "cam", "cases", "external", "reports")),
 )
 LONGEST_QUEUE_S = 300  # far beyond the 30 s that it takes: a worker that died must not hang this
 
@@ -315,6 +315,7 @@ def test_figures_and_models_are_shared_without_pictures(clone: Path, tmp_path: P
     shared = {path for path in other.rglob("*") if path.is_file() and ".dvc" not in path.parts}
     assert other / "data" / "weights" / CASE / "model.safetensors" in shared
     assert other / "metrics" / "comparisons.json" in shared
+    assert other / "metrics" / "cases" / f"{CASE}.json" in shared
     pictures = {path.name for path in shared} & {"images.npy", "fingerprints.bin", "report.html"}
     assert not pictures | {path.name for path in shared if path.suffix == ".png"}
     sizes = {path.stat().st_size for path in remote.rglob("*") if path.is_file()}
