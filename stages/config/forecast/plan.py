@@ -119,7 +119,7 @@ def _behind(changed: set[str], graph: Mapping[str, Sequence[str]]) -> dict[str, 
     needs: dict[str, list[str]] = {}
     for name, waits_for in graph.items():
         before = [other for other in waits_for if other in needs]
-        if before or name in changed:
+        if name in changed or set(before) - SAME_WHATEVER_IT_READS:
             needs[name] = before
     return needs
 
