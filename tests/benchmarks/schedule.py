@@ -15,6 +15,7 @@ import io
 import json
 import subprocess
 from collections.abc import Collection, Mapping
+from contextlib import chdir
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,7 +46,7 @@ def main() -> None:
         _write(_read_notes(args.run), args.run)
         return
     times = _read_notes(args.run) if args.run else _read_default_run()
-    graph = read_graph(args.run or Path())
+    graph = _graph_of(args.run or Path())
     graph = {name: before for name, before in graph.items() if name in times}
     seconds = {name: max(times[name].wall, times[name].cpu) + args.dvc for name in graph}
     _show(f"the run, {len(graph)} stages", graph, seconds)
@@ -123,6 +124,11 @@ def _show(what: str, graph: Graph, seconds: Mapping[str, float]) -> None:
         print(f"  {workers:7}  {wall:7,.0f}  {wall / total:15.2f}  {total / wall / workers:11.0%}")
 
 
+def _graph_of(run: Path) -> Graph:
+    with chdir(run):  # DVC names stages as seen from here
+        return read_graph(Path())
+
+
 def _read_notes(run: Path) -> dict[str, Recorded]:
     notes = {}
     for path in sorted((run / "data" / "scratch" / "times").glob("[!.]*.json")):
@@ -154,7 +160,7 @@ def _write(times: Mapping[str, Recorded], run: Path) -> None:
     )
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(["stage", "seconds", "cpu_seconds", "memory_mb"])
-    for name in read_graph(run):
+    for name in _graph_of(run):
         if name in times:
             noted = times[name]
             rows.writerow([name, f"{noted.wall:.1f}", f"{noted.cpu:.1f}", f"{noted.peak:.0f}"])

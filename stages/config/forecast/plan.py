@@ -107,9 +107,7 @@ def _read_graph(repo: "Repo", targets: Sequence[str]) -> dict[str, list[str]]:
 
     with repo.lock:
         graph = get_active_graph(repo.index.graph)
-        # Of this repository, which need not be the folder that this runs in.
-        whole = str(Path(repo.root_dir) / DEFAULT_TARGET)
-        wanted = collect_stages(repo, targets or [whole])
+        wanted = collect_stages(repo, targets or [DEFAULT_TARGET])
         return {
             stage.addressing: sorted(other.addressing for other in graph.successors(stage))
             for stage in plan_repro(graph, wanted)
