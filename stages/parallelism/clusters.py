@@ -18,6 +18,8 @@ from stages.parallelism.machine import count_cores, memory_mb
 MEMORY, GPU = "memory", "gpu"  # resources of a worker: MB, and a count
 CONNECT_S = 30
 CONFIG = {
+    # Of connections made and lost; what became of stages is said anyhow.
+    "logging": {"distributed": "critical"},
     # A stage whose worker was lost so often is at fault itself; fewer are lost to bad machines.
     "distributed.scheduler.allowed-failures": 20,
     # Stages are other processes: what the worker itself holds says nothing of them.
@@ -26,7 +28,7 @@ CONFIG = {
 }
 
 
-# Of connections made and lost; what became of stages is said anyhow.
+# Dask reads its settings when it is imported; workers do so later.
 logging.getLogger("distributed").setLevel(logging.CRITICAL)
 
 

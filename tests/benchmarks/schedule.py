@@ -171,7 +171,7 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--run", type=Path, help="a clone with a finished run")
     parser.add_argument("--write", action="store_true", help="the table that first runs go by")
-    parser.add_argument("--dvc", type=float, default=1.4, help="seconds of DVC beside each stage")
+    parser.add_argument("--dvc", type=float, default=2.2, help="seconds of DVC beside each stage")
     args = parser.parse_args()
     if args.write and not args.run:
         parser.error("--write takes the times of --run")
