@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -286,6 +287,23 @@ def test_queued_experiments_run_and_are_listed_with_metrics_of_their_own(clone: 
 
 
 @pytest.mark.slow
+def test_what_an_edit_changed_is_shown_against_the_last_commit(clone: Path) -> None:
+    commit(clone)
+    raw = tiny()
+    raw["cases"][CASE]["loss"]["gamma"] = 0.0
+    write_params(clone / "params.yaml", raw)
+    repro(clone)
+    changed = json.loads(dvc(clone, "metrics", "diff", "--json"))
+    assert list(changed) == [f"metrics/summary/{CASE}.json"]
+    assert "auroc" in changed[f"metrics/summary/{CASE}.json"]
+    page = clone / dvc(clone, "plots", "diff", "--out", "plots_diff").split("file://")[1].strip()
+    assert "roc" in page.read_text(encoding="utf-8")
+    shutil.rmtree(clone / "plots_diff")
+    write_params(clone / "params.yaml", tiny())
+    repro(clone)
+
+
+@pytest.mark.slow
 def test_results_are_pulled_from_a_remote_into_another_clone_where_nothing_then_runs(
     clone: Path, tmp_path: Path
 ) -> None:
@@ -329,7 +347,7 @@ def add_remote(folder: Path, remote: Path) -> None:
 
 
 def commit(folder: Path) -> None:
-    """Experiments start from a commit."""
+    """Experiments start from a commit, and differences are shown against one."""
     for command in (
         ("config", "user.name", "Test"),  # of this repository, for DVC's own commits too
         ("config", "user.email", "test@localhost"),
