@@ -39,7 +39,7 @@ class Engine:
         self._estimates = estimates
         self._exchange = exchange
         self._paths = paths
-        self._run = uuid.uuid4().hex
+        self.name = uuid.uuid4().hex  # of this run
 
     def run(self, plan: Plan) -> Iterator[Outcome]:
         """Give each stage that has ended, failed ones too; what waits for these is not sent out."""
@@ -68,10 +68,10 @@ class Engine:
         offers = offered_resources(self._client)  # now: jobs of a cluster come one by one
         needed = self._needed(name, offers)
         gpus = int(needed.get(GPU, 0)) if any(GPU in offer for offer in offers) else None
-        job = Job(name, gpus, self._exchange)
+        job = Job(name, self.name, gpus, self._exchange)
         verb, _, entry = name.partition("@")
         # By the first part Dask tells kinds of tasks apart; by the last, runs of several people.
-        key = (verb, entry, self._run)
+        key = (verb, entry, self.name)
         return self._client.submit(
             run_stage, job, key=key, priority=priority, resources=needed, pure=False
         )

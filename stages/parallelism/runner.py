@@ -40,11 +40,13 @@ class Job(NamedTuple):
 
     Attributes:
         stage: such as `train@ct-cnn-full`.
+        run: of which run of `stages.parallel`; others may share the worker.
         gpus: how many of the worker's it is to see, and no others; None: all that the worker sees.
         exchange: how workers with clones of their own and the client share results.
     """
 
     stage: str
+    run: str
     gpus: int | None
     exchange: Exchange
 
@@ -91,9 +93,10 @@ def run_stage(job: Job) -> Outcome:
     )
 
 
-def end_stages() -> None:
-    """End every stage that this worker runs, and wait until they are gone."""
-    running = list(_processes)
+def end_stages(run: str) -> None:
+    """End every stage of a run on this worker, and wait until they are gone."""
+    _ended.add(run)
+    running = [process for process, of_run in list(_processes.items()) if of_run == run]
     for process in running:
         _let_go(process)
     for process in running:
@@ -103,7 +106,9 @@ def end_stages() -> None:
             _kill(process)
 
 
-_processes: set[subprocess.Popen[str]] = set()  # of this worker
+# Of this worker: processes of stages with their runs, and runs that were ended.
+_processes: dict[subprocess.Popen[str], str] = {}
+_ended: set[str] = set()
 
 
 def _try_again_when_killed(job: Job, environment: dict[str, str], log: TextIO) -> int:
@@ -112,7 +117,7 @@ def _try_again_when_killed(job: Job, environment: dict[str, str], log: TextIO) -
         code, said = _run_all(job, environment, log)
         is_busy = bool(BUSY.search(said)) and time.monotonic() < end
         is_lost = (code < 0 or _was_lost(said)) and tries < TRIES
-        if not code or not (is_busy or is_lost):
+        if not code or job.run in _ended or not (is_busy or is_lost):
             return code
         if TORN.search(said):
             RWLOCK.unlink(missing_ok=True)
@@ -130,7 +135,7 @@ def _run_all(job: Job, environment: dict[str, str], log: TextIO) -> tuple[int, s
     """Exit code and words of the commands of a stage, up to the first that fails."""
     said = ""
     for arguments in job.exchange.commands(job.stage):
-        code, of_command = _run(job.stage, arguments, environment, log)
+        code, of_command = _run(job, arguments, environment, log)
         said += of_command
         if code:
             break
@@ -138,7 +143,7 @@ def _run_all(job: Job, environment: dict[str, str], log: TextIO) -> tuple[int, s
 
 
 def _run(
-    stage: str, arguments: list[str], environment: dict[str, str], log: TextIO
+    job: Job, arguments: list[str], environment: dict[str, str], log: TextIO
 ) -> tuple[int, str]:
     process = subprocess.Popen(
         [sys.executable, "-m", *arguments],
@@ -150,12 +155,12 @@ def _run(
         env=_surroundings() | environment,
         start_new_session=True,
     )
-    _processes.add(process)
+    _processes[process] = job.run
     try:
-        said = _listen(stage, process, log)
+        said = _listen(job.stage, process, log)
         return process.wait(), said
     finally:
-        _processes.discard(process)
+        del _processes[process]
         _let_go(process)
         _kill(process)
 

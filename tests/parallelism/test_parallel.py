@@ -25,9 +25,9 @@ def project(tmp_path: Path) -> Path:
     return make_project(tmp_path / "project")
 
 
-def start(project: Path, **environment: str) -> subprocess.Popen[str]:
+def start(project: Path, *where: str, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", *PARALLEL],
+        [sys.executable, "-m", "stages.parallel", *(where or PARALLEL[1:])],
         cwd=project,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -245,6 +245,18 @@ def test_clones_share_results_over_the_remote(project: Path, scheduler: str, tmp
     assert (project / "out" / "compare").exists()
     assert (project / "dvc.lock").read_bytes() == (other / "dvc.lock").read_bytes()
     assert "Data and pipelines are up to date" in run(other, "dvc", "repro")
+
+
+def test_an_interruption_ends_stages_on_workers_that_stay(slow_project: Path, scheduler: str):
+    with worker(slow_project, scheduler):
+        run_of = start(slow_project, "--scheduler", scheduler)
+        stage = int(wait_for(slow_project / "notes" / "train@a.pid"))
+        run_of.send_signal(signal.SIGINT)
+        said, _ = run_of.communicate(timeout=WAIT_S)
+        assert run_of.returncode == 130, said
+        wait_until_gone(stage)
+        time.sleep(SLOW + 3)  # by when one that was tried again would have ended
+        assert not (slow_project / "out" / "train@a").exists()
 
 
 def test_clones_without_a_remote_or_of_other_code_are_refused(
