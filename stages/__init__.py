@@ -3,7 +3,7 @@
 A verb is a DVC stage, named in dvc.yaml, or a command for people; `python -m stages` lists both.
 Packages never import verbs, and import each other in one direction only:
 config -> dataset -> phantoms -> sources -> downloads, imaging -> modeling -> evaluation, explain
--> reporting; what serves commands alone comes behind: adoption, deployment.
+-> reporting; what serves commands alone comes behind: adoption, deployment, parallelism.
 """
 
 import os

@@ -14,7 +14,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from stages.config.forecast.telling import RUN_BY_DVC
+from stages.config.forecast.dvc_process import RUN_BY_DVC
 from stages.config.lock import is_running
 from stages.config.params import Params
 from stages.config.paths import Paths

@@ -17,18 +17,14 @@ from distributed import Client
 from stages.config.errors import UserError
 from stages.config.paths import Paths
 from stages.config.writing import HOST, write_text
+from stages.parallelism.clusters import START_IN_CLONE
 
 logger = logging.getLogger(__name__)
 
 CODE = ("stages/**/*.py", "stages/**/*.j2", "dvc.yaml", "params.yaml")
 PROCESS = "stages.parallelism.stage_process"
 FIRST_WORKER_S = 600  # a queue of a cluster may be long
-START_IN_CLONE = (
-    "scheduler and workers must be started in the folder of a clone, with the environment of "
-    "requirements.txt: `python -m distributed.cli.dask_scheduler`, `python -m "
-    "distributed.cli.dask_worker <address> --nthreads 1 --resources memory=8000`"
-)
-NO_WORKER = "`squeue` and the logs in data/scratch/slurm say why, or start one with `dask worker`"
+NO_WORKER = "of SLURM, `squeue` and the logs in data/scratch/slurm say why; else start one"
 
 
 class Exchange(NamedTuple):
@@ -83,7 +79,9 @@ def choose_exchange(client: Client, paths: Paths) -> Exchange:
     try:
         client.wait_for_workers(1, timeout=FIRST_WORKER_S)
     except TimeoutError:
-        raise UserError(f"no worker has come within {FIRST_WORKER_S} s; {NO_WORKER}") from None
+        raise UserError(
+            f"no worker has come within {FIRST_WORKER_S} s; {NO_WORKER}: {START_IN_CLONE}"
+        ) from None
     with _marked(paths) as mark:
         try:
             client.run_on_scheduler(sees, mark)

@@ -17,6 +17,11 @@ from stages.parallelism.machine import count_cores, memory_mb
 
 MEMORY, GPU = "memory", "gpu"  # resources of a worker: MB, and a count
 CONNECT_S = 30
+START_IN_CLONE = (
+    "scheduler and workers are to be started in the folder of a clone, with the environment of "
+    "requirements.txt: `python -m distributed.cli.dask_scheduler`, which prints its address, and "
+    "`python -m distributed.cli.dask_worker <address> --nthreads 1 --resources memory=8000`"
+)
 CONFIG = {
     # Of connections made and lost; what became of stages is said anyhow.
     "logging": {"distributed": "critical"},
@@ -26,8 +31,6 @@ CONFIG = {
     "distributed.worker.memory.terminate": False,
     "distributed.worker.memory.pause": False,
 }
-
-
 # Dask reads its settings when it is imported; workers do so later.
 logging.getLogger("distributed").setLevel(logging.CRITICAL)
 
@@ -63,8 +66,7 @@ def at_scheduler(address: str) -> Iterator[Client]:
         client = Client(address, timeout=CONNECT_S)
     except (OSError, ValueError, TypeError) as error:
         raise UserError(
-            f"--scheduler: got {address!r}: {' '.join(str(error).split())}; start one with "
-            "`dask scheduler`, which prints its address, such as tcp://10.0.0.1:8786"
+            f"--scheduler: got {address!r}: {' '.join(str(error).split())}; {START_IN_CLONE}"
         ) from None
     with client:
         yield client

@@ -20,7 +20,6 @@ from stages.parallelism.clones import Exchange
 from stages.parallelism.gpus import lend_gpus
 from stages.parallelism.machine import count_cores
 
-TOPIC = "stages"  # of Dask's events, which the client listens to
 SAY_EVERY_S = 2.0
 TRIES = 3  # of a stage that the system killed
 SLURM_TASKS = "SLURM_STEP_NUM_TASKS"
@@ -71,6 +70,11 @@ class Outcome(NamedTuple):
     spent: str | None
 
 
+def topic_of(run: str) -> str:
+    """Of Dask's events by which workers tell the client of a run how far its stages are."""
+    return f"stages-{run}"
+
+
 def run_stage(job: Job) -> Outcome:
     """Run one stage in the worker's folder; a failed one is an outcome, not an error."""
     start = time.monotonic()
@@ -80,7 +84,7 @@ def run_stage(job: Job) -> Outcome:
     times = paths.time(job.stage)
     before = _changed_at(times)
     with lend_gpus(job.gpus) as seen, _opened(paths.log(job.stage)) as log_file:
-        _tell(job.stage, "started")
+        _tell(job, "started")
         code = _try_again_when_killed(job, seen, log_file)
     log = paths.log(job.stage).read_text(encoding="utf-8")
     return Outcome(
@@ -157,7 +161,7 @@ def _run(
     )
     _processes[process] = job.run
     try:
-        said = _listen(job.stage, process, log)
+        said = _listen(job, process, log)
         return process.wait(), said
     finally:
         del _processes[process]
@@ -165,7 +169,7 @@ def _run(
         _kill(process)
 
 
-def _listen(stage: str, process: subprocess.Popen[str], log: TextIO) -> str:
+def _listen(job: Job, process: subprocess.Popen[str], log: TextIO) -> str:
     """All that it says, which is written down, and told to the client now and then."""
     lines, last = [], 0.0
     assert process.stdout
@@ -175,7 +179,7 @@ def _listen(stage: str, process: subprocess.Popen[str], log: TextIO) -> str:
         log.flush()  # for whoever looks on
         if line.strip() and time.monotonic() - last > SAY_EVERY_S:
             last = time.monotonic()
-            _tell(stage, "line", line=line.strip())
+            _tell(job, "line", line=line.strip())
     return "".join(lines)
 
 
@@ -222,6 +226,7 @@ def _changed_at(path: Path) -> float:
     return path.stat().st_mtime if path.exists() else 0.0
 
 
-def _tell(stage: str, kind: str, **more: Any) -> None:
+def _tell(job: Job, kind: str, **more: Any) -> None:
     where = os.environ.get("SLURMD_NODENAME") or HOST
-    get_worker().log_event(TOPIC, {"stage": stage, "kind": kind, "where": where, **more})
+    said = {"stage": job.stage, "kind": kind, "where": where, **more}
+    get_worker().log_event(topic_of(job.run), said)

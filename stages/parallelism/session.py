@@ -15,7 +15,7 @@ from stages.parallelism.clones import Exchange, Restorer, choose_exchange
 from stages.parallelism.engine import Engine
 from stages.parallelism.lock_order import read_order, restore_order
 from stages.parallelism.machine import count_cores
-from stages.parallelism.runner import TOPIC, Outcome, end_stages
+from stages.parallelism.runner import Outcome, end_stages, topic_of
 
 logger = logging.getLogger(__name__)
 
@@ -62,11 +62,11 @@ def run_plan(plan: Plan, client: Client, params: Params, paths: Paths) -> Ended:
         *(len(plan.needs), len(plan.order), at_once),
         describe_seconds(max(longest, sum(seconds.values()) / at_once)),
     )
+    engine = Engine(client, estimates, exchange, params, paths)
     board = Board(seconds, at_once)
-    client.subscribe_topic(TOPIC, board.hear)
+    client.subscribe_topic(topic_of(engine.name), board.hear)
     lock = paths.root / "dvc.lock"
     before = read_order(lock)
-    engine = Engine(client, estimates, exchange, params, paths)
     try:
         return _run(plan, engine, board, exchange)
     except BaseException:

@@ -24,7 +24,9 @@ class Shared(NamedTuple):
     folder: Path
 
     def state(self, name: str, rank: int) -> dict[str, torch.Tensor]:
-        state: dict[str, torch.Tensor] = torch.load(self.folder / f"{name}-{rank}.pt")
+        state: dict[str, torch.Tensor] = torch.load(
+            self.folder / f"{name}-{rank}.pt", weights_only=True
+        )
         return state
 
 

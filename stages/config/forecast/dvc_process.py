@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+RUN_BY_DVC = "DVC_STAGE"  # a variable that DVC sets for the commands of stages: the stage's name
 ABOVE = 2  # between DVC and a stage there may be a shell
 
 

@@ -48,7 +48,9 @@ def read_known(paths: Paths, cores: int) -> dict[str, Estimate]:
     return _read_default_run() | _read_noted(paths, cores)
 
 
-def remaining_path(needs: Mapping[str, Collection[str]], seconds: Mapping[str, float]) -> dict:
+def remaining_path(
+    needs: Mapping[str, Collection[str]], seconds: Mapping[str, float]
+) -> dict[str, float]:
     """Seconds from the start of each stage to the end of the longest chain that waits for it.
 
     Args:
