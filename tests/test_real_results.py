@@ -13,11 +13,27 @@ import pytest
 from stages.config.errors import UserError
 from stages.config.load import load_params
 from tests.benchmarks import ct_halves, real_results
-from tests.benchmarks.real_page import Study, build_page, load_studies
+from tests.benchmarks.real_page import Study, build_page, draw_pictures, load_studies
+from tests.benchmarks.real_picture import OPTIMISTIC, Level, Picture
 
 ROOT = Path(__file__).parents[1]
 REAL = ROOT / "metrics" / "real"
-STUDY = Study(title="Slices", about="A few.", cases=["a", "b"], comparisons=["a-b"], external=["x"])
+STUDY = Study(
+    title="Slices",
+    about="A few.",
+    picture=Picture(
+        file="slices.svg",
+        metric="accuracy",
+        cases={"a": "Network a", "b": "Network b"},
+        view="full",
+        shortcuts={"thumbnail": "tiny pictures"},
+        published=Level(text="Others", value=0.9, low=None, high=None),
+        ceiling=Level(text="Labels", value=0.85, low=0.75, high=0.95),
+    ),
+    cases=["a", "b"],
+    comparisons=["a-b"],
+    external=["x"],
+)
 
 
 def with_ends(**figures: float) -> dict[str, float]:
@@ -159,6 +175,35 @@ def test_of_three_classes_it_is_said_which_are_taken_for_which() -> None:
     assert "| `b` |" not in table.split("\n\n")[0]
 
 
+def picture_of(*runs: dict[str, Any]) -> str:
+    return draw_pictures([STUDY], runs)["slices.svg"]
+
+
+def test_a_picture_has_the_figures_of_cases_and_shortcuts() -> None:
+    drawn = picture_of(run_of("a"))
+    for text in ("Network a", "0.800 (0.700 to 0.900)", "tiny pictures", "0.700 (0.600 to 0.800)"):
+        assert f">{text}</text>" in drawn
+    assert "Network b" not in drawn
+    assert picture_of(run_of("a")) == drawn
+
+
+def test_a_picture_without_a_case_is_not_drawn() -> None:
+    assert draw_pictures([STUDY], [run_of("c")]) == {}
+    assert "![" not in page_of(run_of("c"))
+
+
+def test_a_picture_is_told_in_words_on_the_page() -> None:
+    said = "accuracy: Network a 0.800; tiny pictures 0.700; Others 0.9; Labels 0.85"
+    assert f"![{said}](real/slices.svg)" in page_of(run_of("a"))
+
+
+def test_an_optimistic_case_has_the_colour_of_what_was_published() -> None:
+    run = run_of("a")
+    honest = picture_of(run).count(OPTIMISTIC)
+    run["cases"]["a"] |= {"optimistic": True, "headline": None}
+    assert picture_of(run).count(OPTIMISTIC) > honest > 0
+
+
 def test_an_optimistic_case_is_marked_and_a_missing_one_named() -> None:
     run = run_of("a")
     run["cases"]["a"] |= {"optimistic": True, "headline": None}
@@ -205,7 +250,7 @@ def test_a_digit_changed_by_hand_is_noticed(
 ) -> None:
     shutil.copytree(REAL, tmp_path / "metrics" / "real", ignore=shutil.ignore_patterns("*.json"))
     kept = tmp_path / "metrics" / "real" / "run.json"
-    kept.write_text(json.dumps(run_of("ct-cnn-full")))
+    kept.write_text(json.dumps(run_of("xray3-scratch-folds")))
     (tmp_path / "plots").mkdir()
     shutil.copy(ROOT / "plots" / "table.csv", tmp_path / "plots")
     monkeypatch.chdir(tmp_path)
@@ -221,6 +266,11 @@ def test_a_digit_changed_by_hand_is_noticed(
     page.write_text(written, encoding="utf-8")
     pd.read_csv(table).assign(accuracy=0.123456).to_csv(table, index=False)
     with pytest.raises(SystemExit, match="is not what"):
+        run_script(monkeypatch, "check")
+    run_script(monkeypatch, "write")
+    picture = tmp_path / "metrics" / "real" / "xray3-accuracy.svg"
+    picture.write_text(picture.read_text("utf-8").replace("0.800", "0.900"), encoding="utf-8")
+    with pytest.raises(SystemExit, match=r"xray3-accuracy\.svg is not what"):
         run_script(monkeypatch, "check")
 
 

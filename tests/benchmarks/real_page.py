@@ -10,6 +10,7 @@ from stages.config.yaml_file import read_yaml
 from stages.evaluation.statistics.records import Estimate, Paired
 from stages.reporting.shortcuts import probe_label
 from stages.reporting.wording import LEAKAGE, as_text, ends_text, label, p_text, setting
+from tests.benchmarks.real_picture import Picture, describe, draw, estimate
 
 Json = dict[str, Any]
 
@@ -33,6 +34,7 @@ class Study(BaseModel):
 
     title: str
     about: str
+    picture: Picture | None
     cases: list[str]
     comparisons: list[str]
     external: list[str]
@@ -62,6 +64,8 @@ def _study(study: Study, runs: Sequence[Json]) -> str:
     cases = {name: found[name] for name in study.cases if name in found}
     missing = [name for name in study.cases if name not in found]
     parts = [f"## {study.title}\n\n{study.about}\n"]
+    if study.picture and _is_drawn(study.picture, found):
+        parts.append(f"![{describe(study.picture, found, audits)}](real/{study.picture.file})\n")
     if cases:
         rows = [_case_row(name, case) for name, case in cases.items()]
         for view in dict.fromkeys(case["view"] for case in cases.values()):
@@ -73,6 +77,17 @@ def _study(study: Study, runs: Sequence[Json]) -> str:
     parts += _comparisons(_chosen(runs, "comparisons", study.comparisons))
     parts += _external(_chosen(runs, "external", study.external))
     return "\n".join(parts)
+
+
+def draw_pictures(studies: Sequence[Study], runs: Sequence[Json]) -> dict[str, str]:
+    """The SVG of each section that has a picture, by the name of its file."""
+    found, audits = _merged(runs, "cases"), _merged(runs, "audits")
+    pictures = [study.picture for study in studies if study.picture]
+    return {p.file: draw(p, found, audits) for p in pictures if _is_drawn(p, found)}
+
+
+def _is_drawn(picture: Picture, cases: Mapping[str, Json]) -> bool:
+    return any(name in cases for name in picture.cases)
 
 
 def _merged(runs: Sequence[Json], part: str) -> Json:
@@ -218,7 +233,7 @@ def _machines(runs: Sequence[Json]) -> str:
 
 
 def _figure(figures: Json, name: str) -> str:
-    return figure_text(Estimate(*(figures[f"{name}{end}"] for end in ("", "_low", "_high"))))
+    return figure_text(estimate(figures, name))
 
 
 def _point(figures: Json) -> str:

@@ -1,8 +1,8 @@
 """Results: copy what a finished run on real images left, and make the page of it.
 
     python -m tests.benchmarks.real_results collect    # of the run in this folder: metrics/real/
-    python -m tests.benchmarks.real_results write      # metrics/README.md, from these files and
-                                                       # the default run's plots/table.csv
+    python -m tests.benchmarks.real_results write      # metrics/README.md and its pictures, from
+                                                       # these and the default run's plots/table.csv
     python -m tests.benchmarks.real_results check      # fails where the page is another one
 
 `metrics/README.md` has the commands of the run itself.
@@ -26,7 +26,7 @@ from stages.config.paths import Paths
 from stages.config.writing import write_json, write_text
 from stages.dataset.finished import first_missing
 from tests.benchmarks.phantom_page import build_phantom_section
-from tests.benchmarks.real_page import build_page, load_studies
+from tests.benchmarks.real_page import build_page, draw_pictures, load_studies
 
 Json = dict[str, Any]
 
@@ -47,17 +47,23 @@ def main() -> None:
     if options.what == "collect":
         write_json(KEPT / f"{options.name}.json", collect(options.run))
         return
-    page = _page()
-    if options.what == "write":
-        write_text(PAGE, page)
-    elif not PAGE.exists() or PAGE.read_text(encoding="utf-8") != page:
-        sys.exit(f"error: {PAGE} is not what {KEPT} makes; run this with `write`")
+    for path, text in _documents().items():
+        if options.what == "write":
+            write_text(path, text)
+        elif not path.exists() or path.read_text(encoding="utf-8") != text:
+            sys.exit(f"error: {path} is not what {KEPT} makes; run this with `write`")
 
 
-def _page() -> str:
+def _documents() -> dict[Path, str]:
+    """The page and its pictures."""
     head, text = (path.read_text(encoding="utf-8") for path in (KEPT / "head.md", PHANTOMS))
+    studies, runs = load_studies(KEPT / "studies.yaml"), load_runs(KEPT)
     phantoms = build_phantom_section(text, pd.read_csv(TABLE))
-    return build_page(head, phantoms, load_studies(KEPT / "studies.yaml"), load_runs(KEPT))
+    pictures = draw_pictures(studies, runs).items()
+    return {
+        PAGE: build_page(head, phantoms, studies, runs),
+        **{KEPT / name: drawn for name, drawn in pictures},
+    }
 
 
 def _parse() -> argparse.Namespace:
