@@ -23,6 +23,7 @@ from stages.config.command import run_stage
 from stages.config.errors import UserError
 from stages.config.params import Params
 from stages.config.paths import Paths
+from stages.config.progress import progress
 from stages.config.writing import write_csv, write_json
 from stages.dataset.image_set import ImageSet, load_image_set
 from stages.dataset.known_pictures import hand_on_pictures
@@ -93,7 +94,10 @@ def _train_runs(params: Params, name: str, paths: Paths) -> None:
         seed=params.seed,
     )
     _log_cut_groups(view, runs)
-    trained = [_train(plan, view, run, name, paths, hardware, team) for run in runs]
+    trained = [
+        _train(plan, view, run, name, paths, hardware, team)
+        for run in progress(runs, "trainings", len(runs))
+    ]
     finished = [done for done in trained if done]  # all, or those of another process
     if finished:
         _save(plan, view, runs, finished, name, paths)

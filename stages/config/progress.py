@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from stages.config.text import describe_seconds
+
 if TYPE_CHECKING:
     from tqdm import tqdm
 
@@ -18,8 +20,8 @@ logger = logging.getLogger(__name__)
 
 DELAY_S = 1.0  # what is done by then is not worth a word
 LINE_EVERY_S = 10.0
-# By the monotonic clock. Of all loops: where one short loop follows the other, as epochs do, each
-# would have its line.
+# By the monotonic clock. Of all loops: where one short loop follows the other, as those over the
+# batches of epochs do, each would have its line.
 _last_line_s = -math.inf
 
 
@@ -27,7 +29,7 @@ def progress(items: Iterable[T], what: str, total: int | None) -> Iterator[T]:
     """Hand on the items, and say how many of them are done: a bar on a terminal, else in the log.
 
     Args:
-        items: `total` of them; of a loop within another one of these the lines take turns.
+        items: `total` of them; a line of a loop within another one of these says of both.
         what: the work in a word or two, such as `ct: decoding`.
         total: how many there are; None where nobody knows.
     """
@@ -52,19 +54,47 @@ def _columns() -> int:
 
 def _in_lines(items: Iterable[T], what: str, total: int | None) -> Iterator[T]:
     global _last_line_s
-    start = time.monotonic()
-    for done, item in enumerate(items):
-        now = time.monotonic()
-        if done and now - start >= DELAY_S and now - _last_line_s >= LINE_EVERY_S:
-            logger.info("%s: %s", what, _say(done, total, now - start))
-            _last_line_s = now
-        yield item
+    loop = _Loop(what, total)
+    _loops.append(loop)
+    try:
+        for item in items:
+            now = time.monotonic()
+            is_worth_it = loop.done and now - loop.start >= DELAY_S
+            if is_worth_it and now - _last_line_s >= LINE_EVERY_S:
+                logger.info("%s", _say(loop, now))
+                _last_line_s = now
+            yield item
+            loop.done += 1
+    finally:
+        _loops.remove(loop)
 
 
-def _say(done: int, total: int | None, spent_s: float) -> str:
-    if total is None:
-        return f"{done} so far"
-    return f"{done} of {total}, about {spent_s / done * (total - done):.0f} s left"
+class _Loop:
+    """How far a loop is."""
+
+    def __init__(self, what: str, total: int | None) -> None:
+        self.what = what
+        self.total = total
+        self.start = time.monotonic()
+        self.done = 0
+
+    def say(self, now: float) -> str:
+        if self.total is None:
+            return f"{self.what}: {self.done} so far"
+        so_far = f"{self.what}: {self.done} of {self.total}"
+        if not self.done:
+            return so_far
+        left = (now - self.start) / self.done * (self.total - self.done)
+        return f"{so_far}, about {describe_seconds(left)} left"
+
+
+_loops: list[_Loop] = []  # under way, the outermost first
+
+
+def _say(loop: _Loop, now: float) -> str:
+    """Where a loop is, behind those that it is a part of."""
+    around = (other for other in _loops[: _loops.index(loop)] if other.total != 1)
+    return "; ".join(each.say(now) for each in (*around, loop))
 
 
 class ByteProgress:
@@ -120,4 +150,4 @@ class ByteProgress:
         if total is None or done == before:
             return f"{done / 1e6:,.1f} MB"
         left = (now - since) / (done - before) * (total - done)
-        return f"{done / 1e6:,.1f} of {total / 1e6:,.1f} MB, about {left:.0f} s left"
+        return f"{done / 1e6:,.1f} of {total / 1e6:,.1f} MB, about {describe_seconds(left)} left"

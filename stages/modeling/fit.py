@@ -119,7 +119,8 @@ def fit(
         loop = _Loop(lesson, recipe, hardware, history, seed, team)
         torch.manual_seed(team.own_seed(seed))
         course = _Course(loop, kept, history, checkpoints, team)
-        for epoch in range(course.start(lesson, recipe, hardware), recipe.epochs):
+        epochs = range(course.start(lesson, recipe, hardware), recipe.epochs)
+        for epoch in progress(epochs, "epochs", len(epochs)):
             of_train = loop.train_epoch(epoch)
             of_val = team.told_by_first(loop.validate(epoch))  # or roundings could divide them
             logger.info(

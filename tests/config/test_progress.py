@@ -57,6 +57,41 @@ def test_loops_that_follow_each_other_share_their_lines(
     ]
 
 
+def test_a_loop_within_others_says_where_they_are(
+    clock: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        for _ in progress(range(3), "trainings", 3):
+            for epoch in progress(range(2), "epochs", 2):
+                for _ in progress(range(2), f"epoch {epoch}", 2):
+                    clock[0] += 30.0
+    assert caplog.messages[:3] == [
+        "trainings: 0 of 3; epochs: 0 of 2; epoch 0: 1 of 2, about 30 s left",
+        "trainings: 0 of 3; epochs: 1 of 2, about 60 s left",
+        "trainings: 0 of 3; epochs: 1 of 2, about 90 s left; epoch 1: 1 of 2, about 30 s left",
+    ]
+    assert caplog.messages[3] == "trainings: 1 of 3, about 4 min left"
+
+
+def test_a_loop_of_one_around_others_is_not_worth_a_word(
+    clock: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        for _ in progress(range(1), "trainings", 1):
+            for _ in progress(range(2), "epochs", 2):
+                clock[0] += 30.0
+    assert caplog.messages == ["epochs: 1 of 2, about 30 s left"]
+
+
+def test_a_loop_that_was_left_is_over(clock: list[float], caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        for _ in progress(range(9), "epochs", 9):
+            break
+        for _ in progress(range(2), "images", 2):
+            clock[0] += 30.0
+    assert caplog.messages == ["images: 1 of 2, about 30 s left"]
+
+
 def test_of_how_many_nobody_knows_there_is_a_count(
     clock: list[float], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -105,9 +105,13 @@ def _describe_rest(stage: str, forecast: Forecast) -> str:
 
 def _describe_time(seconds: Seconds) -> str:
     known = [taken for taken in seconds.values() if taken is not None]
-    unknown = len(seconds) - len(known)
-    about = f"about {describe_seconds(sum(known) + DVC_S * len(known))}"
-    if not unknown:
+    return describe_left(sum(known) + DVC_S * len(known), len(seconds) - len(known))
+
+
+def describe_left(seconds: float, n_unknown: int) -> str:
+    """A time, and how many stages are not in it since they were never timed."""
+    about = f"about {describe_seconds(seconds)}"
+    if not n_unknown:
         return about
-    never = f"{unknown} never timed"
-    return f"{about} and {never}" if known else never
+    never = f"{n_unknown} never timed"
+    return f"{about} and {never}" if seconds else never
