@@ -6,13 +6,15 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from stages.config.text import describe_seconds, visible
+from stages.config.forecast.telling import describe_left
+from stages.config.text import visible
 from stages.parallelism.runner import Outcome
 
 logger = logging.getLogger(__name__)
 
 SUMMARY_EVERY_S = 30.0
 WIDTH = 100  # of a line of a stage that is shown
+LATE, LATE_S = 1.5, 10.0  # a stage is, that takes this many times as long as before, and some
 
 
 class _Running(NamedTuple):
@@ -24,8 +26,8 @@ class _Running(NamedTuple):
 class Board:
     """Hears from the workers, by Dask's events, and from whoever hands out stages."""
 
-    def __init__(self, seconds: Mapping[str, float], stages_at_once: int) -> None:
-        """Begin with all stages and what each is thought to take."""
+    def __init__(self, seconds: Mapping[str, float | None], stages_at_once: int) -> None:
+        """Begin with all stages and what each is thought to take; None: nobody knows."""
         self._left = dict(seconds)
         self._total = len(seconds)
         self._at_once = stages_at_once
@@ -68,7 +70,7 @@ class Board:
             else:
                 what = "done" if outcome.ran else "had nothing to do"
             logger.info(
-                "%s: %s, %.0f s; %d of %d stages, about %s left",
+                "%s: %s, %.0f s; %d of %d stages, %s",
                 *(outcome.stage, what, outcome.seconds),
                 *(self._total - len(self._left), self._total, self._time_left()),
             )
@@ -77,5 +79,8 @@ class Board:
         """By what stages took before, were all workers busy to the end."""
         now = time.monotonic()
         gone = {stage: now - running.since for stage, running in self._running.items()}
-        left = sum(max(0.0, s - gone.get(stage, 0.0)) for stage, s in self._left.items())
-        return describe_seconds(left / self._at_once)
+        known = {stage: taken for stage, taken in self._left.items() if taken is not None}
+        left = sum(max(0.0, taken - gone.get(stage, 0.0)) for stage, taken in known.items())
+        late = [s for s, taken in known.items() if gone.get(s, 0.0) > LATE * taken + LATE_S]
+        said = describe_left(left / self._at_once, len(self._left) - len(known))
+        return f"{said} left" + (f"; longer than before: {', '.join(late)}" if late else "")

@@ -1,15 +1,16 @@
 """One run of a plan, from what workers have to a dvc.lock in order."""
 
 import logging
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from distributed import Client
 
-from stages.config.forecast.estimates import estimate, remaining_path
+from stages.config.forecast.estimates import estimate, read_known, remaining_path
 from stages.config.forecast.plan import Plan
+from stages.config.forecast.telling import describe_left
 from stages.config.params import Params
 from stages.config.paths import Paths
-from stages.config.text import describe_seconds
 from stages.parallelism.board import Board
 from stages.parallelism.clones import Exchange, Restorer, choose_exchange
 from stages.parallelism.engine import Engine
@@ -55,12 +56,11 @@ def run_plan(plan: Plan, client: Client, params: Params, paths: Paths) -> Ended:
     exchange = choose_exchange(client, paths)
     at_once = sum(client.nthreads().values())
     estimates = estimate(plan.needs, paths, count_cores())
-    seconds = {name: estimates[name].seconds + DVC_S for name in plan.needs}
-    longest = max(remaining_path(plan.needs, seconds).values())
+    seconds = _known_seconds(plan, paths)
     logger.info(
-        "%d of %d stages may have to run, %d at once: about %s, by what they took before",
+        "%d of %d stages may have to run, %d at once: %s, by what they took before",
         *(len(plan.needs), len(plan.order), at_once),
-        describe_seconds(max(longest, sum(seconds.values()) / at_once)),
+        _describe_all(plan, seconds, at_once),
     )
     engine = Engine(client, estimates, exchange, params, paths)
     board = Board(seconds, at_once)
@@ -74,6 +74,19 @@ def run_plan(plan: Plan, client: Client, params: Params, paths: Paths) -> Ended:
         raise
     finally:
         restore_order(lock, before, plan.order)
+
+
+def _known_seconds(plan: Plan, paths: Paths) -> dict[str, float | None]:
+    """Of each stage, DVC's own time included; None: it was never timed."""
+    known = read_known(paths, count_cores())
+    return {name: known[name].seconds + DVC_S if name in known else None for name in plan.needs}
+
+
+def _describe_all(plan: Plan, seconds: Mapping[str, float | None], at_once: int) -> str:
+    known = {name: taken or 0.0 for name, taken in seconds.items()}
+    longest = max(remaining_path(plan.needs, known).values())
+    n_unknown = sum(taken is None for taken in seconds.values())
+    return describe_left(max(longest, sum(known.values()) / at_once), n_unknown)
 
 
 def _run(plan: Plan, engine: Engine, board: Board, exchange: Exchange) -> Ended:
