@@ -77,6 +77,15 @@ def test_every_link_inside_the_project_leads_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(led_to), f"{target}#{anchor}"
 
 
+def test_the_figures_of_real_images_are_those_of_the_page_of_results() -> None:
+    first, results = (page.read_text(encoding="utf-8") for page in (PAGES[0], PAGES[3]))
+    (section,) = re.findall(r"^## On public X-rays\n(.*?)^## ", first, re.MULTILINE | re.DOTALL)
+    figures = re.findall(r"\d\.\d{3}", section)
+    assert len(figures) >= 3
+    for figure in figures:
+        assert f"| {figure} (" in results, figure
+
+
 def test_the_first_page_is_short() -> None:
     assert len((REPOSITORY / "README.md").read_bytes()) <= 10_000
 
