@@ -258,8 +258,9 @@ def test_a_finished_run_is_collected_for_the_page_of_results(clone: Path) -> Non
     assert case["spent"]["peak"] > 0
     assert 0 < case["flop_per_image"] < case["flop_of_all_runs"]
     assert set(run["audits"]) == {"full", "lungs"}
+    cases = [CASE, "lungs-bce"]
     study = Study(
-        title="T", about="A.", cases=[CASE, "lungs-bce"], comparisons=["crop"], external=[]
+        title="T", about="A.", picture=None, cases=cases, comparisons=["crop"], external=[]
     )
     page = build_page("", "", [study], [run])
     assert page.count("*best shortcut") == 2  # a view each
