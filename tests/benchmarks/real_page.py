@@ -222,7 +222,8 @@ def _machines(runs: Sequence[Json]) -> str:
         commit = run["commit"][:7] + (" and changes that are not in it" * run["code_changed"])
         for name, case in run["cases"].items():
             versions = ", ".join(f"{what} {number}" for what, number in case["versions"].items())
-            device = f"{case['device']}, {case['threads']} threads, {run['memory_gib']} GiB"
+            threads = f"{case['threads']} thread{'s' * (case['threads'] > 1)}"
+            device = f"{case['device']}, {threads}, {run['memory_gib']} GiB"
             rows.setdefault((commit, device, case["precision"], versions), []).append(name)
     title = "## Commits, hardware and versions\n\n"
     if not rows:
