@@ -14,7 +14,7 @@ from stages.config.errors import UserError
 from stages.config.load import load_params
 from tests.benchmarks import ct_halves, real_results
 from tests.benchmarks.real_page import Study, build_page, draw_pictures, load_studies
-from tests.benchmarks.real_picture import OPTIMISTIC, Level, Picture
+from tests.benchmarks.real_picture import OPTIMISTIC, Band, Level, Picture
 
 ROOT = Path(__file__).parents[1]
 REAL = ROOT / "metrics" / "real"
@@ -27,8 +27,8 @@ STUDY = Study(
         cases={"a": "Network a", "b": "Network b"},
         view="full",
         shortcuts={"thumbnail": "tiny pictures"},
-        published=Level(text="Others", value=0.9, low=None, high=None),
-        ceiling=Level(text="Labels", value=0.85, low=0.75, high=0.95),
+        published=Level(text="Others", value=0.9),
+        ceiling=Band(text="Labels", value=0.85, low=0.75, high=0.95),
     ),
     cases=["a", "b"],
     comparisons=["a-b"],

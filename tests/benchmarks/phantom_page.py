@@ -4,7 +4,8 @@ import pandas as pd
 
 from stages.evaluation.statistics.records import Estimate
 from stages.reporting.wording import label
-from tests.benchmarks.real_page import figure_text, markdown_table
+from tests.benchmarks.real_page import markdown_table
+from tests.benchmarks.real_picture import figure_text
 
 METRICS = ("accuracy", "balanced_accuracy", "f1_macro", "auroc")
 OCCLUDED = ("auroc_lungs_hidden", "auroc_lungs_only")

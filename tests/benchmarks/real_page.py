@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict
 from stages.config.yaml_file import read_yaml
 from stages.evaluation.statistics.records import Estimate, Paired
 from stages.reporting.shortcuts import probe_label
-from stages.reporting.wording import LEAKAGE, as_text, ends_text, label, p_text, setting
-from tests.benchmarks.real_picture import Picture, describe, draw, estimate
+from stages.reporting.wording import LEAKAGE, as_text, label, p_text, setting
+from tests.benchmarks.real_picture import Picture, describe, draw, estimate, figure_text
 
 Json = dict[str, Any]
 
@@ -247,12 +247,6 @@ def _difference(values: Json, name: str = "") -> str:
     """A signed difference by the names that files have it by."""
     keys = (name, f"{name}_low", f"{name}_high") if name else ("difference", "low", "high")
     return figure_text(Estimate(*(values[key] for key in keys)), "+")
-
-
-def figure_text(estimate: Estimate, sign: str = "") -> str:
-    """A figure and the ends of its interval."""
-    ends = ends_text(estimate, sign)
-    return as_text(estimate.value, sign) + (f" ({ends})" if ends else "")
 
 
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

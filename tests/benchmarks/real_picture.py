@@ -14,21 +14,29 @@ from stages.reporting.wording import as_text, ends_text, label
 
 Json = dict[str, Any]
 
-HONEST, OPTIMISTIC, SHORTCUT = COLOURS[0], COLOURS[3], FAINT
-KNOWN_OPTIMISTIC = "random folds, each scored at the epoch that suits it best"
+OPTIMISTIC = COLOURS[3]  # of cases, and of what was published
+OF_HONEST = {"color": COLOURS[0], "marker": "o"}
+OF_OPTIMISTIC = {"color": OPTIMISTIC, "marker": "o"}
+OF_SHORTCUT = {"color": FAINT, "marker": "D", "markerfacecolor": "white"}
+WHY_OPTIMISTIC = "random folds, each scored at the epoch that suits it best"
 ROW, MARGIN = 0.3, 1.1  # inches
 LEFT, RIGHT = 0.36, 0.8  # of the plot in the picture; names to its left, figures to its right
 
 
 class Level(BaseModel):
-    """A figure that no case of this project reached: one that was published, or a ceiling."""
+    """A figure that was published elsewhere."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     text: str
     value: float
-    low: float | None
-    high: float | None
+
+
+class Band(Level):
+    """An estimate of the most that can be reached, and the ends of its interval."""
+
+    low: float
+    high: float
 
 
 class Picture(BaseModel):
@@ -52,7 +60,7 @@ class Picture(BaseModel):
     view: str
     shortcuts: dict[str, str]
     published: Level
-    ceiling: Level
+    ceiling: Band
 
 
 class Row(NamedTuple):
@@ -60,8 +68,7 @@ class Row(NamedTuple):
 
     text: str
     figure: Estimate
-    colour: str
-    marker: str
+    style: Mapping[str, str]
 
 
 def draw(picture: Picture, cases: Mapping[str, Json], audits: Mapping[str, Json]) -> str:
@@ -81,7 +88,7 @@ def draw(picture: Picture, cases: Mapping[str, Json], audits: Mapping[str, Json]
         _draw_row(axis, place, row)
     axis.set_ylim(len(rows) - 0.4, -0.6)
     axis.set_yticks(range(len(rows)), [row.text for row in rows])
-    axis.set_xlabel(f"{label(picture.metric)} with 95 % interval; orange: {KNOWN_OPTIMISTIC}")
+    axis.set_xlabel(f"{label(picture.metric)} with 95 % interval; orange: {WHY_OPTIMISTIC}")
     axis.spines[["top", "right", "left"]].set_visible(False)
     axis.tick_params(axis="y", length=0)
     buffer = io.StringIO()
@@ -93,12 +100,12 @@ def draw(picture: Picture, cases: Mapping[str, Json], audits: Mapping[str, Json]
 def _rows(picture: Picture, cases: Mapping[str, Json], audits: Mapping[str, Json]) -> Iterator[Row]:
     for name, text in picture.cases.items():
         if name in cases:
-            colour = OPTIMISTIC if cases[name]["optimistic"] else HONEST
-            yield Row(text, estimate(cases[name]["figures"], picture.metric), colour, "o")
+            style = OF_OPTIMISTIC if cases[name]["optimistic"] else OF_HONEST
+            yield Row(text, estimate(cases[name]["figures"], picture.metric), style)
     shortcuts = audits.get(picture.view, {}).get("shortcuts", {})
     for name, text in picture.shortcuts.items():
         if name in shortcuts:
-            yield Row(text, estimate(shortcuts[name], picture.metric), SHORTCUT, "D")
+            yield Row(text, estimate(shortcuts[name], picture.metric), OF_SHORTCUT)
 
 
 def estimate(figures: Mapping[str, float | None], name: str) -> Estimate:
@@ -106,9 +113,15 @@ def estimate(figures: Mapping[str, float | None], name: str) -> Estimate:
     return Estimate(*(figures[f"{name}{end}"] for end in ("", "_low", "_high")))
 
 
+def figure_text(figure: Estimate, sign: str = "") -> str:
+    """A figure and the ends of its interval."""
+    ends = ends_text(figure, sign)
+    return as_text(figure.value, sign) + (f" ({ends})" if ends else "")
+
+
 def _draw_levels(axis: Axes, picture: Picture) -> None:
     published, ceiling = picture.published, picture.ceiling
-    axis.axvspan(ceiling.low or 0, ceiling.high or 1, color="0.93", zorder=0)
+    axis.axvspan(ceiling.low, ceiling.high, color="0.93", zorder=0)
     axis.axvline(ceiling.value, color="0.8", zorder=0)
     axis.axvline(published.value, color=OPTIMISTIC, linestyle="--", linewidth=1)
     place = {"transform": axis.get_xaxis_transform(), "va": "bottom", "fontsize": 8}
@@ -121,24 +134,13 @@ def _said(level: Level) -> str:
 
 
 def _draw_row(axis: Axes, place: int, row: Row) -> None:
-    figure = row.figure
-    if figure.low is not None and figure.high is not None:
-        axis.plot((figure.low, figure.high), (place, place), color=row.colour, linewidth=2)
-    filled = row.colour != SHORTCUT
-    axis.plot(
-        [figure.value or 0],
-        [place],
-        marker=row.marker,
-        color=row.colour,
-        markerfacecolor=row.colour if filled else "white",
-    )
-    axis.text(
-        1.02,
-        place,
-        f"{as_text(figure.value)} ({ends_text(figure)})",
-        transform=axis.get_yaxis_transform(),
-        va="center",
-    )
+    if row.figure.has_interval:
+        ends = (row.figure.low, row.figure.high)
+        axis.plot(ends, (place, place), color=row.style["color"], linewidth=2)
+    if row.figure.value is not None:
+        axis.plot([row.figure.value], [place], **row.style)
+    beside = axis.get_yaxis_transform()
+    axis.text(1.02, place, figure_text(row.figure), transform=beside, va="center")
 
 
 def describe(picture: Picture, cases: Mapping[str, Json], audits: Mapping[str, Json]) -> str:
