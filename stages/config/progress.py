@@ -64,7 +64,7 @@ def _in_lines(items: Iterable[T], what: str, total: int | None) -> Iterator[T]:
                 logger.info("%s", _say(loop, now))
                 _last_line_s = now
             yield item
-            loop.done += 1
+            loop.note_done()
     finally:
         _loops.remove(loop)
 
@@ -75,8 +75,13 @@ class _Loop:
     def __init__(self, what: str, total: int | None) -> None:
         self.what = what
         self.total = total
-        self.start = time.monotonic()
+        self.start = self.last = time.monotonic()
         self.done = 0
+
+    def note_done(self) -> None:
+        """One more."""
+        self.done += 1
+        self.last = time.monotonic()
 
     def say(self, now: float) -> str:
         if self.total is None:
@@ -84,7 +89,10 @@ class _Loop:
         so_far = f"{self.what}: {self.done} of {self.total}"
         if not self.done:
             return so_far
-        left = (now - self.start) / self.done * (self.total - self.done)
+        # What the one under way has taken so far is its own: half a training does not make those
+        # before it slower. Once it has taken longer than they did, it counts as one of them.
+        pace = max((self.last - self.start) / self.done, (now - self.start) / (self.done + 1))
+        left = max(pace * self.total - (now - self.start), 0)
         return f"{so_far}, about {describe_seconds(left)} left"
 
 

@@ -68,9 +68,21 @@ def test_a_loop_within_others_says_where_they_are(
     assert caplog.messages[:3] == [
         "trainings: 0 of 3; epochs: 0 of 2; epoch 0: 1 of 2, about 30 s left",
         "trainings: 0 of 3; epochs: 1 of 2, about 60 s left",
-        "trainings: 0 of 3; epochs: 1 of 2, about 90 s left; epoch 1: 1 of 2, about 30 s left",
+        "trainings: 0 of 3; epochs: 1 of 2, about 30 s left; epoch 1: 1 of 2, about 30 s left",
     ]
     assert caplog.messages[3] == "trainings: 1 of 3, about 4 min left"
+
+
+def test_the_one_under_way_counts_once_it_has_taken_longer_than_those_before(
+    clock: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        for training in progress(range(4), "trainings", 4):
+            for _ in progress(range(2), "epochs", 2):
+                clock[0] += 30.0 if training == 0 else 120.0
+    # 60 s, then 120 s of one that is not over: each takes 90 s at the least.
+    of_second = "trainings: 1 of 4, about 3 min left; epochs: 1 of 2, about 2 min left"
+    assert caplog.messages[2] == of_second
 
 
 def test_a_loop_of_one_around_others_is_not_worth_a_word(
