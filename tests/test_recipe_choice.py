@@ -1,10 +1,15 @@
 """Cases side by side on validation images."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
+from stages.config.errors import UserError
+from stages.config.load import load_params
+from stages.config.paths import Paths
 from stages.evaluation.statistics.records import Bootstrap
-from tests.benchmarks.recipe_choice import average, describe
+from tests.benchmarks.recipe_choice import average, describe, train_and_validate
 
 NAMES = ("normal", "covid")
 BOOTSTRAP = Bootstrap(200, 1)
@@ -50,10 +55,16 @@ def test_each_case_is_shown_beside_the_first_on_the_same_images() -> None:
         {"all": table_of(0.1, 0.2, 0.8, 0.9), "half": table_of(0.6, 0.2, 0.4, 0.9)}, BOOTSTRAP
     )
     assert [line.split(":")[0] for line in lines] == ["all", "half", "mean of these"]
-    assert lines[0].startswith("all: accuracy 1.000 (")
-    assert lines[1].startswith("half: accuracy 0.500, -0.500 (")
-    assert lines[2].startswith("mean of these: accuracy 1.000, +0.000 (")
+    assert lines[0].startswith("all: accuracy 1.000 (95 % interval ")
+    assert lines[1].startswith("half: accuracy 0.500, -0.500 (95 % interval ")
+    assert lines[2].startswith("mean of these: accuracy 1.000, +0.000 (95 % interval ")
 
 
 def test_one_case_has_no_mean() -> None:
     assert len(describe({"all": table_of(0.1, 0.2, 0.8, 0.9)}, BOOTSTRAP)) == 1
+
+
+def test_a_protocol_that_leaks_chooses_nothing(tmp_path: Path) -> None:
+    params = load_params(Path("metrics/real/params.yaml"))
+    with pytest.raises(UserError, match=r"protocols\.published-ensemble: leaks on purpose"):
+        train_and_validate(params, Paths(tmp_path), "xray3-lite0-published", 1)

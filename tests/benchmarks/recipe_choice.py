@@ -12,13 +12,14 @@ import argparse
 import logging
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
-import torch
 
+from stages.config.errors import UserError
 from stages.config.load import load_params
-from stages.config.params import Params
+from stages.config.params import Params, Protocol
 from stages.config.paths import Paths
 from stages.config.progress import progress
 from stages.config.writing import write_csv
@@ -33,11 +34,12 @@ from stages.dataset.runs import Run, plan_runs
 from stages.dataset.task import Task
 from stages.evaluation.scored import draw_metrics, score_rows
 from stages.evaluation.statistics.bootstrap import Draws, compare, estimate
-from stages.evaluation.statistics.records import Bootstrap, Estimate
+from stages.evaluation.statistics.records import Bootstrap
 from stages.modeling.compute import choose_hardware, use_threads
 from stages.modeling.fused import fuse
 from stages.modeling.predict import predict_probabilities
 from stages.modeling.training import Plan, train_run
+from stages.reporting.wording import as_text, difference_text, with_interval
 
 FIGURES = ("accuracy", "balanced_accuracy", "log_loss", "auroc")
 ONE_ROW = ["fold", "seed", "image_id"]
@@ -71,9 +73,14 @@ def _parse() -> argparse.Namespace:
 
 
 def train_and_validate(params: Params, paths: Paths, name: str, n_runs: int) -> pd.DataFrame:
-    """A row per training and validation image, of the first folds of a case."""
+    """A row per training and validation image, of the first folds of a case.
+
+    Raises:
+        UserError: the protocol of the case leaks, so that validation images are not apart.
+    """
     case = params.case(name)
     protocol = params.protocol(case.protocol)
+    _require_apart(case.protocol, protocol)
     plan = Plan(case, params.recipe(case.recipe), params.augmentation(case.augment), protocol)
     use_threads(params.compute.threads)
     view = load_image_set(paths.view(case.view))
@@ -92,6 +99,15 @@ def train_and_validate(params: Params, paths: Paths, name: str, n_runs: int) -> 
     return pd.concat(said, ignore_index=True)
 
 
+def _require_apart(name: str, protocol: Protocol) -> None:
+    """Where it leaks, validation images are tested on as well, or stand in training as well."""
+    if protocol.held_out == "both" or protocol.augmented_copies or protocol.grouping == "none":
+        raise UserError(
+            f"params.yaml: protocols.{name}: leaks on purpose, and a recipe is not chosen so; "
+            "allowed: held_out test or val, grouping group, augmented_copies 0"
+        )
+
+
 def _validate(plan: Plan, view: ImageSet, run: Run, initial: Path, params: Params) -> pd.DataFrame:
     hardware = choose_hardware(params.compute)
     with tempfile.TemporaryDirectory() as scratch:
@@ -99,22 +115,21 @@ def _validate(plan: Plan, view: ImageSet, run: Run, initial: Path, params: Param
             plan, view, run, initial=initial, hardware=hardware, scratch=Path(scratch)
         )
     rows = run.rows("val")
-    with torch.inference_mode():
-        said = predict_probabilities(
-            fuse(trained.classifier),
-            trained.outputs,
-            view.images[rows],
-            hardware=hardware,
-            mirror=plan.protocol.mirror,
-        )
-    of_rows = Run(run.name, run.fold, run.seed, run.splits[rows])
+    said = predict_probabilities(
+        fuse(trained.classifier),
+        trained.outputs,
+        view.images[rows],
+        hardware=hardware,
+        mirror=plan.protocol.mirror,
+    )
+    of_rows = replace(run, splits=run.splits[rows])
     return tabulate_run(view.manifest.iloc[rows], of_rows, said, view.info.class_names)
 
 
 def describe(tables: dict[str, pd.DataFrame], bootstrap: Bootstrap) -> list[str]:
     """A line per case and one of their mean; behind the first, what each has more than it."""
     names = _class_names(next(iter(tables.values())))
-    task = Task(names, len(names) - 1)
+    task = Task(names, len(names) - 1)  # no figure here depends on which class is the positive one
     shown = tables | ({"mean of these": average(list(tables.values()))} if len(tables) > 1 else {})
     drawn = {
         name: draw_metrics(score_rows(table, task), task, bootstrap).only(FIGURES)
@@ -140,23 +155,19 @@ def average(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _class_names(table: pd.DataFrame) -> tuple[str, ...]:
-    found = (column for column in table if column.startswith(PROBABILITY))
+    found = (column for column in map(str, table) if column.startswith(PROBABILITY))
     return tuple(column.removeprefix(PROBABILITY) for column in found)
 
 
 def _line(name: str, draws: Draws, first: Draws) -> str:
     if draws is first:
         said = estimate(draws)
-        return f"{name}: " + ", ".join(f"{key} {_text(said[key])}" for key in FIGURES)
+        return f"{name}: " + "; ".join(f"{key} {with_interval(said[key])}" for key in FIGURES)
     paired = compare(draws, first, paired=True)
-    return f"{name}: " + ", ".join(
-        f"{key} {paired[key].first.value:.3f}, {_text(paired[key].difference, '+')}"
+    return f"{name}: " + "; ".join(
+        f"{key} {as_text(paired[key].first.value)}, {difference_text(paired[key].difference)}"
         for key in FIGURES
     )
-
-
-def _text(found: Estimate, sign: str = "") -> str:
-    return f"{found.value:{sign}.3f} ({found.low:{sign}.3f} to {found.high:{sign}.3f})"
 
 
 if __name__ == "__main__":
